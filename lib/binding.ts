@@ -1,0 +1,135 @@
+/**
+ * The only file that loads the native addon, and the whole of its type.
+ *
+ * The addon makes system calls and nothing else. Every function that is one returns what the kernel returned:
+ * zero or more for success, `-errno` for a refusal. Nothing here throws for what the kernel said (only for wrong
+ * argument types, which are bugs), so that a caller can choose the sentence; `check` in `kernel/errno.ts` is the
+ * usual way to turn a negative number into a `PollmodeError`.
+ *
+ * Threads: load it in every worker that needs it; it keeps its state per environment. A file descriptor is a number
+ * that belongs to the process, so any thread may use one that another opened.
+ */
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PollmodeError } from './errors.js';
+
+/** A pointer to `target`'s first byte is stored at byte `at` of the structure before the call (8 bytes, host order). */
+export type Pointer = readonly [at: number, target: Uint8Array];
+
+export interface Binding {
+  // native/memory.cc: the arena's address space. `bytes` is always a Uint8Array over the whole arena.
+  /** Address of the view's first byte. */
+  address(bytes: Uint8Array): bigint;
+  /** mmap(MAP_FIXED | flags, PROT_READ | PROT_WRITE) of `fd` at `fdOffset` over [offset, offset + length). */
+  overlay(bytes: Uint8Array, offset: number, length: number, fd: number, fdOffset: number, flags: number): number;
+  /** Fresh anonymous private pages over the range, by one MAP_FIXED; drops a guard that stood on it. */
+  restore(bytes: Uint8Array, offset: number, length: number): number;
+  /** madvise(2). */
+  advise(bytes: Uint8Array, offset: number, length: number, advice: number): number;
+  /** memfd_create(2) (always CLOEXEC, and ALLOW_SEALING unless huge), ftruncate, then sealed against shrinking and growing. `flags` are MFD_*. */
+  memfd(name: string, size: number, flags: number): number;
+  /** A SIGBUS inside the range then replaces the page by an anonymous one and adds 1 to the u32 at `flagOffset`; one elsewhere is passed on. */
+  guard(bytes: Uint8Array, offset: number, length: number, flagOffset: number): number;
+
+  // native/file.cc
+  /** open(2), always O_CLOEXEC. */
+  open(path: string, flags: number): number;
+  close(fd: number): number;
+  /** ioctl(2) with `argument` as the structure. */
+  ioctl(fd: number, request: number, argument: Uint8Array, pointers?: readonly Pointer[]): number;
+  /** read(2) / write(2) of the whole view, once. */
+  read(fd: number, into: Uint8Array): number;
+  write(fd: number, from: Uint8Array): number;
+  /** poll(2). `fds` holds pairs (fd, events); each `events` is replaced by revents. Blocks this thread up to `timeoutMs`. */
+  poll(fds: Int32Array, timeoutMs: number): number;
+  eventfd(initial: number, flags: number): number;
+  /**
+   * One read(2) per packet, for files that carry packets (tap, raw sockets). `pairs` holds (offset, capacity) per
+   * packet; each capacity is replaced by the length read. Stops at the first refusal. Returns how many were read, or
+   * -errno when the first one was refused. `writeEach` is the same for write(2), with (offset, length).
+   */
+  readEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
+  writeEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
+
+  // native/socket.cc
+  /** socket(2), always SOCK_CLOEXEC. */
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array): number;
+  connect(fd: number, address: Uint8Array): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array, pointers?: readonly Pointer[]): number;
+  /** Returns the length that the kernel wrote. */
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array): number;
+  /** sendto(2); `bytes` null sends nothing, which is AF_XDP's and PACKET_TX_RING's kick. */
+  send(fd: number, bytes: Uint8Array | null, flags: number, address?: Uint8Array): number;
+  /** recvfrom(2); `bytes` null is AF_XDP's kick for the receive side. */
+  recv(fd: number, bytes: Uint8Array | null, flags: number): number;
+
+  // native/bpf.cc
+  /** bpf(2) with `attribute` as union bpf_attr. File descriptors it returns are close-on-exec already. */
+  bpf(command: number, attribute: Uint8Array, pointers?: readonly Pointer[]): number;
+
+  // native/thread.cc: all of it about the calling thread
+  gettid(): number;
+  /** Pins the calling thread to one CPU; -1 as `cpu` allows every CPU the process may use. */
+  setAffinity(cpu: number): number;
+  /** The CPUs the thread may run on, as numbers. */
+  affinity(): number[];
+  setns(fd: number, type: number): number;
+  unshare(flags: number): number;
+  /** Effective capability set as a bit mask (bit 13 is CAP_NET_RAW), from capget(2). */
+  capabilities(): bigint;
+  /** getrusage(RUSAGE_THREAD or RUSAGE_SELF): `into` = [user µs, system µs, voluntary switches, involuntary switches]. */
+  usage(whole: boolean, into: Float64Array): number;
+  /** prlimit(2) on this process: soft and hard limit, Infinity for none; sets the soft one when `soft` is given. */
+  rlimit(resource: number, into: Float64Array, soft?: number): number;
+  /** kill(pid, 0): 0 alive, -ESRCH gone. */
+  alive(pid: number): number;
+  /** The CPU's time-stamp counter (0 where it has none), and CLOCK_MONOTONIC in ns, read together into `into` = [tsc, ns]. */
+  clock(into: Float64Array): void;
+}
+
+let loaded: Binding | PollmodeError | undefined;
+
+/** The addon, or a `PollmodeError` with code EADDON that says what was tried and how to build it. */
+export function tryBinding(): Binding | PollmodeError {
+  loaded ??= load();
+  return loaded;
+}
+
+/** The addon. Throws EADDON where there is none. */
+export function binding(): Binding {
+  const found = tryBinding();
+  if (found instanceof PollmodeError) throw found;
+  return found;
+}
+
+function load(): Binding | PollmodeError {
+  const root = packageRoot();
+  const require = createRequire(import.meta.url);
+  try {
+    const nodeGypBuild = require('node-gyp-build') as (root: string) => Binding;
+    return nodeGypBuild(root);
+  } catch (cause) {
+    return new PollmodeError('EADDON', describe(root, cause), { cause });
+  }
+}
+
+/** The package's folder: this file is `dist/lib/binding.js` in it. */
+function packageRoot(): string {
+  return join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+}
+
+function describe(root: string, cause: unknown): string {
+  const target = `${process.platform}-${process.arch}`;
+  if (process.platform !== 'linux') {
+    return `pollmode's native addon exists for Linux only (this is ${target}): memory ports work, everything that needs the kernel does not.`;
+  }
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const glibc = report?.header?.glibcVersionRuntime;
+  const libc = glibc === undefined ? 'musl' : `glibc ${glibc}`;
+  return `pollmode's native addon could not be loaded on ${target} (${libc}, Node ${process.versions.node}). ` +
+    `Tried ${join(root, 'build', 'Release')} and ${join(root, 'prebuilds', target)}. ` +
+    `Build it from source: cd ${root} && npm install --no-save --ignore-scripts node-gyp node-addon-api && npx node-gyp rebuild. ` +
+    `(${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)})`;
+}
