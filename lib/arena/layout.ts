@@ -1,0 +1,75 @@
+/**
+ * Where things stand in every arena. Plain number constants: the TypeScript and the AssemblyScript compiler both read
+ * this file. Offsets and lengths are in bytes.
+ *
+ *     0x00000   64 KiB  never used: offset 0 is null, and it is the page that AssemblyScript calls its own
+ *     0x10000    4 KiB  the header
+ *     0x11000  128 KiB  the directory of memzones
+ *     0x31000  size/32  the mbuf header table: 64 bytes for each 2048 bytes of arena
+ *     then              the heap that memzones are reserved from
+ */
+export const ARENA_HEADER = 0x10000;
+export const ARENA_MAGIC = 0x414d4c50; // "PLMA"
+export const ARENA_VERSION = 1;
+
+// Fields of the header, from ARENA_HEADER.
+export const HEADER_MAGIC = 0;
+export const HEADER_VERSION = 4;
+/** Size of the arena in WebAssembly pages of 64 KiB (a byte size of 2^32 - 65536 still fits in 32 bits; pages are clearer). */
+export const HEADER_PAGES = 8;
+/** Offset of the mbuf header table, and of the first byte after it, where the heap starts. */
+export const HEADER_TABLE = 12;
+export const HEADER_HEAP = 16;
+/** Process that created the arena. */
+export const HEADER_PID = 20;
+/** 0, or the lcore id + 1 of the one who is changing the directory. */
+export const HEADER_LOCK = 24;
+/** How many pages a SIGBUS made the guard replace, over all overlays. */
+export const HEADER_SIGBUS = 28;
+/** File descriptor, in the creating process, of the memfd behind a named arena; 0xffffffff for a private one. */
+export const HEADER_FD = 32;
+/** Start time of the creating process (field 22 of /proc/PID/stat), so that a recycled PID is not mistaken for it. */
+export const HEADER_START = 40; // f64
+
+// The lcore table: one entry for each thread that is attached to the arena.
+export const LCORE_MAX = 64;
+export const LCORE_TABLE = 0x10000 + 1024;
+export const LCORE_STRIDE = 32;
+/** 0 free, 1 in use, 2 being given back. */
+export const LCORE_STATE = 0;
+export const LCORE_PID = 4;
+export const LCORE_TID = 8;
+
+export const DIRECTORY = 0x11000;
+export const DIRECTORY_ENTRIES = 1024;
+export const ENTRY_SIZE = 128;
+
+// Fields of a directory entry.
+/** UTF-8, padded with NUL; at most 63 bytes. */
+export const ENTRY_NAME = 0;
+export const ENTRY_NAME_MAX = 63;
+export const ENTRY_OFFSET = 64;
+export const ENTRY_LENGTH = 68;
+/** What stands in it: a `ZoneType`. 0 is a free entry; written last, so that a reader sees whole entries. */
+export const ENTRY_TYPE = 72;
+/** What is behind it: a `Backing`. */
+export const ENTRY_BACKING = 76;
+/** The memfd behind it, in process ENTRY_PID. */
+export const ENTRY_FD = 80;
+/** The process that mapped it: an overlay is valid there only. */
+export const ENTRY_PID = 84;
+export const ENTRY_ALIGN = 88;
+
+export const ZONE_FREE = 0;
+export const ZONE_RAW = 1;
+export const ZONE_RING = 2;
+export const ZONE_POOL = 3;
+export const ZONE_BUFFERS = 4;
+export const ZONE_QUEUE = 5;
+export const ZONE_BURST = 6;
+export const ZONE_OVERLAY = 7;
+
+export const BACKING_HEAP = 0;
+export const BACKING_MEMFD = 1;
+export const BACKING_HUGE = 2;
+export const BACKING_OVERLAY = 3;

@@ -1,0 +1,3 @@
+export { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover } from './ring';
+export { mbufAlloc, mbufFree, mbufOwn } from './mempool';
+export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';

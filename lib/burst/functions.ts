@@ -1,0 +1,43 @@
+/**
+ * The burst functions: work on a whole burst in one call. There are two sets with this one type, the WebAssembly
+ * module (fast) and the TypeScript twins (short, and the text to read first). Both pass the same property tests.
+ *
+ * Every argument that names a thing (`ring`, `pool`, `queue`, `table`) is its offset in the arena; `from` and `to` are
+ * offsets of vectors of u32 handles. Nothing is checked that the caller has set up itself; everything that came from
+ * outside is. None of them throws, and none keeps state outside the arena.
+ */
+export interface BurstFunctions {
+  /**
+   * Enqueue up to `count` u32 from the vector at `from`; all or none when `fixed` is not 0. Returns how many went in.
+   * Sp: only one thread may enqueue. Mp: any number; `lcore` is the caller's, and names its claim. Returns 0 also when
+   * another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
+   */
+  ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number;
+  ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
+  /** Dequeue, likewise, into the vector at `to`. */
+  ringDequeueSc(ring: number, to: number, count: number, fixed: number): number;
+  ringDequeueMc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
+  /** Takes away the claims of an lcore that is dead for certain. Returns how many there were: 0, 1 or 2. */
+  ringRecover(ring: number, lcore: number): number;
+
+  /** `count` mbufs with fresh headers, owned by lcore's program, or none (0): then POOL_DRY is counted. */
+  mbufAlloc(pool: number, lcore: number, to: number, count: number): number;
+  /** Gives up one hold on each; chains and shared mbufs too. The vector at `from` may be changed. */
+  mbufFree(pool: number, lcore: number, from: number, count: number): void;
+  /** Writes the owner word of each. */
+  mbufOwn(table: number, from: number, count: number, owner: number): void;
+
+  /** rx: up to `max` into the vector at `burst`. tx: takes the first so many. Both return how many. */
+  nullRx(queue: number, burst: number, max: number, lcore: number): number;
+  nullTx(queue: number, burst: number, count: number, lcore: number): number;
+  ringRx(queue: number, burst: number, max: number, lcore: number): number;
+  ringTx(queue: number, burst: number, count: number, lcore: number): number;
+}
+
+/** What a burst function set may be told to do at its checking points (checking build and twins alike). */
+export interface BurstHooks {
+  /** A party's death in a test: throw here. */
+  fault?(point: number): void;
+  /** A misuse was found: code (MISUSE_*), handle, and the owner word that stood there. */
+  misuse?(code: number, handle: number, owner: number): void;
+}

@@ -1,0 +1,6 @@
+/** The drivers' part of a queue's state for the null and ring ports. Read by the TypeScript and AssemblyScript compilers. */
+
+/** null, u32: bytes of each frame that it makes (without FCS). At QUEUE_DRIVER. */
+export const NULL_FRAME = 192;
+/** ring, u32: offset of the ring. At QUEUE_DRIVER. */
+export const RING_PORT_RING = 192;
