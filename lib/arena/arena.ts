@@ -1,17 +1,20 @@
+import { closeSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
+import { hugeSkew, mapWhole, overlayFile, restorePages, shareWhole, zoneFile, HUGE_PAGE, type HugePages } from './backing.js';
 import { Directory, type Memzone } from './directory.js';
+import { openNamed, openOf } from './processes.js';
 import { claimLcore, releaseLcore } from './lcores.js';
 import {
-  ARENA_HEADER, ARENA_MAGIC, ARENA_VERSION, BACKING_HEAP, DIRECTORY, DIRECTORY_ENTRIES, ENTRY_SIZE, HEADER_FD, HEADER_HEAP,
-  HEADER_MAGIC, HEADER_PAGES, HEADER_PID, HEADER_SIGBUS, HEADER_TABLE, HEADER_VERSION, ZONE_RAW,
+  ARENA_HEADER, ARENA_MAGIC, ARENA_VERSION, BACKING_HEAP, BACKING_HUGE, BACKING_MEMFD, BACKING_OVERLAY, DIRECTORY, DIRECTORY_ENTRIES, ENTRY_SIZE, HEADER_HEAP,
+  HEADER_MAGIC, HEADER_PAGES, HEADER_PID, HEADER_SIGBUS, HEADER_TABLE, HEADER_VERSION, MAX_PAGES, PAGE,
+  WASM_PAGE, ZONE_OVERLAY, ZONE_RAW,
 } from './layout.js';
+import { wasm, type WasmMemory } from './webassembly.js';
 
-export const WASM_PAGE = 65536;
 export const MIN_ARENA = 16 << 20;
-/** 4 GiB less one page: with the last page too, a byte length would no longer fit in 32 bits. */
-export const MAX_ARENA = 65535 * WASM_PAGE;
+export const MAX_ARENA = MAX_PAGES * WASM_PAGE;
 /**
  * 256 MiB: room for a hundred thousand buffers of 2 KiB, and every offset in it is below 2^31, a small integer in all
  * of V8's tiers. It is address space: a page costs memory from its first touch on.
@@ -21,11 +24,18 @@ export const DEFAULT_ARENA = 256 << 20;
 export interface ArenaOptions {
   /** Bytes, 16 MiB to 4 GiB - 64 KiB, rounded up to 64 KiB. Default 256 MiB. Fixed for life: growable memory is several times slower. */
   readonly size?: number;
+  /**
+   * Makes it one that another process of this user can attach to by this name (`attachProcess`): its memory is then a
+   * memfd, which goes with the last process that holds it. Default: private to this process.
+   */
+  readonly name?: string;
 }
 
 /** What a worker thread is handed (`workerData` or `postMessage`) so that it can attach. */
 export interface ArenaShare {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
+  /** The memfd behind a named arena, a number of this process; -1 for none. */
+  readonly fd: number;
 }
 
 export interface ReserveOptions {
@@ -33,6 +43,22 @@ export interface ReserveOptions {
   readonly align?: number;
   /** What it holds, one of the ZONE_* of the layout; for whoever looks in. */
   readonly type?: number;
+  /**
+   * `own` gives the zone a memfd of its own, so that it alone can be shared with a device, a guest or a peer.
+   * Default `arena`: whatever is behind the rest of the arena.
+   */
+  readonly file?: 'own' | 'arena';
+  /** 2 MiB pages: `must` throws when there are none, `try` goes on without. Default `never`. */
+  readonly hugePages?: HugePages;
+}
+
+export interface OverlayOptions {
+  /** A SIGBUS in it (a device that went, a file that was cut) then costs the page, not the process. See `lostPages`. */
+  readonly guard?: boolean;
+  /** Offset in the file or the device's mapping, a multiple of 4096. */
+  readonly fdOffset?: number;
+  /** Extra mmap flags (MAP_POPULATE). */
+  readonly flags?: number;
 }
 
 /**
@@ -45,7 +71,7 @@ export interface ReserveOptions {
  * `Arena.attach` in the others. Reserving is for set-up, never for the data path.
  */
 export class Arena {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly buffer: SharedArrayBuffer;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
@@ -58,12 +84,15 @@ export class Arena {
   /** This thread's id in the arena, 0 to 63. */
   readonly lcore: number;
   readonly #directory: Directory;
+  readonly #fd: number;
+  /** Zones of another process that are mapped here. */
+  readonly #mapped = new Set<number>();
   #closed = false;
 
-  private constructor(memory: WebAssembly.Memory) {
+  private constructor(memory: WasmMemory, fd = -1) {
     this.memory = memory;
-    // Node's types know only the unshared buffer; `shared: true` makes it a SharedArrayBuffer.
-    this.buffer = memory.buffer as unknown as SharedArrayBuffer;
+    this.#fd = fd;
+    this.buffer = memory.buffer;
     this.u8 = new Uint8Array(this.buffer);
     this.u16 = new Uint16Array(this.buffer);
     this.u32 = new Uint32Array(this.buffer);
@@ -87,7 +116,9 @@ export class Arena {
     }
     const pages = Math.ceil(size / WASM_PAGE);
     try {
-      return new Arena(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }));
+      const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
+      const fd = options.name === undefined ? -1 : shareWhole(memory, options.name);
+      return new Arena(memory, fd);
     } catch (cause) {
       if (cause instanceof PollmodeError) throw cause;
       throw new PollmodeError('EARENAFULL', `No address space for an arena of ${size} bytes: ask for a smaller one, or raise this process's limit (ulimit -v).`, { cause });
@@ -96,11 +127,22 @@ export class Arena {
 
   /** The arena of another thread, from what its `share()` gave. */
   static attach(share: ArenaShare): Arena {
-    return new Arena(share.memory);
+    return new Arena(share.memory, share.fd);
+  }
+
+  /**
+   * The named arena of another process of this user, at the same offsets. Overlays of that process (its sockets' rings)
+   * are not here; memzones, rings, pools and counters are. Throws ENOTFOUND, ERIGHTS, EFORMAT.
+   */
+  static attachProcess(name: string, options: { readonly pid?: number } = {}): Arena {
+    const { fd, pages } = openNamed(name, options.pid);
+    const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
+    mapWhole(memory, fd);
+    return new Arena(memory, fd);
   }
 
   share(): ArenaShare {
-    return { memory: this.memory };
+    return { memory: this.memory, fd: this.#fd };
   }
 
   get size(): number {
@@ -114,17 +156,44 @@ export class Arena {
 
   /**
    * Reserves `length` bytes under `name` (1 to 63 bytes of UTF-8, unique). Zeroed.
-   * Throws EEXISTS, EARENAFULL (it says how much is free), EOPTION.
+   * Throws EEXISTS, EARENAFULL (it says how much is free), EOPTION; EADDON for a file or huge pages without the addon;
+   * ESYSCALL when huge pages must be had and are not there.
    */
   reserve(name: string, length: number, options: ReserveOptions = {}): Memzone {
-    const zone = this.#directory.reserve(name, length, options.align ?? 64, options.type ?? ZONE_RAW, BACKING_HEAP);
-    this.u8.fill(0, zone.offset, zone.offset + zone.length);
-    return zone;
+    const huge = options.hugePages ?? 'never';
+    const own = options.file === 'own';
+    const page = huge !== 'never' ? HUGE_PAGE : own ? PAGE : 1;
+    const align = Math.max(options.align ?? 64, page);
+    const whole = Math.ceil(length / page) * page;
+    const zone = this.#directory.reserve(name, whole, align, options.type ?? ZONE_RAW, BACKING_HEAP, page === HUGE_PAGE ? hugeSkew(this.u8) : 0);
+    if (page === 1) {
+      this.u8.fill(0, zone.offset, zone.offset + zone.length);
+      return zone;
+    }
+    return this.#undoing(zone, () => {
+      const { backing, fd } = zoneFile(this.u8, zone, own, huge);
+      return this.#directory.setBacking(zone, backing, fd);
+    });
+  }
+
+  /**
+   * Maps a file, a socket's rings or a device's registers over a fresh range of the arena. It is this process's only.
+   * `release` puts plain pages back in one step, so that no hole is ever left. Throws as `reserve`, and ESYSCALL.
+   */
+  overlay(name: string, length: number, fd: number, options: OverlayOptions = {}): Memzone {
+    const whole = Math.ceil(length / PAGE) * PAGE;
+    const zone = this.#directory.reserve(name, whole, PAGE, ZONE_OVERLAY, BACKING_HEAP);
+    return this.#undoing(zone, () => {
+      overlayFile(this.u8, zone, fd, options.fdOffset ?? 0, options.flags ?? 0, options.guard === true ? ARENA_HEADER + HEADER_SIGBUS : 0);
+      return this.#directory.setBacking(zone, BACKING_OVERLAY, -1);
+    });
   }
 
   /** The zone of that name, or undefined. */
   lookup(name: string): Memzone | undefined {
-    return this.#directory.lookup(name);
+    const zone = this.#directory.lookup(name);
+    if (zone !== undefined) this.#map(zone);
+    return zone;
   }
 
   /** As `lookup`, but throws ENOTFOUND. */
@@ -140,6 +209,8 @@ export class Arena {
 
   /** Gives a zone back. Nothing may use it any more; whoever reserved it knows. */
   release(zone: Memzone): void {
+    const { backing, fd } = this.#directory.current(zone);
+    if (backing !== BACKING_HEAP) restorePages(this.u8, zone, backing === BACKING_OVERLAY ? -1 : fd, this.#fd);
     this.#directory.release(zone);
   }
 
@@ -148,6 +219,26 @@ export class Arena {
     if (this.#closed) return;
     this.#closed = true;
     releaseLcore(this.i32, this.lcore);
+  }
+
+  /** A zone with a memfd of its own in another process is mapped here when it is first looked up. */
+  #map(zone: Memzone): void {
+    const file = zone.backing === BACKING_MEMFD || zone.backing === BACKING_HUGE;
+    if (!file || zone.pid === process.pid || this.#mapped.has(zone.index)) return;
+    const fd = openOf(zone.pid, `/proc/${zone.pid}/fd/${zone.fd}`);
+    overlayFile(this.u8, zone, fd, 0, 0, 0);
+    closeSync(fd);
+    this.#mapped.add(zone.index);
+  }
+
+  /** A reservation that is half made is given back. */
+  #undoing(zone: Memzone, finish: () => Memzone): Memzone {
+    try {
+      return finish();
+    } catch (cause) {
+      this.#directory.release(zone);
+      throw cause;
+    }
   }
 
   private header(field: number): number {
@@ -164,7 +255,6 @@ function initialise(u32: Uint32Array, size: number): void {
   set(HEADER_TABLE, table);
   set(HEADER_HEAP, Math.ceil((table + size / 32) / 4096) * 4096);
   set(HEADER_PID, process.pid);
-  set(HEADER_FD, 0xffffffff);
   set(HEADER_MAGIC, ARENA_MAGIC);
 }
 

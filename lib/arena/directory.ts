@@ -77,12 +77,18 @@ export class Directory {
     return this.#read(zone.index)!;
   }
 
+  /** What the directory says of the zone now. Throws ENOTFOUND when it was released. */
+  current(zone: Memzone): Memzone {
+    const now = this.#read(zone.index);
+    if (now === undefined || now.name !== zone.name || now.offset !== zone.offset) {
+      throw new PollmodeError('ENOTFOUND', `Memzone "${zone.name}" is not in the arena any more: it was released before.`);
+    }
+    return now;
+  }
+
   release(zone: Memzone): void {
     this.#locked(() => {
-      const now = this.#read(zone.index);
-      if (now === undefined || now.name !== zone.name || now.offset !== zone.offset) {
-        throw new PollmodeError('ENOTFOUND', `Memzone "${zone.name}" is not in the arena any more: it was released before.`);
-      }
+      this.current(zone);
       Atomics.store(this.#i32, (this.#at(zone.index) + ENTRY_TYPE) >> 2, ZONE_FREE);
     });
   }

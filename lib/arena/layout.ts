@@ -8,6 +8,12 @@
  *     0x31000  size/32  the mbuf header table: 64 bytes for each 2048 bytes of arena
  *     then              the heap that memzones are reserved from
  */
+
+/** The smallest page of every machine this runs on (x86-64; arm64 kernels with larger ones are refused by the mmap calls). */
+export const PAGE = 4096;
+export const WASM_PAGE = 65536;
+/** 4 GiB less one page: with the last page too, a byte length would no longer fit in 32 bits. */
+export const MAX_PAGES = 65535;
 export const ARENA_HEADER = 0x10000;
 export const ARENA_MAGIC = 0x414d4c50; // "PLMA"
 export const ARENA_VERSION = 1;
@@ -26,11 +32,6 @@ export const HEADER_PID = 20;
 export const HEADER_LOCK = 24;
 /** How many pages a SIGBUS made the guard replace, over all overlays. */
 export const HEADER_SIGBUS = 28;
-/** File descriptor, in the creating process, of the memfd behind a named arena; 0xffffffff for a private one. */
-export const HEADER_FD = 32;
-/** Start time of the creating process (field 22 of /proc/PID/stat), so that a recycled PID is not mistaken for it. */
-export const HEADER_START = 40; // f64
-
 // The lcore table: one entry for each thread that is attached to the arena.
 export const LCORE_MAX = 64;
 export const LCORE_TABLE = 0x10000 + 1024;

@@ -1,0 +1,219 @@
+import type { Arena } from '../arena/arena.js';
+import type { HugePages } from '../arena/backing.js';
+import type { Memzone } from '../arena/directory.js';
+import { LCORE_MAX, ZONE_BUFFERS, ZONE_POOL } from '../arena/layout.js';
+import { Burst } from '../burst/burst.js';
+import type { BurstFunctions } from '../burst/functions.js';
+import { burstFunctions } from '../burst/module.js';
+import { PollmodeError } from '../errors.js';
+import { Ring } from '../ring/ring.js';
+import { auditPool, type PoolAudit } from './audit.js';
+import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_OWNER, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT, OWNER_POOL, OWNER_SHIFT } from './layout.js';
+import { mbufsOf, type Mbufs } from './mbufs.js';
+import { reclaimLcore } from './reclaim.js';
+import {
+  CACHE_MAX, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
+  POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
+} from './pool_layout.js';
+
+export interface MempoolOptions {
+  /** mbufs, 32 to 2^20. */
+  readonly count: number;
+  /** Bytes of a buffer, 2048 or 4096, headroom (256) included. Default 2048. */
+  readonly bufferSize?: number;
+  /** Free mbufs that each lcore keeps for itself, 0 to 512, at most a third of the pool. Default 256, or less in a small pool. */
+  readonly cache?: number;
+  /** Default `try` where the addon is, else `never`. */
+  readonly hugePages?: HugePages;
+  /** `own` gives the buffers a memfd of their own, to be shared with a device, a guest or a peer. Default `arena`. */
+  readonly file?: 'own' | 'arena';
+}
+
+export interface MempoolStats {
+  /** Allocations refused because the pool was dry. */
+  readonly dry: number;
+  /** Frees of something that is not this pool's. */
+  readonly foreign: number;
+  /** Frees that neither the ring nor a cache could take; `reclaim` finds the buffers again. */
+  readonly stray: number;
+}
+
+/**
+ * A pool of mbufs (DPDK's rte_mempool): one zone of fixed-size buffers, a ring of free handles, and a small cache per
+ * lcore in front of it. Allocation and free move whole bursts. Any thread of the arena may use it, each through a
+ * `Mempool` object of its own.
+ */
+export class Mempool {
+  readonly name: string;
+  /** Offset of the pool's header in the arena: what a burst function calls the pool. */
+  readonly offset: number;
+  readonly size: number;
+  readonly bufferSize: number;
+  /** Bytes of a frame that fit in one buffer behind the headroom. */
+  readonly room: number;
+  readonly arena: Arena;
+  /** The buffers' zone: a UMEM, DMA memory or a virtqueue's memory as it stands. */
+  readonly buffers: Memzone;
+  readonly mbufs: Mbufs;
+  readonly #zone: Memzone;
+  readonly #burst: BurstFunctions;
+
+  private constructor(arena: Arena, zone: Memzone) {
+    this.arena = arena;
+    this.#zone = zone;
+    this.name = zone.name;
+    this.offset = zone.offset;
+    this.size = this.#read(POOL_COUNT);
+    this.bufferSize = this.#read(POOL_BUF_LEN);
+    this.room = this.#read(POOL_ROOM);
+    this.buffers = arena.find(`${zone.name}/buffers`);
+    this.mbufs = mbufsOf(arena);
+    this.#burst = burstFunctions(arena);
+  }
+
+  /** Throws EOPTION, EEXISTS, EARENAFULL; ESYSCALL when huge pages must be had and cannot. */
+  static create(arena: Arena, name: string, options: MempoolOptions): Mempool {
+    const plan = checked(name, options);
+    const zones: Memzone[] = [];
+    const reserve = (...of: Parameters<Arena['reserve']>): Memzone => {
+      const zone = arena.reserve(...of);
+      zones.push(zone);
+      return zone;
+    };
+    try {
+      const buffers = reserve(`${name}/buffers`, plan.count * plan.bufferSize, {
+        align: 4096, type: ZONE_BUFFERS, hugePages: plan.hugePages, ...(options.file === undefined ? {} : { file: options.file }),
+      });
+      const zone = reserve(name, POOL_CACHES + LCORE_MAX * CACHE_STRIDE, { align: 128, type: ZONE_POOL });
+      const ring = Ring.create(arena, `${name}/free`, { size: powerOfTwo(plan.count), holds: 'mbufs' });
+      describePool(arena, zone, buffers, ring, plan);
+      fillPool(arena, zone, ring);
+      return new Mempool(arena, zone);
+    } catch (cause) {
+      for (const zone of zones) arena.release(zone);
+      throw cause;
+    }
+  }
+
+  /** The pool of that name, made by any thread or process of this arena. Throws ENOTFOUND. */
+  static find(arena: Arena, name: string): Mempool {
+    const zone = arena.find(name);
+    if (zone.type !== ZONE_POOL || arena.u32[(zone.offset + POOL_KIND) >>> 2] !== POOL_MAGIC) {
+      throw new PollmodeError('ENOTFOUND', `Memzone "${name}" is no mempool: check the name.`);
+    }
+    return new Mempool(arena, zone);
+  }
+
+  /** A new burst vector of `capacity` handles; not the pool's mbufs. */
+  burst(capacity = 32): Burst {
+    return new Burst(this.arena, capacity);
+  }
+
+  /**
+   * Fills the first `count` entries with new mbufs: empty frames behind HEADROOM bytes of headroom, the caller's own.
+   * All or none: returns `count`, or 0 when the pool is dry (counted).
+   */
+  alloc(burst: Burst, count: number): number {
+    if (!(count > 0 && count <= burst.capacity)) return 0;
+    return this.#burst.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
+  }
+
+  /** Gives up one hold on each of entries [from, to); the last holder's goes back to the pool, with its chain. */
+  free(burst: Burst, from: number, to: number): void {
+    if (!(from >= 0 && to > from && to <= burst.capacity)) return;
+    this.#burst.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
+  }
+
+  /** Free mbufs, the caches' included, at some moment of the call. */
+  get available(): number {
+    return this.audit().free;
+  }
+
+  stats(): MempoolStats {
+    const read = (field: number): number => Number(this.arena.u64[(this.offset + field) / 8]!);
+    return { dry: read(POOL_DRY), foreign: read(POOL_FOREIGN), stray: read(POOL_STRAY) };
+  }
+
+  /** Finds every buffer and its owner. Exact while no other thread moves buffers. */
+  audit(): PoolAudit {
+    return auditPool(this.arena, this.offset);
+  }
+
+  /**
+   * Brings back what a dead lcore held: its cache, its mbufs, its claims on the pool's ring, and strays. Only for an
+   * lcore that is dead for certain. Returns how many mbufs came back.
+   */
+  reclaim(lcore: number): number {
+    return reclaimLcore(this.arena, this.offset, lcore);
+  }
+
+  /** Releases its memory. Throws EPOOL while any mbuf is still with a port or a program. */
+  close(): void {
+    const { free, total } = this.audit();
+    if (free < total) {
+      throw new PollmodeError('EPOOL', `Mempool "${this.name}" has ${total - free} mbufs out: close its ports and free what the program holds (audit() says who has them).`);
+    }
+    this.arena.u32[(this.offset + POOL_KIND) >>> 2] = 0;
+    Ring.find(this.arena, `${this.name}/free`).close();
+    this.arena.release(this.#zone);
+    this.arena.release(this.buffers);
+  }
+
+  #read(field: number): number {
+    return this.arena.u32[(this.#zone.offset + field) >>> 2]!;
+  }
+}
+
+type Plan = Required<Omit<MempoolOptions, 'file'>>;
+
+function checked(name: string, options: MempoolOptions): Plan {
+  const { count, bufferSize = 2048, hugePages = 'never' } = options;
+  const cache = options.cache ?? Math.min(256, Math.floor(count / 8));
+  const refuse = (what: string): never => { throw new PollmodeError('EOPTION', `Mempool "${name}": ${what}.`); };
+  if (!Number.isInteger(count) || count < 32 || count > 1 << 20) refuse(`a pool has 32 to ${1 << 20} mbufs, not ${String(count)}`);
+  if (bufferSize !== 2048 && bufferSize !== 4096) refuse(`a buffer has 2048 or 4096 bytes, not ${String(bufferSize)}`);
+  if (!Number.isInteger(cache) || cache < 0 || cache > CACHE_MAX || cache > count / 3) refuse(`a cache has 0 to ${CACHE_MAX} mbufs and at most a third of the pool, not ${String(cache)}`);
+  return { count, bufferSize, cache, hugePages };
+}
+
+function describePool(arena: Arena, zone: Memzone, buffers: Memzone, ring: Ring, plan: Plan): void {
+  const set = (field: number, value: number): void => { arena.u32[(zone.offset + field) >>> 2] = value; };
+  const step = plan.bufferSize / BUFFER_UNIT;
+  set(POOL_COUNT, plan.count);
+  set(POOL_RING, ring.offset);
+  set(POOL_FIRST, buffers.offset >>> HANDLE_SHIFT);
+  set(POOL_SPAN, plan.count * step);
+  set(POOL_STEP_MASK, step - 1);
+  set(POOL_CACHE, plan.cache);
+  set(POOL_TABLE, arena.table);
+  set(POOL_BUF_LEN, plan.bufferSize);
+  set(POOL_ROOM, plan.bufferSize - HEADROOM);
+  set(POOL_KIND, POOL_MAGIC);
+}
+
+/** Writes each header's constant fields, and puts all handles into the ring. */
+function fillPool(arena: Arena, zone: Memzone, ring: Ring): void {
+  const field = (name: number): number => arena.u32[(zone.offset + name) >>> 2]!;
+  const step = field(POOL_STEP_MASK) + 1;
+  const batch = new Burst(arena, 256);
+  for (let done = 0; done < field(POOL_COUNT);) {
+    const count = Math.min(256, field(POOL_COUNT) - done);
+    for (let i = 0; i < count; i++) {
+      const handle = field(POOL_FIRST) + (done + i) * step;
+      const header = (arena.table + (handle << HEADER_SHIFT)) >>> 0;
+      arena.u32.fill(0, header >>> 2, (header + 64) >>> 2);
+      arena.u32[(header + MBUF_OWNER) >>> 2] = OWNER_POOL << OWNER_SHIFT;
+      arena.u32[(header + MBUF_POOL) >>> 2] = zone.offset;
+      arena.u32[(header + MBUF_BUF_LEN) >>> 2] = field(POOL_BUF_LEN);
+      arena.u16[(header + MBUF_REFCNT) >>> 1] = MBUF_PLAIN & 0xffff;
+      arena.u16[((header + MBUF_REFCNT) >>> 1) + 1] = MBUF_PLAIN >>> 16;
+      batch.handles[i] = handle;
+    }
+    done += ring.enqueueBulk(batch, count);
+  }
+  batch.close();
+}
+
+function powerOfTwo(count: number): number {
+  return 2 ** Math.ceil(Math.log2(count));
+}

@@ -1,0 +1,9 @@
+/** The only list that names drivers. A new one is a folder in drivers/ and a line here. */
+import { nullDriver } from './drivers/null/null.js';
+import { ringDriver } from './drivers/ring/ring.js';
+import type { PortDriver } from './port.js';
+
+export const drivers: readonly PortDriver[] = [
+  nullDriver,
+  ringDriver,
+].map(driver => driver as unknown as PortDriver);

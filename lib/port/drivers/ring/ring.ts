@@ -1,0 +1,95 @@
+import type { Arena } from '../../../arena/arena.js';
+import { burstFunctions } from '../../../burst/module.js';
+import { Burst } from '../../../burst/burst.js';
+import { OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
+import { RING_OWNER } from '../../../ring/layout.js';
+import { Ring } from '../../../ring/ring.js';
+import { FunctionPort } from '../../function_port.js';
+import { QUEUE_OWNER } from '../../layout.js';
+import type { PortDriver, PortHost } from '../../port.js';
+import { RING_PORT_RING } from '../memory_layout.js';
+
+export interface RingPortOptions {
+  /** Name of the ring to receive from; made when it is not there. */
+  readonly device: string;
+  /** Name of the ring to send to. Default: the same, so that what is sent comes back. */
+  readonly tx?: string;
+  /** Slots of a ring that is made. Default 1024. */
+  readonly size?: number;
+  /** Says that one thread sends and one receives: faster. */
+  readonly single?: boolean;
+}
+
+/**
+ * `ring:a` or `ring:a,tx=b`: a port over rings of the arena, like DPDK's net_ring. Two ports with the names crossed are
+ * a wire between two lcores; one alone is a loopback. Nothing is copied: the mbufs themselves travel.
+ */
+export const ringDriver: PortDriver<RingPortOptions> = {
+  name: 'ring',
+  summary: 'rings in shared memory: a loopback, or a wire between threads',
+  options: {
+    device: { type: 'text', help: 'name of the ring to receive from', required: true },
+    tx: { type: 'text', help: 'name of the ring to send to (default: the same)' },
+    size: { type: 'count', help: 'slots of a ring that is made, a power of two (default 1024)', min: 2, max: 65536 },
+    single: { type: 'flag', help: 'one thread sends and one receives (faster)' },
+  },
+  probe: () => ({ usable: true }),
+  plan: ({ size = 1024, device, tx = device }) => ({ mbufs: tx === device ? size : 2 * size, bufferSize: 2048, registered: false }),
+  open({ device, tx = device, size = 1024, single = false }, host) {
+    const from = share(host.arena, device, size, single);
+    const to = tx === device ? from : share(host.arena, tx, size, single);
+    const { ringRx, ringTx } = burstFunctions(host.arena);
+    return new FunctionPort(host, {
+      capabilities: { mtu: host.pool.room - 14, rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: `${device} to ${tx}` },
+      rx: ringRx,
+      tx: ringTx,
+      prepare(state) {
+        const ring = state.direction === 'rx' ? from : to;
+        state.set(RING_PORT_RING, ring.offset);
+        state.set(QUEUE_OWNER, host.arena.u32[(ring.offset + RING_OWNER) >>> 2]!);
+      },
+      release() {
+        leave(host, from);
+        if (to !== from) leave(host, to);
+      },
+    });
+  },
+};
+
+/** How many ports of this thread use a ring of an arena; the last one takes it away, when this thread made it. */
+const users = new WeakMap<Arena, Map<string, number>>();
+
+function share(arena: Arena, name: string, size: number, single: boolean): Ring {
+  const zone = `ring/${name}`;
+  const count = users.get(arena) ?? new Map<string, number>();
+  users.set(arena, count);
+  if (arena.lookup(zone) !== undefined) {
+    if (count.has(name)) count.set(name, count.get(name)! + 1);
+    return Ring.find(arena, zone);
+  }
+  const ring = Ring.create(arena, zone, { size, singleProducer: single, singleConsumer: single, holds: 'mbufs' });
+  count.set(name, 1);
+  return ring;
+}
+
+function leave(host: PortHost, ring: Ring): void {
+  const count = users.get(host.arena)!;
+  const name = ring.name.slice('ring/'.length);
+  if (!count.has(name)) return;
+  const left = count.get(name)! - 1;
+  count.set(name, left);
+  if (left > 0) return;
+  count.delete(name);
+  drain(host, ring);
+  ring.close();
+}
+
+/** Packets that nobody will receive any more go back to the pool. */
+function drain({ arena, pool }: PortHost, ring: Ring): void {
+  const burst = new Burst(arena, 64);
+  for (let got = ring.dequeueBurst(burst); got > 0; got = ring.dequeueBurst(burst)) {
+    burstFunctions(arena).mbufOwn(arena.table, burst.offset, got, (OWNER_APP << OWNER_SHIFT) | arena.lcore);
+    pool.free(burst, 0, got);
+  }
+  burst.close();
+}

@@ -1,0 +1,65 @@
+import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from './port.js';
+import { FunctionRxQueue, FunctionTxQueue, QueueState, type QueueFunction } from './queue.js';
+
+/** How a port's queues are made. */
+export interface FunctionPortParts {
+  readonly capabilities: PortCapabilities;
+  readonly rx: QueueFunction;
+  readonly tx: QueueFunction;
+  /** Fills in the driver's part of a queue's state. */
+  readonly prepare?: (state: QueueState, queue: number) => void;
+  readonly xstats?: (into: Record<string, number>) => void;
+  /** Gives back what the queues hold, once no burst can come any more and before their state goes. */
+  readonly release?: () => void;
+}
+
+/** A port whose queues are burst functions and nothing else. */
+export class FunctionPort implements Port {
+  readonly name: string;
+  readonly number: number;
+  readonly capabilities: PortCapabilities;
+  readonly rx: readonly FunctionRxQueue[];
+  readonly tx: readonly FunctionTxQueue[];
+  readonly #states: QueueState[] = [];
+  readonly #parts: FunctionPortParts;
+  #last: Record<string, number> | undefined;
+
+  constructor(host: PortHost, parts: FunctionPortParts) {
+    this.name = host.device;
+    this.number = host.number;
+    this.#parts = parts;
+    this.capabilities = parts.capabilities;
+    const make = (direction: 'rx' | 'tx', count: number): QueueState[] => Array.from({ length: count }, (_, queue) => {
+      const state = new QueueState(host, direction, queue);
+      this.#states.push(state);
+      parts.prepare?.(state, queue);
+      return state;
+    });
+    try {
+      this.rx = make('rx', parts.capabilities.rxQueues).map(state => new FunctionRxQueue(state, parts.rx));
+      this.tx = make('tx', parts.capabilities.txQueues).map(state => new FunctionTxQueue(state, parts.tx));
+    } catch (cause) {
+      for (const state of this.#states) state.close();
+      throw cause;
+    }
+  }
+
+  readStats(into: PortStats): void {
+    Object.assign(into, emptyStats());
+    for (const state of this.#states) state.addTo(into);
+    into.xstats['rx_after_close'] = this.rx.reduce((sum, queue) => sum + queue.afterClose, 0);
+    into.xstats['tx_after_close'] = this.tx.reduce((sum, queue) => sum + queue.afterClose, 0);
+    if (this.#last === undefined) this.#parts.xstats?.(into.xstats);
+    else Object.assign(into.xstats, this.#last);
+  }
+
+  close(): void {
+    if (this.#last !== undefined) return;
+    for (const queue of [...this.rx, ...this.tx]) queue.close();
+    // The last counts stay readable after close, when what they were read from is gone.
+    this.#last = {};
+    this.#parts.xstats?.(this.#last);
+    this.#parts.release?.();
+    for (const state of this.#states) state.close();
+  }
+}

@@ -1,0 +1,172 @@
+import { Arena, DEFAULT_ARENA, type ArenaOptions } from '../arena/arena.js';
+import type { HugePages } from '../arena/backing.js';
+import { Burst } from '../burst/burst.js';
+import { PollmodeError } from '../errors.js';
+import type { Mbufs } from '../mbuf/mbufs.js';
+import { Mempool } from '../mbuf/mempool.js';
+import { checkOptions, parseDevice, readOptions } from './device.js';
+import { drivers } from './drivers.js';
+import { emptyStats, type MemoryDemand, type Port, type PortDriver, type PortStats } from './port.js';
+
+/** A port as an object instead of a device string: `{ driver: 'af_xdp', device: 'eth0', queues: 2 }`. */
+export interface PortObject {
+  readonly driver: string;
+  readonly [option: string]: unknown;
+}
+
+export type PortRequest = string | PortObject;
+
+export interface OpenOptions {
+  /** An arena to use; default: a new one, made with `arenaOptions`, which `close` closes too. */
+  readonly arena?: Arena;
+  readonly arenaOptions?: ArenaOptions;
+  /** mbufs of the pool; default: what the ports may hold at once, and 4096 for the program. */
+  readonly mbufs?: number;
+  /** 2048 or 4096; default: the smallest that all ports can use. */
+  readonly bufferSize?: number;
+  /** Per-lcore cache of the pool, see MempoolOptions. */
+  readonly cache?: number;
+  readonly hugePages?: HugePages;
+}
+
+const FOR_THE_PROGRAM = 4096;
+let hosts = 0;
+
+/**
+ * Opens ports over one pool that satisfies all of them, so that a packet received on one is sent on any other without a
+ * copy. Throws EDEVICE, EOPTION, EPOOL, and whatever the drivers throw; nothing is left open then.
+ */
+export function open(requests: readonly PortRequest[], options: OpenOptions = {}): Host {
+  return new Host(requests, options);
+}
+
+/** Ports, the pool that their packets live in, and the arena that holds it all. Belongs to one thread. */
+export class Host {
+  readonly arena: Arena;
+  readonly pool: Mempool;
+  readonly mbufs: Mbufs;
+  readonly #ports: Port[] = [];
+  readonly #ownsArena: boolean;
+  #closed = false;
+
+  constructor(requests: readonly PortRequest[], options: OpenOptions) {
+    const plans = requests.map(prepare);
+    const demand = plans.map(plan => plan.demand);
+    const bufferSize = options.bufferSize ?? (demand.some(each => each.bufferSize > 2048) ? 4096 : 2048);
+    const count = options.mbufs ?? Math.max(32, demand.reduce((sum, each) => sum + each.mbufs, 0) + FOR_THE_PROGRAM);
+    refuseSmall(plans, bufferSize);
+    this.#ownsArena = options.arena === undefined;
+    this.arena = options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize));
+    try {
+      this.pool = Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
+        count, bufferSize,
+        hugePages: options.hugePages ?? (demand.some(each => each.registered) ? 'try' : 'never'),
+        ...(options.cache === undefined ? {} : { cache: options.cache }),
+      });
+      this.mbufs = this.pool.mbufs;
+      for (const plan of plans) this.#open(plan);
+    } catch (cause) {
+      this.#abandon();
+      throw cause;
+    }
+  }
+
+  /** In the order they were asked for. */
+  get ports(): readonly Port[] {
+    return this.#ports;
+  }
+
+  /** One more port over the same pool. Throws EPOOL, by name, when the pool fails its demand. */
+  add(request: PortRequest): Port {
+    if (this.#closed) throw new PollmodeError('ECLOSED', 'This host is closed: open a new one with open([...]).');
+    const plan = prepare(request);
+    refuseSmall([plan], this.pool.bufferSize);
+    const free = this.pool.available;
+    if (plan.demand.mbufs > free) {
+      throw new PollmodeError('EPOOL', `${plan.device} may hold ${plan.demand.mbufs} mbufs and the pool has ${free} free: open it together with the other ports, or ask for more with { mbufs }.`);
+    }
+    return this.#open(plan);
+  }
+
+  /** A burst vector for rxBurst and txBurst, 1 to 512 mbufs; one is enough for a whole program. */
+  burst(capacity = 32): Burst {
+    return new Burst(this.arena, capacity);
+  }
+
+  stats(port: Port): PortStats {
+    const stats = emptyStats();
+    port.readStats(stats);
+    return stats;
+  }
+
+  /** Closes the ports, last opened first, and the arena when it was made here. What the program still holds stays counted in the pool. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const port of [...this.#ports].reverse()) port.close();
+    if (this.#ownsArena) this.arena.close();
+    else if (this.pool.audit().free === this.pool.size) this.pool.close();
+  }
+
+  #open({ driver, options, device }: Plan): Port {
+    const number = freeNumber(this.arena);
+    const port = driver.open(options, { arena: this.arena, pool: this.pool, number, device });
+    this.#ports.push(port);
+    return port;
+  }
+
+  /** After a port would not open: no half-open host is left. */
+  #abandon(): void {
+    this.#closed = true;
+    for (const port of this.#ports.reverse()) port.close();
+    if (this.#ownsArena) this.arena.close();
+    else if ((this.pool as Mempool | undefined) !== undefined) this.pool.close();
+  }
+}
+
+interface Plan {
+  readonly driver: PortDriver;
+  readonly options: object;
+  readonly demand: MemoryDemand;
+  readonly device: string;
+}
+
+function prepare(request: PortRequest): Plan {
+  const driver = driverNamed(typeof request === 'string' ? parseDevice(request).driver : request.driver);
+  const options = typeof request === 'string' ? readOptions(driver, request) : checkOptions(driver, withoutDriver(request));
+  const device = typeof request === 'string' ? request : `${driver.name}:${typeof request['device'] === 'string' ? request['device'] : ''}`;
+  const available = driver.probe();
+  if (!available.usable) throw new PollmodeError('EUNSUPPORTED', `${device} cannot be opened here: ${available.reason}. ${available.mend}.`);
+  return { driver, options, demand: driver.plan(options), device };
+}
+
+function driverNamed(name: string): PortDriver {
+  const driver = drivers.find(each => each.name === name);
+  if (driver === undefined) throw new PollmodeError('EDEVICE', `No driver is named "${name.slice(0, 40)}": there are ${drivers.map(each => each.name).join(', ')}.`);
+  return driver;
+}
+
+function withoutDriver(request: PortObject): Record<string, unknown> {
+  const { driver: _, ...options } = request;
+  return options;
+}
+
+function refuseSmall(plans: readonly Plan[], bufferSize: number): void {
+  for (const { device, demand } of plans) {
+    if (demand.bufferSize > bufferSize) throw new PollmodeError('EPOOL', `${device} needs buffers of ${demand.bufferSize} bytes and the pool's have ${bufferSize}: ask for { bufferSize: 4096 }, or for smaller frames.`);
+  }
+}
+
+/** The default size, or as much as the pool, its headers and its ring need. */
+function arenaFor(bytes: number): ArenaOptions {
+  const needed = Math.ceil(bytes * 1.1) + (32 << 20);
+  return { size: Math.max(DEFAULT_ARENA, Math.ceil(needed / 65536) * 65536) };
+}
+
+/** Port numbers are the arena's: the lowest whose queues are not there. */
+function freeNumber(arena: Arena): number {
+  const taken = new Set(arena.zones().map(zone => /^port\/(\d+)\//.exec(zone.name)?.[1]));
+  let number = 0;
+  while (taken.has(String(number))) number++;
+  return number;
+}

@@ -1,0 +1,125 @@
+/**
+ * The port contract: the seam between packet programs and whatever carries packets.
+ *
+ * Who owns an mbuf, always:
+ * - `rxBurst` fills the burst: the caller owns the first n;
+ * - `txBurst` takes the first m: the port owns those, and the caller keeps the rest, to retry or free;
+ * - `close` gives every mbuf that the port holds back to its pool.
+ *
+ * The data path never throws. After close both bursts return 0 and count `after_close`.
+ * Threads: a port belongs to the thread that opened it; one thread polls a queue.
+ */
+import type { Arena } from '../arena/arena.js';
+import type { HugePages } from '../arena/backing.js';
+import type { Burst } from '../burst/burst.js';
+import type { Mempool } from '../mbuf/mempool.js';
+
+export interface RxQueue {
+  /**
+   * Receives up to `max` frames (default and at most: the burst's capacity) into the front of `burst`. Returns how many,
+   * 0 when there is nothing; never waits. The caller owns the mbufs.
+   */
+  rxBurst(burst: Burst, max?: number): number;
+}
+
+export interface TxQueue {
+  /** Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's. Never waits. */
+  txBurst(burst: Burst, count: number): number;
+}
+
+export interface PortCapabilities {
+  /** Largest IP packet in bytes: no Ethernet header, no FCS. */
+  readonly mtu: number;
+  readonly rxQueues: number;
+  readonly txQueues: number;
+  /** Where a receive's time stamp comes from. */
+  readonly timestamps: 'none' | 'software' | 'hardware' | 'file';
+  /** Does the port send and receive without copying a frame in user space? The kernel's or a NIC's copies do not count. */
+  readonly zeroCopy: boolean;
+  /** How it was in fact opened, for people: "native, copy, need-wakeup". */
+  readonly mode: string;
+}
+
+/** Counts of packets and bytes (frames without FCS) since the port was opened. */
+export interface PortStats {
+  rxPackets: number;
+  rxBytes: number;
+  txPackets: number;
+  txBytes: number;
+  /** Receives that found no mbuf in the pool, in packets where the port can tell. */
+  rxNoMbuf: number;
+  /** Packets that a txBurst was offered and did not take; each try counts. */
+  txRefused: number;
+  /** Everything else, by name; every dropped packet is in one whose name says why. DPDK's word. */
+  xstats: Record<string, number>;
+}
+
+export interface Port {
+  /** The device string's name for it, unique in its host: "af_xdp:veth0". */
+  readonly name: string;
+  /** Its number in the host: what mbufs say of where they came in. */
+  readonly number: number;
+  readonly capabilities: PortCapabilities;
+  readonly rx: readonly RxQueue[];
+  readonly tx: readonly TxQueue[];
+  readStats(into: PortStats): void;
+  /** Stops, gives every mbuf back, releases everything. A second call does nothing. */
+  close(): void;
+  /** Has the source come to its end (a capture file)? Absent for ports that go on for ever. */
+  readonly finished?: boolean;
+}
+
+/** Whether a driver can be used here; where not, why, and what mends it. */
+export type Availability =
+  | { readonly usable: true }
+  | { readonly usable: false; readonly reason: string; readonly mend: string };
+
+/** What a port needs of the pool that its packets live in. */
+export interface MemoryDemand {
+  /** mbufs that the port may hold at once. */
+  readonly mbufs: number;
+  /** Smallest buffer, in bytes with headroom. */
+  readonly bufferSize: number;
+  /** Registered with the kernel or a device: wants the buffers in one page-aligned zone, in huge pages where they can be had. */
+  readonly registered: boolean;
+  /** Registered as huge pages or not at all. */
+  readonly hugePages?: HugePages;
+}
+
+/** What a driver is given to open a port with. */
+export interface PortHost {
+  readonly arena: Arena;
+  readonly pool: Mempool;
+  readonly number: number;
+  /** The device string as it was written, to be the port's name. */
+  readonly device: string;
+}
+
+export interface PortDriver<Options extends object = object> {
+  /** The word before the colon. */
+  readonly name: string;
+  /** One line for `--help`. */
+  readonly summary: string;
+  readonly options: OptionTable<Options>;
+  /** Usable here? Never throws, never alters anything. */
+  probe(): Availability;
+  /** Pure: what memory it will want. Throws EOPTION for options that cannot be together. */
+  plan(options: Options): MemoryDemand;
+  open(options: Options, host: PortHost): Port;
+}
+
+/** How each option is written and read. `device` is what stands directly behind the colon. */
+export type OptionTable<Options> = { readonly [Key in keyof Options]-?: OptionSpec };
+
+export interface OptionSpec {
+  readonly type: 'text' | 'flag' | 'count' | 'size' | 'choice';
+  readonly help: string;
+  readonly choices?: readonly string[];
+  readonly min?: number;
+  readonly max?: number;
+  readonly required?: boolean;
+}
+
+export function emptyStats(): PortStats {
+  return { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, rxNoMbuf: 0, txRefused: 0, xstats: {} };
+}

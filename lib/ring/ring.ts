@@ -1,0 +1,145 @@
+import type { Arena } from '../arena/arena.js';
+import type { Memzone } from '../arena/directory.js';
+import { ZONE_RING } from '../arena/layout.js';
+import type { Burst } from '../burst/burst.js';
+import type { BurstFunctions } from '../burst/functions.js';
+import { burstFunctions } from '../burst/module.js';
+import { PollmodeError } from '../errors.js';
+import { OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
+import {
+  RING_CONS, RING_CONS_BUSY, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_PROD_BUSY, RING_SC, RING_SIZE,
+  RING_SLOTS, RING_SP,
+} from './layout.js';
+
+export interface RingOptions {
+  /** Slots, a power of two from 2 to 2^24. All of them can be filled. */
+  readonly size: number;
+  /** Only one thread will ever enqueue (DPDK's SP), or dequeue (SC): faster. Default false: any number may. */
+  readonly singleProducer?: boolean;
+  readonly singleConsumer?: boolean;
+  /** What goes in: `mbufs` are handles, whose owner words then name the ring. Default `numbers`, any u32. */
+  readonly holds?: 'numbers' | 'mbufs';
+}
+
+export interface RingStats {
+  /** Enqueues and dequeues that gave up because another's claim stood too long; a dead party's, most likely. */
+  readonly enqueueBusy: number;
+  readonly dequeueBusy: number;
+}
+
+/**
+ * A first-in first-out ring of u32 between threads or processes (DPDK's rte_ring). The layout, the claim and the wrap
+ * are explained in ring/layout.ts. Never blocks; a dead party's claim makes the calls of its side return 0 until
+ * `recover` takes it away.
+ */
+export class Ring {
+  readonly name: string;
+  /** Offset in the arena. */
+  readonly offset: number;
+  readonly size: number;
+  readonly #arena: Arena;
+  readonly #zone: Memzone;
+  readonly #burst: BurstFunctions;
+  readonly #single: number;
+  readonly #lcore: number;
+
+  private constructor(arena: Arena, zone: Memzone) {
+    this.name = zone.name;
+    this.offset = zone.offset;
+    this.#arena = arena;
+    this.#zone = zone;
+    this.#burst = burstFunctions(arena);
+    this.size = arena.u32[(zone.offset + RING_SIZE) >>> 2]!;
+    this.#single = arena.u32[(zone.offset + RING_FLAGS) >>> 2]!;
+    this.#lcore = arena.lcore;
+  }
+
+  /** Reserves a ring. Throws EOPTION, EEXISTS, EARENAFULL. */
+  static create(arena: Arena, name: string, options: RingOptions): Ring {
+    const { size } = options;
+    if (!Number.isInteger(size) || size < 2 || size > 1 << 24 || (size & (size - 1)) !== 0) {
+      throw new PollmodeError('EOPTION', `Ring "${name}" of ${String(size)} slots: choose a power of two from 2 to ${1 << 24}.`);
+    }
+    const zone = arena.reserve(name, RING_SLOTS + size * 4, { align: 128, type: ZONE_RING });
+    const set = (field: number, value: number): void => { arena.u32[(zone.offset + field) >>> 2] = value; };
+    set(RING_SIZE, size);
+    set(RING_FLAGS, (options.singleProducer ? RING_SP : 0) | (options.singleConsumer ? RING_SC : 0));
+    set(RING_OWNER, options.holds === 'mbufs' ? (OWNER_RING << OWNER_SHIFT) | zone.index : 0);
+    Atomics.store(arena.u32, (zone.offset + RING_KIND) >>> 2, RING_MAGIC);
+    return new Ring(arena, zone);
+  }
+
+  /** The ring of that name, made by any thread or process of this arena. Throws ENOTFOUND. */
+  static find(arena: Arena, name: string): Ring {
+    const zone = arena.find(name);
+    if (zone.type !== ZONE_RING || Atomics.load(arena.u32, (zone.offset + RING_KIND) >>> 2) !== RING_MAGIC) {
+      throw new PollmodeError('ENOTFOUND', `Memzone "${name}" is no ring: check the name.`);
+    }
+    return new Ring(arena, zone);
+  }
+
+  /** Enqueues all of the first `count` entries or none. Returns `count` or 0. */
+  enqueueBulk(burst: Burst, count: number): number {
+    return this.#enqueue(burst, 0, count, 1);
+  }
+
+  /** Enqueues as many of entries [from, from + count) as there is room for, in order. Returns how many. */
+  enqueueBurst(burst: Burst, count: number, from = 0): number {
+    return this.#enqueue(burst, from, count, 0);
+  }
+
+  /** Fills the first `count` entries or none. Returns `count` or 0. */
+  dequeueBulk(burst: Burst, count: number): number {
+    return this.#dequeue(burst, count, 1);
+  }
+
+  /** Fills up to `max` entries. Returns how many. */
+  dequeueBurst(burst: Burst, max: number = burst.capacity): number {
+    return this.#dequeue(burst, max, 0);
+  }
+
+  /** What is in it, at some moment of the call. */
+  get count(): number {
+    const index = (side: number): number => Atomics.load(this.#arena.u32, (this.offset + side) >>> 2);
+    const consumed = index(RING_CONS);
+    return Math.min((index(RING_PROD) - consumed) >>> 0, this.size);
+  }
+
+  get free(): number {
+    return this.size - this.count;
+  }
+
+  stats(): RingStats {
+    const read = (field: number): number => Number(this.#arena.u64[(this.offset + field) / 8]!);
+    return { enqueueBusy: read(RING_PROD_BUSY), dequeueBusy: read(RING_CONS_BUSY) };
+  }
+
+  /**
+   * Takes away what an lcore had claimed and not published: the ring is then as if that call had never come. Only for an
+   * lcore that is dead for certain, because a live one would go on writing. Returns how many claims there were (0 to 2).
+   */
+  recover(lcore: number): number {
+    return this.#burst.ringRecover(this.offset, lcore);
+  }
+
+  /** Releases its memory. Nobody may use it any more. */
+  close(): void {
+    Atomics.store(this.#arena.u32, (this.offset + RING_KIND) >>> 2, 0);
+    this.#arena.release(this.#zone);
+  }
+
+  #enqueue(burst: Burst, from: number, count: number, fixed: number): number {
+    if (!(count > 0 && from + count <= burst.capacity)) return 0;
+    const at = burst.offset + from * 4;
+    return this.#single & RING_SP
+      ? this.#burst.ringEnqueueSp(this.offset, at, count, fixed)
+      : this.#burst.ringEnqueueMp(this.offset, at, count, fixed, this.#lcore);
+  }
+
+  #dequeue(burst: Burst, count: number, fixed: number): number {
+    if (!(count > 0 && count <= burst.capacity)) return 0;
+    return this.#single & RING_SC
+      ? this.#burst.ringDequeueSc(this.offset, burst.offset, count, fixed)
+      : this.#burst.ringDequeueMc(this.offset, burst.offset, count, fixed, this.#lcore);
+  }
+}

@@ -1,0 +1,46 @@
+import type { Burst } from '../burst/burst.js';
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_OFF } from '../mbuf/layout.js';
+import type { Mbufs } from '../mbuf/mbufs.js';
+
+/** Ethernet II (IEEE 802.3 clause 3): destination, source, type. */
+export const ETHER_ADDR_LEN = 6;
+export const ETHER_HDR_LEN = 14;
+/** Frame check sequence, which no buffer here holds: RFC 2544's 64 bytes are 60 in a buffer. */
+export const ETHER_CRC_LEN = 4;
+
+/**
+ * Exchanges source and destination MAC of the first `count` mbufs, as testpmd's macswap does. The twelve bytes are three
+ * words when the frame starts at a multiple of 4, which it does behind the usual headroom; else they are moved by bytes.
+ */
+export function swapMacs(mbufs: Mbufs, burst: Burst, count: number): void {
+  const { u16, u32, table } = mbufs;
+  const { handles } = burst;
+  for (let i = 0; i < count; i++) {
+    const handle = handles[i]!;
+    const at = ((handle << HANDLE_SHIFT) >>> 0) + u16[(table + (handle << HEADER_SHIFT) + MBUF_DATA_OFF) >>> 1]!;
+    if ((at & 3) !== 0) {
+      swapBytes(mbufs.u8, at);
+      continue;
+    }
+    const word = at >>> 2;
+    const first = u32[word]!;
+    const middle = u32[word + 1]!;
+    const last = u32[word + 2]!;
+    u32[word] = (middle >>> 16) | (last << 16);
+    u32[word + 1] = (last >>> 16) | (first << 16);
+    u32[word + 2] = (first >>> 16) | (middle << 16);
+  }
+}
+
+function swapBytes(u8: Uint8Array, at: number): void {
+  for (let i = 0; i < ETHER_ADDR_LEN; i++) {
+    const byte = u8[at + i]!;
+    u8[at + i] = u8[at + ETHER_ADDR_LEN + i]!;
+    u8[at + ETHER_ADDR_LEN + i] = byte;
+  }
+}
+
+/** "02:00:00:00:00:01" */
+export function formatMac(u8: Uint8Array, at = 0): string {
+  return Array.from(u8.subarray(at, at + ETHER_ADDR_LEN), byte => byte.toString(16).padStart(2, '0')).join(':');
+}
