@@ -8,9 +8,11 @@
  *
  * Threads: load it in every worker that needs it; it keeps its state per environment. A file descriptor is a number
  * that belongs to the process, so any thread may use one that another opened.
+ *
+ * The environment variable POLLMODE_ADDON names another file to load, such as a build with sanitizers.
  */
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PollmodeError } from './errors.js';
 
@@ -21,23 +23,31 @@ export interface Binding {
   // native/memory.cc: the arena's address space. `bytes` is always a Uint8Array over the whole arena.
   /** Address of the view's first byte. */
   address(bytes: Uint8Array): bigint;
-  /** mmap(MAP_FIXED | flags, PROT_READ | PROT_WRITE) of `fd` at `fdOffset` over [offset, offset + length). */
+  /**
+   * mmap(MAP_FIXED | flags, PROT_READ | PROT_WRITE) of `fd` at `fdOffset` over [offset, offset + length): whole pages
+   * inside the view, or -EINVAL. When it is refused, what was there is there still, or else (a driver that refuses
+   * late) anonymous pages are: never a hole.
+   */
   overlay(bytes: Uint8Array, offset: number, length: number, fd: number, fdOffset: number, flags: number): number;
-  /** Fresh anonymous private pages over the range, by one MAP_FIXED; drops a guard that stood on it. */
+  /** Fresh anonymous private pages over the range, by one MAP_FIXED; drops the guards that stood inside it. */
   restore(bytes: Uint8Array, offset: number, length: number): number;
   /** madvise(2). */
   advise(bytes: Uint8Array, offset: number, length: number, advice: number): number;
-  /** memfd_create(2) (always CLOEXEC, and ALLOW_SEALING unless huge), ftruncate, then sealed against shrinking and growing. `flags` are MFD_*. */
+  /** memfd_create(2) (always CLOEXEC and ALLOW_SEALING), ftruncate to `size` bytes, then sealed against shrinking and growing. `flags` are MFD_*. */
   memfd(name: string, size: number, flags: number): number;
-  /** A SIGBUS inside the range then replaces the page by an anonymous one and adds 1 to the u32 at `flagOffset`; one elsewhere is passed on. */
+  /**
+   * A SIGBUS inside the range, in any thread, then replaces the page by an anonymous one and adds 1 to the u32 at
+   * `flagOffset` (which must lie outside the range); one elsewhere is passed on. Keeps the arena alive until `restore`
+   * of the range, or until this environment ends. At most 512 in a process, then -ENOSPC.
+   */
   guard(bytes: Uint8Array, offset: number, length: number, flagOffset: number): number;
 
   // native/file.cc
   /** open(2), always O_CLOEXEC. */
   open(path: string, flags: number): number;
   close(fd: number): number;
-  /** ioctl(2) with `argument` as the structure. */
-  ioctl(fd: number, request: number, argument: Uint8Array, pointers?: readonly Pointer[]): number;
+  /** ioctl(2) with `argument` as the structure (-EINVAL when it is shorter than `request` says), or a plain number where the request takes one. */
+  ioctl(fd: number, request: number, argument: Uint8Array | number, pointers?: readonly Pointer[]): number;
   /** read(2) / write(2) of the whole view, once. */
   read(fd: number, into: Uint8Array): number;
   write(fd: number, from: Uint8Array): number;
@@ -47,10 +57,12 @@ export interface Binding {
   /**
    * One read(2) per packet, for files that carry packets (tap, raw sockets). `pairs` holds (offset, capacity) per
    * packet; each capacity is replaced by the length read. Stops at the first refusal. Returns how many were read, or
-   * -errno when the first one was refused. `writeEach` is the same for write(2), with (offset, length).
+   * -errno when the first one was refused. `writeEach` is the same for write(2), with (offset, length),
+   * and `sendEach` for send(2) with MSG_* flags.
    */
   readEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
   writeEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
+  sendEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number, flags: number): number;
 
   // native/socket.cc
   /** socket(2), always SOCK_CLOEXEC. */
@@ -105,13 +117,16 @@ export function binding(): Binding {
 }
 
 function load(): Binding | PollmodeError {
+  if (process.platform !== 'linux') return new PollmodeError('EADDON', describeElsewhere());
   const root = packageRoot();
   const require = createRequire(import.meta.url);
+  const named = process.env['POLLMODE_ADDON'];
   try {
+    if (named !== undefined && named !== '') return require(resolve(named)) as Binding;
     const nodeGypBuild = require('node-gyp-build') as (root: string) => Binding;
     return nodeGypBuild(root);
   } catch (cause) {
-    return new PollmodeError('EADDON', describe(root, cause), { cause });
+    return new PollmodeError('EADDON', describe(root, named, cause), { cause });
   }
 }
 
@@ -120,16 +135,22 @@ function packageRoot(): string {
   return join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 }
 
-function describe(root: string, cause: unknown): string {
+function describeElsewhere(): string {
+  return `pollmode's native addon exists for Linux only (this is ${process.platform}-${process.arch}): ` +
+    'use memory ports here, and Linux for everything that needs the kernel.';
+}
+
+function describe(root: string, named: string | undefined, cause: unknown): string {
   const target = `${process.platform}-${process.arch}`;
-  if (process.platform !== 'linux') {
-    return `pollmode's native addon exists for Linux only (this is ${target}): memory ports work, everything that needs the kernel does not.`;
-  }
+  const tried = named ? `${resolve(named)}, which POLLMODE_ADDON names`
+    : `${join(root, 'build', 'Release')} and ${join(root, 'prebuilds', target)}`;
+  return `pollmode's native addon could not be loaded on ${target} (${libc()}, Node ${process.versions.node}). Tried ${tried}. ` +
+    `(${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)}) ` +
+    `Build it from source: cd ${root} && npm install --no-save --ignore-scripts node-gyp node-addon-api && npx node-gyp rebuild.`;
+}
+
+function libc(): string {
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   const glibc = report?.header?.glibcVersionRuntime;
-  const libc = glibc === undefined ? 'musl' : `glibc ${glibc}`;
-  return `pollmode's native addon could not be loaded on ${target} (${libc}, Node ${process.versions.node}). ` +
-    `Tried ${join(root, 'build', 'Release')} and ${join(root, 'prebuilds', target)}. ` +
-    `Build it from source: cd ${root} && npm install --no-save --ignore-scripts node-gyp node-addon-api && npx node-gyp rebuild. ` +
-    `(${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)})`;
+  return glibc === undefined ? 'musl' : `glibc ${glibc}`;
 }

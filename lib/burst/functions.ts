@@ -32,6 +32,15 @@ export interface BurstFunctions {
   nullTx(queue: number, burst: number, count: number, lcore: number): number;
   ringRx(queue: number, burst: number, max: number, lcore: number): number;
   ringTx(queue: number, burst: number, count: number, lcore: number): number;
+
+  /** AF_XDP over the kernel's rings (port/drivers/af_xdp/layout.ts). Descriptors are checked before use; bad ones counted. */
+  xskRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Gives the kernel buffers up to XSK_AIM. Returns how many it has. */
+  xskFill(queue: number, lcore: number): number;
+  /** Frees what was sent, then sends. `count` 0 only frees. Stops at the first mbuf that cannot be sent. */
+  xskTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** Frees what the kernel says was sent. Returns how many. */
+  xskComplete(queue: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

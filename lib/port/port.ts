@@ -67,6 +67,8 @@ export interface Port {
   close(): void;
   /** Has the source come to its end (a capture file)? Absent for ports that go on for ever. */
   readonly finished?: boolean;
+  /** Its MAC address, where it has one: "02:00:00:00:00:01". */
+  readonly mac?: string;
 }
 
 /** Whether a driver can be used here; where not, why, and what mends it. */

@@ -1,4 +1,5 @@
 import type { Burst } from '../burst/burst.js';
+import { PollmodeError } from '../errors.js';
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_OFF } from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 
@@ -43,4 +44,26 @@ function swapBytes(u8: Uint8Array, at: number): void {
 /** "02:00:00:00:00:01" */
 export function formatMac(u8: Uint8Array, at = 0): string {
   return Array.from(u8.subarray(at, at + ETHER_ADDR_LEN), byte => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/** Six bytes from "02:00:00:00:00:01". Throws EOPTION. */
+export function parseMac(text: string): Uint8Array {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) {
+    throw new PollmodeError('EOPTION', `"${text.slice(0, 40)}" is no MAC address: write six bytes as 02:00:00:00:00:01.`);
+  }
+  return Uint8Array.from(text.split(':'), byte => parseInt(byte, 16));
+}
+
+/** Writes destination and source MAC of the first `count` mbufs, as testpmd's mac mode does. */
+export function rewriteMacs(mbufs: Mbufs, burst: Burst, count: number, destination: Uint8Array, source: Uint8Array): void {
+  const { u8, u16, table } = mbufs;
+  const { handles } = burst;
+  for (let i = 0; i < count; i++) {
+    const handle = handles[i]!;
+    const at = ((handle << HANDLE_SHIFT) >>> 0) + u16[(table + (handle << HEADER_SHIFT) + MBUF_DATA_OFF) >>> 1]!;
+    for (let byte = 0; byte < ETHER_ADDR_LEN; byte++) {
+      u8[at + byte] = destination[byte]!;
+      u8[at + ETHER_ADDR_LEN + byte] = source[byte]!;
+    }
+  }
 }

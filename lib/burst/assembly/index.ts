@@ -1,3 +1,4 @@
 export { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover } from './ring';
 export { mbufAlloc, mbufFree, mbufOwn } from './mempool';
 export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';
+export { xskRx, xskFill, xskTx, xskComplete } from './xsk';

@@ -1,0 +1,93 @@
+/** The null and ring ports, in plain TypeScript. The fast double is assembly/memory_ports.ts; neither calls the other. */
+import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { NULL_FRAME, RING_PORT_RING } from '../port/drivers/memory_layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import { RING_FLAGS, RING_SC, RING_SP } from '../ring/layout.js';
+import type { BurstFunctions } from './functions.js';
+import type { MempoolFunctions } from './mempool.js';
+import type { RingFunctions } from './ring.js';
+import { count64, type ArenaViews } from './views.js';
+
+export type MemoryPortFunctions = Pick<BurstFunctions, 'nullRx' | 'nullTx' | 'ringRx' | 'ringTx'>;
+
+export function memoryPortFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
+  return { nullRx, nullTx, ringRx, ringTx };
+
+  /** The template is the first half of a header as a receive leaves it: lengths, port, refcnt 1, no chain. */
+  function nullRx(queue: number, burst: number, max: number, lcore: number): number {
+    if (pools.takeFree(field(queue, QUEUE_POOL), lcore, burst, max) === 0) {
+      count64(u32, queue + QUEUE_NOMBUF, max);
+      return 0;
+    }
+    const template = (queue + QUEUE_TEMPLATE) >>> 2;
+    for (let i = 0; i < max; i++) {
+      const header = headerAt(queue, burst, i) >>> 2;
+      for (let word = 0; word < 8; word++) u32[header + word] = u32[template + word];
+      u32[header + (MBUF_OWNER >>> 2)] = program(lcore);
+    }
+    countPackets(queue, max, Math.imul(max, field(queue, NULL_FRAME)));
+    return max;
+  }
+
+  function nullTx(queue: number, burst: number, count: number, lcore: number): number {
+    countPackets(queue, count, sumBytes(queue, burst, count));
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, burst, count);
+    return count;
+  }
+
+  function ringRx(queue: number, burst: number, max: number, lcore: number): number {
+    const ring = field(queue, RING_PORT_RING);
+    const got = field(ring, RING_FLAGS) & RING_SC
+      ? rings.ringDequeueSc(ring, burst, max, 0)
+      : rings.ringDequeueMc(ring, burst, max, 0, lcore);
+    stamp(queue, burst, got, program(lcore));
+    countPackets(queue, got, sumBytes(queue, burst, got));
+    return got;
+  }
+
+  /** Lengths are read and owners written before the enqueue: afterwards the mbufs may be another thread's already. */
+  function ringTx(queue: number, burst: number, count: number, lcore: number): number {
+    const ring = field(queue, RING_PORT_RING);
+    const bytes = sumBytes(queue, burst, count);
+    stamp(queue, burst, count, field(queue, QUEUE_OWNER));
+    const sent = field(ring, RING_FLAGS) & RING_SP
+      ? rings.ringEnqueueSp(ring, burst, count, 0)
+      : rings.ringEnqueueMp(ring, burst, count, 0, lcore);
+    // What the ring refused is still the program's.
+    const kept = burst + sent * 4;
+    const refused = count - sent;
+    stamp(queue, kept, refused, program(lcore));
+    count64(u32, queue + QUEUE_NOMBUF, refused);
+    countPackets(queue, sent, bytes - sumBytes(queue, kept, refused));
+    return sent;
+  }
+
+  function stamp(queue: number, vector: number, count: number, owner: number): void {
+    for (let i = 0; i < count; i++) u32[(headerAt(queue, vector, i) + MBUF_OWNER) >>> 2] = owner;
+  }
+
+  /** Of all the packets, modulo 2^32, as a packet of more would be the program's mistake. */
+  function sumBytes(queue: number, vector: number, count: number): number {
+    let bytes = 0;
+    for (let i = 0; i < count; i++) bytes += u32[(headerAt(queue, vector, i) + MBUF_PKT_LEN) >>> 2];
+    return bytes >>> 0;
+  }
+
+  function countPackets(queue: number, packets: number, bytes: number): void {
+    count64(u32, queue + QUEUE_PACKETS, packets);
+    count64(u32, queue + QUEUE_BYTES, bytes >>> 0);
+  }
+
+  function headerAt(queue: number, vector: number, i: number): number {
+    return (field(queue, QUEUE_TABLE) + (u32[(vector >>> 2) + i] << HEADER_SHIFT)) >>> 0;
+  }
+
+  function field(structure: number, name: number): number {
+    return u32[(structure + name) >>> 2];
+  }
+}
+
+/** The owner word of what lcore's program holds. */
+function program(lcore: number): number {
+  return (OWNER_APP << OWNER_SHIFT) | lcore;
+}

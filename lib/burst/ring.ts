@@ -1,0 +1,142 @@
+/**
+ * Rings, in plain TypeScript: the text to read first. The layout, the claim and the wrap-around are explained at the
+ * structure, in ring/layout.ts; the fast double is assembly/ring.ts, and neither calls the other.
+ *
+ * Indices run freely through 32 bits. JavaScript subtracts them as ordinary numbers, and `>>> 0` brings the difference
+ * back to modulo 2^32.
+ */
+import {
+  RING_CONS, RING_CONS_BUSY, RING_CONS_SEEN, RING_PROD, RING_PROD_BUSY, RING_PROD_SEEN, RING_SIZE, RING_SLOTS, RING_SPINS,
+} from '../ring/layout.js';
+import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from './codes.js';
+import type { BurstFunctions, BurstHooks } from './functions.js';
+import { count64, type ArenaViews } from './views.js';
+
+export type RingFunctions = Pick<BurstFunctions, 'ringEnqueueSp' | 'ringEnqueueMp' | 'ringDequeueSc' | 'ringDequeueMc' | 'ringRecover'>;
+
+export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): RingFunctions {
+  return { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover };
+
+  function ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number {
+    const size = u32[(ring + RING_SIZE) >>> 2];
+    const index = u32[(ring + RING_PROD) >>> 2]; // only this thread writes it
+    const roomAt = (consumed: number): number => (size - (index - consumed)) >>> 0;
+    let room = roomAt(u32[(ring + RING_PROD_SEEN) >>> 2]);
+    if (room < count) {
+      // Pairs with the store that ends a dequeue: those reads of the slots are over, so they may be written again.
+      const seen = Atomics.load(u32, (ring + RING_CONS) >>> 2);
+      u32[(ring + RING_PROD_SEEN) >>> 2] = seen;
+      room = roomAt(seen);
+    }
+    const take = Math.min(count, room);
+    if (isRefused(take, count, fixed)) return 0;
+    fillSlots(ring, size, index, from, take);
+    hooks.fault?.(DEATH_BEFORE_PUBLISH);
+    // Pairs with the consumers' load of RING_PROD: who sees the index sees the slots before it.
+    Atomics.store(u32, (ring + RING_PROD) >>> 2, index + take);
+    return take;
+  }
+
+  function ringDequeueSc(ring: number, to: number, count: number, fixed: number): number {
+    const size = u32[(ring + RING_SIZE) >>> 2];
+    const index = u32[(ring + RING_CONS) >>> 2]; // only this thread writes it
+    let filled = (u32[(ring + RING_CONS_SEEN) >>> 2] - index) >>> 0;
+    if (filled < count) {
+      // Pairs with the store that ends an enqueue: the slots before the index are written.
+      const seen = Atomics.load(u32, (ring + RING_PROD) >>> 2);
+      u32[(ring + RING_CONS_SEEN) >>> 2] = seen;
+      filled = (seen - index) >>> 0;
+    }
+    const take = Math.min(count, filled);
+    if (isRefused(take, count, fixed)) return 0;
+    readSlots(ring, size, index, to, take);
+    hooks.fault?.(DEATH_BEFORE_PUBLISH);
+    // Pairs with the producers' load of RING_CONS: who sees the index may write the slots before it.
+    Atomics.store(u32, (ring + RING_CONS) >>> 2, index + take);
+    return take;
+  }
+
+  function ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number {
+    const size = u32[(ring + RING_SIZE) >>> 2];
+    // Free: all slots, less those between the consumers' index and ours.
+    const take = claim(ring + RING_PROD, ring + RING_CONS, size, ring + RING_PROD_BUSY, count, fixed, lcore);
+    if (take === 0) return 0;
+    const index = u32[(ring + RING_PROD) >>> 2]; // ours while the claim stands
+    fillSlots(ring, size, index, from, take);
+    hooks.fault?.(DEATH_BEFORE_PUBLISH);
+    publish(ring + RING_PROD, index + take);
+    return take;
+  }
+
+  function ringDequeueMc(ring: number, to: number, count: number, fixed: number, lcore: number): number {
+    const size = u32[(ring + RING_SIZE) >>> 2];
+    // Filled: those between our index and the producers'.
+    const take = claim(ring + RING_CONS, ring + RING_PROD, 0, ring + RING_CONS_BUSY, count, fixed, lcore);
+    if (take === 0) return 0;
+    const index = u32[(ring + RING_CONS) >>> 2];
+    readSlots(ring, size, index, to, take);
+    hooks.fault?.(DEATH_BEFORE_PUBLISH);
+    publish(ring + RING_CONS, index + take);
+    return take;
+  }
+
+  function ringRecover(ring: number, lcore: number): number {
+    return voidClaim(ring + RING_PROD, lcore) + voidClaim(ring + RING_CONS, lcore);
+  }
+
+  /**
+   * Puts lcore's name on one side of the ring, if up to `count` slots are to be had: `extra` + the other side's index -
+   * this side's. Returns how many, or 0 and no claim.
+   *
+   * Index and claim change in one 64-bit compare-and-swap, since the index must still be the one that was counted from
+   * when the claim lands; JavaScript has 64-bit atomics for BigInts only.
+   */
+  function claim(side: number, other: number, extra: number, busy: number, count: number, fixed: number, lcore: number): number {
+    let spins = 0;
+    for (;;) {
+      const word = Atomics.load(u64, side >>> 3);
+      if (word >> 32n !== 0n) {
+        if (++spins <= RING_SPINS) continue;
+        count64(u32, busy, 1);
+        return 0;
+      }
+      // Pairs with the other side's publishing store. Read after `word`, so it is never too small for it.
+      const there = (extra + Atomics.load(u32, other >>> 2) - Number(word)) >>> 0;
+      const take = Math.min(count, there);
+      if (isRefused(take, count, fixed)) return 0;
+      const named = word | (BigInt(lcore + 1) << 32n);
+      if (Atomics.compareExchange(u64, side >>> 3, word, named) !== word) continue;
+      hooks.fault?.(DEATH_AFTER_CLAIM);
+      return take;
+    }
+  }
+
+  /** One store for both: the slots become the other side's, and the claim is dropped. Pairs with `claim`, and with Sp and Sc. */
+  function publish(side: number, index: number): void {
+    Atomics.store(u64, side >>> 3, BigInt(index >>> 0));
+  }
+
+  /** The index stays as it was, and so does everything that anyone has seen of the ring. */
+  function voidClaim(side: number, lcore: number): number {
+    const word = Atomics.load(u64, side >>> 3);
+    if (word >> 32n !== BigInt(lcore + 1)) return 0;
+    return Atomics.compareExchange(u64, side >>> 3, word, word & 0xffffffffn) === word ? 1 : 0;
+  }
+
+  function fillSlots(ring: number, size: number, index: number, from: number, count: number): void {
+    const slots = (ring + RING_SLOTS) >>> 2;
+    const vector = from >>> 2;
+    for (let i = 0; i < count; i++) u32[slots + ((index + i) & (size - 1))] = u32[vector + i];
+  }
+
+  function readSlots(ring: number, size: number, index: number, to: number, count: number): void {
+    const slots = (ring + RING_SLOTS) >>> 2;
+    const vector = to >>> 2;
+    for (let i = 0; i < count; i++) u32[vector + i] = u32[slots + ((index + i) & (size - 1))];
+  }
+}
+
+/** Nothing to be had, or less than all of it where all was asked for. */
+function isRefused(take: number, count: number, fixed: number): boolean {
+  return take === 0 || (fixed !== 0 && take < count);
+}

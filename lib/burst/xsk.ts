@@ -1,0 +1,227 @@
+/** AF_XDP's bursts, in plain TypeScript, over rings that the kernel shares. The fast double is assembly/xsk.ts; neither calls the other. */
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import {
+  XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS,
+  XSK_HELD, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
+} from '../port/drivers/af_xdp/layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import type { BurstFunctions } from './functions.js';
+import type { MempoolFunctions } from './mempool.js';
+import { count64, type ArenaViews } from './views.js';
+
+export type XskFunctions = Pick<BurstFunctions, 'xskRx' | 'xskFill' | 'xskTx' | 'xskComplete'>;
+
+export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions): XskFunctions {
+  return { xskRx, xskFill, xskTx, xskComplete };
+
+  function xskRx(queue: number, burst: number, max: number, lcore: number): number {
+    const ring = queue + XSK_RING_A;
+    const consumer = field(ring, XSK_CONSUMER);
+    const index = u32[consumer >>> 2]; // ours
+    if (((field(ring, XSK_SEEN) - index) >>> 0) < max) {
+      // Pairs with the kernel's smp_store_release of the producer: the descriptors before the index.
+      setField(ring, XSK_SEEN, Atomics.load(u32, field(ring, XSK_PRODUCER) >>> 2));
+    }
+    const take = Math.min(believable(field(ring, XSK_SEEN) - index, ring), max);
+    let got = 0;
+    if (take > 0) {
+      for (let i = 0; i < take; i++) got += readDescriptor(queue, index + i, burst + got * 4, lcore);
+      // Pairs with the kernel's load of the consumer: our reads are over.
+      Atomics.store(u32, consumer >>> 2, index + take);
+      setField(queue, XSK_HELD, field(queue, XSK_HELD) - got);
+      count64(u32, queue + QUEUE_PACKETS, got);
+    }
+    if (((field(queue, XSK_AIM) - field(queue, XSK_HELD)) >>> 0) >= XSK_SCRATCH_COUNT) xskFill(queue, lcore);
+    return got;
+  }
+
+  /** The descriptor is copied once; the copy is checked and used. Returns 1 when `slot` holds a frame now, else 0. */
+  function readDescriptor(queue: number, index: number, slot: number, lcore: number): number {
+    const at = (field(queue, XSK_RING_A + XSK_DESCRIPTORS) + (index & field(queue, XSK_RING_A + XSK_MASK)) * 16) >>> 2;
+    const [address, high, length, options] = [u32[at], u32[at + 1], u32[at + 2], u32[at + 3]];
+    const bufferMask = field(queue, XSK_BUFFER_MASK);
+    const offset = address & bufferMask;
+    if (!isHeld(queue, address, high) || length > bufferMask + 1 - offset) {
+      count64(u32, queue + XSK_BAD_DESCRIPTOR, 1);
+      return 0;
+    }
+    const handle = handleAt(queue, address);
+    if ((options & XDP_PKT_CONTD) !== 0) {
+      count64(u32, queue + XSK_MULTI_BUFFER, 1);
+      giveBack(queue, handle, lcore);
+      return 0;
+    }
+    writeHeader(queue, handle, offset, length, lcore);
+    u32[slot >>> 2] = handle;
+    count64(u32, queue + QUEUE_BYTES, length);
+    return 1;
+  }
+
+  /** Is it an address in a buffer of the UMEM that the kernel has by this queue? */
+  function isHeld(queue: number, address: number, high: number): boolean {
+    if (high !== 0 || address >= field(queue, XSK_UMEM_BYTES)) return false;
+    return u32[(headerOf(queue, handleAt(queue, address)) + MBUF_OWNER) >>> 2] === field(queue, QUEUE_OWNER);
+  }
+
+  function handleAt(queue: number, address: number): number {
+    return ((field(queue, XSK_UMEM) + ((address & ~field(queue, XSK_BUFFER_MASK)) >>> 0)) >>> 0) >>> HANDLE_SHIFT;
+  }
+
+  function writeHeader(queue: number, handle: number, offset: number, length: number, lcore: number): void {
+    const header = headerOf(queue, handle);
+    const template = (queue + QUEUE_TEMPLATE) >>> 2;
+    for (let word = 0; word < 8; word++) u32[(header >>> 2) + word] = u32[template + word];
+    u16[(header + MBUF_DATA_OFF) >>> 1] = offset;
+    u32[(header + MBUF_PKT_LEN) >>> 2] = length;
+    u16[(header + MBUF_DATA_LEN) >>> 1] = length;
+    own(queue, handle, program(lcore));
+  }
+
+  function giveBack(queue: number, handle: number, lcore: number): void {
+    own(queue, handle, program(lcore));
+    setField(queue, XSK_SCRATCH, handle);
+    setField(queue, XSK_HELD, field(queue, XSK_HELD) - 1);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, 1);
+  }
+
+  /** In steps of the scratch vector; when the pool runs dry, in smaller and smaller ones, so that its last few are used. */
+  function xskFill(queue: number, lcore: number): number {
+    const aim = field(queue, XSK_AIM);
+    let held = field(queue, XSK_HELD);
+    let chunk = XSK_SCRATCH_COUNT;
+    while (held < aim && chunk > 0) {
+      const want = Math.min(aim - held, chunk);
+      if (pools.takeFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, want) === 0) {
+        count64(u32, queue + QUEUE_NOMBUF, 1);
+        chunk = want >>> 1;
+      } else {
+        pushFill(queue, want);
+        held += want;
+      }
+    }
+    setField(queue, XSK_HELD, held);
+    return held;
+  }
+
+  function pushFill(queue: number, count: number): void {
+    const ring = queue + XSK_RING_B;
+    const producer = field(ring, XSK_PRODUCER) >>> 2;
+    const index = u32[producer]; // ours
+    for (let i = 0; i < count; i++) {
+      const handle = u32[((queue + XSK_SCRATCH) >>> 2) + i];
+      own(queue, handle, field(queue, QUEUE_OWNER));
+      const at = (field(ring, XSK_DESCRIPTORS) + ((index + i) & field(ring, XSK_MASK)) * 8) >>> 2;
+      u32[at] = (handle << HANDLE_SHIFT) - field(queue, XSK_UMEM);
+      u32[at + 1] = 0;
+    }
+    // Pairs with the kernel's smp_load_acquire of the producer.
+    Atomics.store(u32, producer, index + count);
+  }
+
+  function xskTx(queue: number, burst: number, count: number, lcore: number): number {
+    xskComplete(queue, lcore);
+    if (count === 0) return 0;
+    const ring = queue + XSK_RING_A;
+    const producer = field(ring, XSK_PRODUCER) >>> 2;
+    const index = u32[producer]; // ours
+    // No more in flight than the completion ring, which is as long, can tell of.
+    const held = field(queue, XSK_HELD);
+    const most = Math.min(count, field(ring, XSK_MASK) + 1 - held);
+    if (most < count) count64(u32, queue + XSK_RING_FULL, 1);
+    let sent = 0;
+    while (sent < most && writeDescriptor(queue, index + sent, u32[(burst >>> 2) + sent])) sent++;
+    count64(u32, queue + QUEUE_NOMBUF, count - sent);
+    if (sent === 0) return 0;
+    // Pairs with the kernel's smp_load_acquire of the producer.
+    Atomics.store(u32, producer, index + sent);
+    setField(queue, XSK_HELD, held + sent);
+    count64(u32, queue + QUEUE_PACKETS, sent);
+    return sent;
+  }
+
+  /** Returns whether the mbuf can be sent; if so the port has it. */
+  function writeDescriptor(queue: number, index: number, handle: number): boolean {
+    const bufferMask = field(queue, XSK_BUFFER_MASK);
+    const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
+    if (start >= field(queue, XSK_UMEM_BYTES) || (start & bufferMask) !== 0) return refuse(queue + XSK_NOT_IN_UMEM);
+    const header = headerOf(queue, handle);
+    const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
+    const length = u16[(header + MBUF_DATA_LEN) >>> 1];
+    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && offset + length <= bufferMask + 1;
+    if (!whole) return refuse(queue + XSK_BAD_FRAME);
+    const at = (field(queue, XSK_RING_A + XSK_DESCRIPTORS) + (index & field(queue, XSK_RING_A + XSK_MASK)) * 16) >>> 2;
+    u32[at] = start + offset;
+    u32[at + 1] = 0;
+    u32[at + 2] = length;
+    u32[at + 3] = 0;
+    own(queue, handle, field(queue, QUEUE_OWNER));
+    count64(u32, queue + QUEUE_BYTES, length);
+    return true;
+  }
+
+  function refuse(counter: number): boolean {
+    count64(u32, counter, 1);
+    return false;
+  }
+
+  function xskComplete(queue: number, lcore: number): number {
+    const ring = queue + XSK_RING_B;
+    const consumer = field(ring, XSK_CONSUMER) >>> 2;
+    const index = u32[consumer]; // ours
+    // Pairs with the kernel's smp_store_release of the producer.
+    const ready = believable(Atomics.load(u32, field(ring, XSK_PRODUCER) >>> 2) - index, ring);
+    if (ready === 0) return 0;
+    let freed = 0;
+    for (let done = 0; done < ready; done += XSK_SCRATCH_COUNT) {
+      const good = readCompletions(queue, index + done, Math.min(ready - done, XSK_SCRATCH_COUNT), lcore);
+      pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, good);
+      freed += good;
+    }
+    Atomics.store(u32, consumer, index + ready);
+    setField(queue, XSK_HELD, field(queue, XSK_HELD) - freed);
+    return freed;
+  }
+
+  function readCompletions(queue: number, index: number, count: number, lcore: number): number {
+    let good = 0;
+    for (let i = 0; i < count; i++) {
+      const at = (field(queue, XSK_RING_B + XSK_DESCRIPTORS) + ((index + i) & field(queue, XSK_RING_B + XSK_MASK)) * 8) >>> 2;
+      const address = u32[at];
+      if (!isHeld(queue, address, u32[at + 1])) {
+        count64(u32, queue + XSK_BAD_COMPLETION, 1);
+        continue;
+      }
+      const handle = handleAt(queue, address);
+      own(queue, handle, program(lcore));
+      u32[((queue + XSK_SCRATCH) >>> 2) + good++] = handle;
+    }
+    return good;
+  }
+
+  /** A producer that is further ahead than its ring is long is not to be believed. */
+  function believable(ahead: number, ring: number): number {
+    return Math.min(ahead >>> 0, field(ring, XSK_MASK) + 1);
+  }
+
+  function own(queue: number, handle: number, owner: number): void {
+    u32[(headerOf(queue, handle) + MBUF_OWNER) >>> 2] = owner;
+  }
+
+  function headerOf(queue: number, handle: number): number {
+    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
+  }
+
+  function field(structure: number, name: number): number {
+    return u32[(structure + name) >>> 2];
+  }
+
+  function setField(structure: number, name: number, value: number): void {
+    u32[(structure + name) >>> 2] = value;
+  }
+}
+
+/** The owner word of what lcore's program holds. */
+function program(lcore: number): number {
+  return (OWNER_APP << OWNER_SHIFT) | lcore;
+}

@@ -1,0 +1,205 @@
+/**
+ * Network interfaces through rtnetlink (linux/rtnetlink.h, linux/if_link.h). Every call is about the network namespace
+ * that the calling thread is in: see `withNetns`. Reading needs no rights; every change needs CAP_NET_ADMIN there.
+ */
+import { PollmodeError } from '../errors.js';
+import { ipv4Bytes, macBytes, macText } from './address.js';
+import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
+import { concat, fromCString, getI32, getU32, setI32, setU16, setU32 } from './bytes.js';
+import { AF_INET, AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from './constants.js';
+import { netlinkRequest, type Message } from './netlink.js';
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const RTM_NEWADDR = 20;
+const RTM_NEWNEIGH = 28;
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_OPERSTATE = 16;
+const IFLA_LINKINFO = 18;
+const IFLA_AF_SPEC = 26;
+const IFLA_NET_NS_FD = 28;
+const IFLA_NUM_TX_QUEUES = 31;
+const IFLA_NUM_RX_QUEUES = 32;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NUD_PERMANENT = 0x80;
+const IFINFO_SIZE = 16;
+
+/** RFC 2863 operational states, by number. */
+const OPERSTATES = ['unknown', 'notpresent', 'down', 'lowerlayerdown', 'testing', 'dormant', 'up'] as const;
+export type Operstate = (typeof OPERSTATES)[number];
+
+export interface Link {
+  ifindex: number;
+  name: string;
+  /** Bytes of IP packet: no Ethernet header, no FCS. */
+  mtu: number;
+  operstate: Operstate;
+  /** IFF_* of linux/if.h. */
+  flags: number;
+  up: boolean;
+  /** "02:00:00:00:00:01"; empty where the link has none. */
+  mac: string;
+  /** "veth", "tun", ...; empty for a plain NIC. */
+  kind: string;
+  rxQueues: number;
+  txQueues: number;
+}
+
+export interface VethEnd {
+  name: string;
+  mac?: string;
+  /** The namespace to put it in, by descriptor; the calling thread's where absent. */
+  netns?: number;
+}
+
+export interface VethOptions {
+  a: VethEnd;
+  b: VethEnd;
+  /** Receive and transmit queues of each end; 1 where absent. May exceed the number of CPUs. */
+  queues?: number;
+  mtu?: number;
+}
+
+export interface LinkChange {
+  up?: boolean;
+  mac?: string;
+  mtu?: number;
+  name?: string;
+}
+
+/** Makes a veth pair, both ends down, with no IPv6 addresses of their own. EEXISTS when a name is taken. */
+export function createVeth(options: VethOptions): void {
+  const peer = concat([ifinfo(0), ...endAttributes(options.b, options)]);
+  const payload = concat([
+    ifinfo(0), ...endAttributes(options.a, options),
+    nest(IFLA_LINKINFO, textAttribute(IFLA_INFO_KIND, 'veth'), nest(IFLA_INFO_DATA, nest(VETH_INFO_PEER, peer))),
+  ]);
+  netlinkRequest(NETLINK_ROUTE, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, `create veth ${options.a.name}`);
+}
+
+function endAttributes(end: VethEnd, { queues = 1, mtu }: VethOptions): Uint8Array[] {
+  if (!Number.isInteger(queues) || queues < 1 || queues > 4096) {
+    throw new PollmodeError('EOPTION', `${queues} is no number of veth queues: ask for 1 to 4096.`);
+  }
+  const attributes = [nameAttribute(end.name), u32Attribute(IFLA_NUM_RX_QUEUES, queues), u32Attribute(IFLA_NUM_TX_QUEUES, queues)];
+  if (mtu !== undefined) attributes.push(u32Attribute(IFLA_MTU, mtu));
+  if (end.mac !== undefined) attributes.push(attribute(IFLA_ADDRESS, macBytes(end.mac)));
+  if (end.netns !== undefined) attributes.push(u32Attribute(IFLA_NET_NS_FD, end.netns));
+  return attributes;
+}
+
+export function setLink(ifindex: number, change: LinkChange): void {
+  const header = ifinfo(ifindex);
+  if (change.up !== undefined) {
+    setU32(header, 8, change.up ? IFF_UP : 0);
+    setU32(header, 12, IFF_UP);
+  }
+  const attributes: Uint8Array[] = [];
+  if (change.name !== undefined) attributes.push(nameAttribute(change.name));
+  if (change.mac !== undefined) attributes.push(attribute(IFLA_ADDRESS, macBytes(change.mac)));
+  if (change.mtu !== undefined) attributes.push(u32Attribute(IFLA_MTU, change.mtu));
+  netlinkRequest(NETLINK_ROUTE, RTM_NEWLINK, 0, concat([header, ...attributes]), `change link ${ifindex}`);
+}
+
+/**
+ * Keeps the kernel from giving the link an IPv6 address of its own, and so from announcing one. A kernel without IPv6
+ * refuses with EUNSUPPORTED, and has none to announce.
+ */
+export function noIpv6Address(ifindex: number): void {
+  const mode = attribute(IFLA_INET6_ADDR_GEN_MODE, Uint8Array.of(IN6_ADDR_GEN_MODE_NONE));
+  const payload = concat([ifinfo(ifindex), nest(IFLA_AF_SPEC, nest(AF_INET6, mode))]);
+  netlinkRequest(NETLINK_ROUTE, RTM_NEWLINK, 0, payload, `no IPv6 address on link ${ifindex}`);
+}
+
+/** A veth end takes its peer with it. */
+export function deleteLink(ifindex: number): void {
+  netlinkRequest(NETLINK_ROUTE, RTM_DELLINK, 0, ifinfo(ifindex), `delete link ${ifindex}`);
+}
+
+/** By name or ifindex; ENOTFOUND when this namespace has no such link. */
+export function readLink(which: string | number): Link {
+  const payload = typeof which === 'number' ? ifinfo(which) : concat([ifinfo(0), nameAttribute(which)]);
+  const [answer] = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, 0, payload, `read link ${which}`);
+  if (answer === undefined) throw new PollmodeError('ENOTFOUND', `The kernel said nothing about link ${which}: check the name.`);
+  return parseLink(answer);
+}
+
+export function listLinks(): Link[] {
+  return netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, NLM_F_DUMP, ifinfo(0), 'list links')
+    .filter((answer) => answer.type === RTM_NEWLINK).map(parseLink);
+}
+
+/** Reads one RTM_NEWLINK message. EFORMAT when it is malformed. */
+export function parseLink(answer: Message): Link {
+  const found = parseAttributes(answer.payload.subarray(IFINFO_SIZE));
+  const word = (type: number): number => {
+    const bytes = found.get(type);
+    return bytes === undefined ? 0 : getU32(bytes, 0);
+  };
+  const flags = getU32(answer.payload, 8);
+  const info = found.get(IFLA_LINKINFO);
+  const kind = info === undefined ? undefined : parseAttributes(info).get(IFLA_INFO_KIND);
+  return {
+    ifindex: getI32(answer.payload, 4),
+    name: fromCString(found.get(IFLA_IFNAME) ?? new Uint8Array()),
+    mtu: word(IFLA_MTU),
+    operstate: OPERSTATES[found.get(IFLA_OPERSTATE)?.[0] ?? 0] ?? 'unknown',
+    flags,
+    up: (flags & IFF_UP) !== 0,
+    mac: macText(found.get(IFLA_ADDRESS) ?? new Uint8Array()),
+    kind: kind === undefined ? '' : fromCString(kind),
+    rxQueues: word(IFLA_NUM_RX_QUEUES),
+    txQueues: word(IFLA_NUM_TX_QUEUES),
+  };
+}
+
+/** Gives the link an IPv4 address; `prefix` is the length of its network part in bits. */
+export function addAddress(ifindex: number, ip: string, prefix: number): void {
+  const header = new Uint8Array(8); // struct ifaddrmsg
+  header[0] = AF_INET;
+  header[1] = prefix;
+  setU32(header, 4, ifindex);
+  const payload = concat([header, attribute(IFA_LOCAL, ipv4Bytes(ip)), attribute(IFA_ADDRESS, ipv4Bytes(ip))]);
+  netlinkRequest(NETLINK_ROUTE, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload, `add address ${ip}`);
+}
+
+/** A neighbour that is never asked for: no ARP on the link for it. */
+export function addNeighbour(ifindex: number, ip: string, mac: string): void {
+  const header = new Uint8Array(12); // struct ndmsg
+  header[0] = AF_INET;
+  setI32(header, 4, ifindex);
+  setU16(header, 8, NUD_PERMANENT);
+  const payload = concat([header, attribute(NDA_DST, ipv4Bytes(ip)), attribute(NDA_LLADDR, macBytes(mac))]);
+  netlinkRequest(NETLINK_ROUTE, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload, `add neighbour ${ip}`);
+}
+
+/** struct ifinfomsg about one link, or about none. */
+function ifinfo(ifindex: number): Uint8Array {
+  const header = new Uint8Array(IFINFO_SIZE);
+  setI32(header, 4, ifindex);
+  return header;
+}
+
+function nameAttribute(name: string): Uint8Array {
+  checkName(name);
+  return textAttribute(IFLA_IFNAME, name);
+}
+
+/** EOPTION unless the kernel would take it as an interface's name (net/core/dev.c, dev_valid_name). */
+export function checkName(name: string): void {
+  const length = new TextEncoder().encode(name).length;
+  if (length === 0 || length >= IFNAMSIZ || name === '.' || name === '..' || /[\0/:\s]/.test(name)) {
+    throw new PollmodeError('EOPTION', `${JSON.stringify(name)} is no interface name: use 1 to 15 bytes without spaces, slashes and colons.`);
+  }
+}

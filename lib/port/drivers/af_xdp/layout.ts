@@ -1,0 +1,50 @@
+/**
+ * The driver's part of an AF_XDP queue's state: where the kernel's rings are in the arena, and our side's indices. Plain
+ * number constants: TypeScript and AssemblyScript both read this file.
+ *
+ * Each of the kernel's rings has a producer and a consumer index of its own; ours is written by us only, so its value is
+ * kept in the ring itself. Source: include/uapi/linux/if_xdp.h, Documentation/networking/af_xdp.rst.
+ */
+// A ring's five words, at XSK_RING_A (rx: the RX ring; tx: the TX ring) and XSK_RING_B (rx: fill; tx: completion).
+export const XSK_RING_A = 192;
+export const XSK_RING_B = 224;
+/** u32: offsets in the arena of the producer index, the consumer index, the flags, the first descriptor; then size - 1. */
+export const XSK_PRODUCER = 0;
+export const XSK_CONSUMER = 4;
+export const XSK_FLAGS = 8;
+export const XSK_DESCRIPTORS = 12;
+export const XSK_MASK = 16;
+/** u32: the other side's index as last seen, so that its line is read only when it must. */
+export const XSK_SEEN = 20;
+
+/** u32: where the UMEM starts in the arena, and its bytes. */
+export const XSK_UMEM = 256;
+export const XSK_UMEM_BYTES = 260;
+/** u32: bytes of a buffer, less one. */
+export const XSK_BUFFER_MASK = 264;
+/** u32: rx: buffers that the kernel has, and how many it should have. tx: packets given and not completed. */
+export const XSK_HELD = 268;
+export const XSK_AIM = 272;
+/** A vector of XSK_SCRATCH_COUNT handles. */
+export const XSK_SCRATCH = 512;
+export const XSK_SCRATCH_COUNT = 64;
+
+// Counters, u64: rx.
+/** RX descriptors that point outside the UMEM, across a buffer's end, or at a buffer that the kernel did not have. */
+export const XSK_BAD_DESCRIPTOR = 56; // QUEUE_X0
+/** RX descriptors of frames in several buffers, which were not asked for. */
+export const XSK_MULTI_BUFFER = 64; // QUEUE_X1
+// tx
+/** txBurst stopped at an mbuf that is not in this UMEM. */
+export const XSK_NOT_IN_UMEM = 56; // QUEUE_X0
+/** txBurst stopped at a chain, or at a frame shorter than 14 bytes or longer than its buffer. */
+export const XSK_BAD_FRAME = 64; // QUEUE_X1
+/** Completions that name no buffer that was given. */
+export const XSK_BAD_COMPLETION = 72; // QUEUE_X2
+/** txBurst was cut short because the TX ring was full. */
+export const XSK_RING_FULL = 80; // QUEUE_X3
+
+/** xdp_desc.options: the frame goes on in the next descriptor. */
+export const XDP_PKT_CONTD = 1;
+export const XSK_DESCRIPTOR_BYTES = 16;
+export const XDP_RING_NEED_WAKEUP = 1;

@@ -1,0 +1,161 @@
+import type { Arena } from '../../../arena/arena.js';
+import type { Memzone } from '../../../arena/directory.js';
+import { binding } from '../../../binding.js';
+import { PollmodeError } from '../../../errors.js';
+import { check } from '../../../kernel/errno.js';
+import type { Mempool } from '../../../mbuf/mempool.js';
+import type { QueueState } from '../../queue.js';
+import {
+  XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_FLAGS, XSK_HELD, XSK_MASK, XSK_PRODUCER,
+  XSK_RING_A, XSK_RING_B, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
+} from './layout.js';
+import {
+  AF_XDP, MMAP_OFFSETS_BYTES, SOCK_RAW, SOL_XDP, STATISTICS, XDP_MAX_TX_SKB_BUDGET, XDP_MMAP_OFFSETS, XDP_OPTIONS,
+  XDP_OPTIONS_ZEROCOPY, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_RX_RING, XDP_STATISTICS, XDP_TX_RING,
+  XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING, XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_REG,
+  readMmapOffsets, sockaddrXdp, type RingOffsets,
+} from './uapi.js';
+
+/** One of the kernel's rings, mapped over the arena. */
+interface MappedRing {
+  readonly zone: Memzone;
+  readonly offsets: RingOffsets;
+  readonly size: number;
+}
+
+const EPERM = 1;
+const EACCES = 13;
+const ENOBUFS = 105;
+const ENOMEM = 12;
+
+/**
+ * One AF_XDP socket with its four rings over the arena and the pool's buffers as its UMEM, in place. In the order of
+ * Documentation/networking/af_xdp.rst: socket, UMEM, ring sizes, mmap; `bind` starts it. The descriptor and the
+ * mappings are this object's; `close` gives both back.
+ */
+export class XskSocket {
+  readonly fd: number;
+  readonly #arena: Arena;
+  readonly #pool: Mempool;
+  readonly #rings: MappedRing[] = [];
+  readonly #finalStatistics = new BigUint64Array(STATISTICS.length);
+  #closed = false;
+
+  constructor(arena: Arena, pool: Mempool, name: string, sizes: { rx: number; tx: number }) {
+    this.#arena = arena;
+    this.#pool = pool;
+    const fd = binding().socket(AF_XDP, SOCK_RAW, 0);
+    if (fd === -EPERM || fd === -EACCES) {
+      throw new PollmodeError('ERIGHTS', 'An AF_XDP socket needs CAP_NET_RAW: run as root, or give node the capability (setcap cap_net_raw,cap_net_admin,cap_bpf+ep).', { syscall: 'socket', errno: -fd });
+    }
+    this.fd = check(fd, 'socket', 'AF_XDP needs a kernel with CONFIG_XDP_SOCKETS (Linux 4.18 or newer)');
+    try {
+      this.#registerUmem();
+      this.#mapRings(name, sizes);
+    } catch (cause) {
+      this.close();
+      throw cause;
+    }
+  }
+
+  /** bind(2): from here on frames flow. Returns 0 or -errno, for the caller to explain. */
+  bind(ifindex: number, queue: number, flags: number): number {
+    return binding().bind(this.fd, sockaddrXdp(flags, ifindex, queue));
+  }
+
+  /** Did the bind end in zero-copy? */
+  get zeroCopy(): boolean {
+    const value = new Uint8Array(4);
+    check(binding().getsockopt(this.fd, SOL_XDP, XDP_OPTIONS, value), 'getsockopt(XDP_OPTIONS)');
+    return (value[0]! & XDP_OPTIONS_ZEROCOPY) !== 0;
+  }
+
+  /** How many packets one sendto may send in copy mode. Returns what the kernel now allows: 32 where it cannot be told. */
+  raiseTxBudget(packets: number): number {
+    const result = binding().setsockopt(this.fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, u32(packets));
+    return result === 0 ? packets : 32;
+  }
+
+  /** Tells a queue's state where its rings are. */
+  describe(state: QueueState): void {
+    const [rx, tx, fill, completion] = this.#rings as [MappedRing, MappedRing, MappedRing, MappedRing];
+    const receives = state.direction === 'rx';
+    describeRing(state, XSK_RING_A, receives ? rx : tx);
+    describeRing(state, XSK_RING_B, receives ? fill : completion);
+    state.set(XSK_UMEM, this.#pool.buffers.offset);
+    state.set(XSK_UMEM_BYTES, this.#pool.buffers.length);
+    state.set(XSK_BUFFER_MASK, this.#pool.bufferSize - 1);
+    state.set(XSK_HELD, 0);
+    // The kernel counts a fill ring as empty one entry early: leave none unused otherwise.
+    state.set(XSK_AIM, receives ? fill.size : 0);
+  }
+
+  /** XDP_STATISTICS, by the kernel's names. */
+  statistics(into: Record<string, number>): void {
+    const counts = this.#finalStatistics;
+    if (!this.#closed) {
+      const bytes = new Uint8Array(counts.buffer);
+      if (binding().getsockopt(this.fd, SOL_XDP, XDP_STATISTICS, bytes) < 0) counts.fill(0n);
+    }
+    STATISTICS.forEach((name, index) => { into[`kernel_${name}`] = Number(counts[index]); });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.statistics({});
+    this.#closed = true;
+    binding().close(this.fd);
+    for (const ring of this.#rings) this.#arena.release(ring.zone);
+  }
+
+  /** struct xdp_umem_reg: the pool's buffers as they stand; a chunk is a buffer. */
+  #registerUmem(): void {
+    const { buffers, bufferSize } = this.#pool;
+    const registration = new Uint8Array(32);
+    const view = new DataView(registration.buffer);
+    view.setBigUint64(8, BigInt(this.#pool.size * bufferSize), true);
+    view.setUint32(16, bufferSize, true);
+    const zone = this.#arena.u8.subarray(buffers.offset, buffers.offset + buffers.length);
+    const result = binding().setsockopt(this.fd, SOL_XDP, XDP_UMEM_REG, registration, [[0, zone]]);
+    if (result === -ENOBUFS || result === -ENOMEM) {
+      throw new PollmodeError('EMEMLOCK', `The kernel may not lock the pool's ${this.#pool.size * bufferSize >> 20} MiB: raise the limit (ulimit -l unlimited, or LimitMEMLOCK= in a systemd unit), give node CAP_IPC_LOCK, or ask for fewer mbufs.`, { syscall: 'setsockopt(XDP_UMEM_REG)', errno: -result });
+    }
+    check(result, 'setsockopt(XDP_UMEM_REG)');
+  }
+
+  #mapRings(name: string, sizes: { rx: number; tx: number }): void {
+    const option = (which: number, size: number): void => { check(binding().setsockopt(this.fd, SOL_XDP, which, u32(size)), 'setsockopt(ring size)', 'ring sizes are powers of two'); };
+    option(XDP_UMEM_FILL_RING, sizes.rx);
+    option(XDP_UMEM_COMPLETION_RING, sizes.tx);
+    option(XDP_RX_RING, sizes.rx);
+    option(XDP_TX_RING, sizes.tx);
+    const bytes = new Uint8Array(MMAP_OFFSETS_BYTES);
+    const length = check(binding().getsockopt(this.fd, SOL_XDP, XDP_MMAP_OFFSETS, bytes), 'getsockopt(XDP_MMAP_OFFSETS)');
+    if (length !== MMAP_OFFSETS_BYTES) throw new PollmodeError('EUNSUPPORTED', 'This kernel\'s AF_XDP has no need-wakeup flags: Linux 5.4 or newer is needed.');
+    const offsets = readMmapOffsets(bytes);
+    this.#map(`${name}/rx-ring`, offsets.rx, sizes.rx, XSK_DESCRIPTOR_BYTES, XDP_PGOFF_RX_RING);
+    this.#map(`${name}/tx-ring`, offsets.tx, sizes.tx, XSK_DESCRIPTOR_BYTES, XDP_PGOFF_TX_RING);
+    this.#map(`${name}/fill-ring`, offsets.fill, sizes.rx, 8, XDP_UMEM_PGOFF_FILL_RING);
+    this.#map(`${name}/completion-ring`, offsets.completion, sizes.tx, 8, XDP_UMEM_PGOFF_COMPLETION_RING);
+  }
+
+  #map(name: string, offsets: RingOffsets, size: number, entry: number, fdOffset: number): void {
+    const zone = this.#arena.overlay(name, offsets.descriptors + size * entry, this.fd, { fdOffset, flags: MAP_POPULATE });
+    this.#rings.push({ zone, offsets, size });
+  }
+}
+
+const MAP_POPULATE = 0x8000;
+
+function describeRing(state: QueueState, at: number, { zone, offsets, size }: MappedRing): void {
+  state.set(at + XSK_PRODUCER, zone.offset + offsets.producer);
+  state.set(at + XSK_CONSUMER, zone.offset + offsets.consumer);
+  state.set(at + XSK_FLAGS, zone.offset + offsets.flags);
+  state.set(at + XSK_DESCRIPTORS, zone.offset + offsets.descriptors);
+  state.set(at + XSK_MASK, size - 1);
+  state.set(at + XSK_SEEN, 0);
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
+}

@@ -1,0 +1,80 @@
+/**
+ * Sentences that the figures carry, and no others. Each states both medians beside the ratio, and says so where the
+ * rounds of the two paths overlap.
+ */
+import { BASELINE_PATH, burstsOf, directionsOf, findCell, findMeasured, framesOf, pathsOf } from './model.js';
+import type { Direction, MeasuredCell, SweepResult } from './model.js';
+import { overlap, ratioTo } from './statistics.js';
+import { mpps, printable, times } from './text.js';
+
+/** The path that the sentences are about, where it was measured. */
+const SUBJECT_PATH = 'af_xdp';
+/** The burst that they quote, DPDK's usual one. */
+const USUAL_BURST = 32;
+/** A gain has flattened where every larger burst stays within this part of the best. */
+const FLAT = 0.9;
+
+/** One sentence per direction, at the smallest frame, where packets and not bytes are the limit. Empty for an empty sweep. */
+export function conclusions(result: SweepResult): string[] {
+  const frame = framesOf(result)[0];
+  const subject = subjectOf(result);
+  if (frame === undefined || subject === undefined) return [];
+  return directionsOf(result).map((direction) => conclude(result, subject, direction, frame));
+}
+
+function conclude(result: SweepResult, path: string, direction: Direction, frame: number): string {
+  const series = seriesOf(result, path, direction, frame);
+  const verb = direction === 'send' ? 'sends' : 'receives';
+  const what = `${name(path)} ${verb} ${frame}-byte frames`;
+  const cell = series.find(({ burst }) => burst === USUAL_BURST) ?? series[series.length - 1];
+  if (cell === undefined) return `${name(path)} was not measured (${direction}, ${frame}-byte frames)${reasonOf(result, path, direction, frame)}.`;
+  const ending = series.length > 1 ? `; ${growth(series)}` : '';
+  return `${what} ${comparison(result, cell)}${ending}.`;
+}
+
+function comparison(result: SweepResult, cell: MeasuredCell): string {
+  const at = `at burst ${cell.burst}`;
+  const own = mpps(cell.packetsPerSecond.median);
+  const baseline = findMeasured(result, { ...cell, path: BASELINE_PATH });
+  const ratio = baseline && ratioTo(cell.packetsPerSecond, baseline.packetsPerSecond);
+  if (baseline === undefined || ratio === undefined || cell.path === BASELINE_PATH) return `at ${own} Mpps ${at}`;
+  const figures = `${own} against ${mpps(baseline.packetsPerSecond.median)} Mpps`;
+  if (overlap(cell.packetsPerSecond, baseline.packetsPerSecond)) return `about as fast as ${BASELINE_PATH} ${at}: the rounds of both overlap (${figures})`;
+  const slower = ratio.ratio < 1 ? ', so slower,' : '';
+  return `${times(ratio.ratio)} as fast as ${BASELINE_PATH}${slower} ${at} (${figures})`;
+}
+
+/** How the rate goes with the burst. `series` is in rising order of the burst and has at least two cells. */
+function growth(series: readonly MeasuredCell[]): string {
+  const rates = series.map((cell) => cell.packetsPerSecond.median);
+  const best = Math.max(...rates);
+  const lastLow = rates.findLastIndex((rate) => rate < FLAT * best);
+  const peak = series[rates.indexOf(best)].burst;
+  if (lastLow === -1) return 'the burst size makes less than a tenth of difference';
+  if (lastLow === rates.length - 1) return `the rate peaks at burst ${peak} and falls after it`;
+  if (lastLow === rates.length - 2) return `the rate is highest at the largest burst, ${series[lastLow + 1].burst}`;
+  return `the gain flattens from burst ${series[lastLow + 1].burst} on`;
+}
+
+function seriesOf(result: SweepResult, path: string, direction: Direction, frame: number): MeasuredCell[] {
+  return burstsOf(result).flatMap((burst) => findMeasured(result, { path, burst, frame, direction }) ?? []);
+}
+
+/** AF_XDP where the sweep tried it, else the first path that is not the baseline, else the baseline. */
+function subjectOf(result: SweepResult): string | undefined {
+  const paths = pathsOf(result);
+  if (paths.includes(SUBJECT_PATH)) return SUBJECT_PATH;
+  return paths.find((path) => path !== BASELINE_PATH) ?? paths[0];
+}
+
+function reasonOf(result: SweepResult, path: string, direction: Direction, frame: number): string {
+  for (const burst of burstsOf(result)) {
+    const cell = findCell(result, { path, burst, frame, direction });
+    if (cell?.status === 'missing') return `: ${printable(cell.reason).replace(/[.\s]+$/, '')}`;
+  }
+  return '';
+}
+
+function name(path: string): string {
+  return path === SUBJECT_PATH ? 'AF_XDP' : printable(path);
+}

@@ -1,0 +1,169 @@
+/**
+ * What a sweep found: the model that the measuring half fills and that table, CSV, chart and report read.
+ *
+ * Units, everywhere: packets, seconds, nanoseconds, bits. Frame sizes are RFC 2544's, with FCS (64 means 60 bytes in
+ * the buffer). Rates are packets per second of the side that the cell's `direction` names; bits follow from them by
+ * `frameBits` and `lineBits` and are not stored, so the two cannot disagree.
+ */
+import type { Spread } from './statistics.js';
+
+export const SWEEP_FORMAT = 'pollmode-sweep';
+export const SWEEP_VERSION = 1;
+
+/** The name of the path that ratios are taken to: Node's own UDP socket. */
+export const BASELINE_PATH = 'dgram';
+/** The kernel paths in the order in which tables show them; others (memory ports) follow in the order of the file. */
+export const KNOWN_PATHS = ['af_xdp', 'af_packet ring', 'raw socket', BASELINE_PATH] as const;
+export const DIRECTIONS = ['send', 'receive'] as const;
+export type Direction = (typeof DIRECTIONS)[number];
+
+export interface SweepHeader {
+  /** uname's release, for example "6.18.5". */
+  readonly kernel: string;
+  readonly cpu: string;
+  /** CPUs that the process may use. */
+  readonly cores: number;
+  readonly node: string;
+  readonly pollmode: string;
+  /** What lies between sender and receiver, for example "veth pair between two network namespaces". */
+  readonly link: string;
+  /** How AF_XDP ran, for example "native, copy"; "none" where it did not. */
+  readonly mode: string;
+  /** XDP_USE_NEED_WAKEUP; null where AF_XDP did not run. */
+  readonly needWakeup: boolean | null;
+  /** CPUs the two threads are pinned to; -1 for not pinned. */
+  readonly senderCpu: number;
+  readonly receiverCpu: number;
+  /** When the sweep began, ISO 8601 in UTC. */
+  readonly date: string;
+  /** Measured time per round of a cell, after the warm-up. */
+  readonly secondsPerCell: number;
+  readonly warmupSeconds: number;
+  readonly rounds: number;
+  /** Sentences that a reader of the figures has to know, for example what root would add. */
+  readonly notes: readonly string[];
+}
+
+/** Which cell: everything that was varied. */
+export interface CellKey {
+  /** A name in KNOWN_PATHS, or any other, for example "null" for a memory port. */
+  readonly path: string;
+  /** Packets handed over per call; for dgram, sends per loop turn. */
+  readonly burst: number;
+  /** Frame bytes with FCS. */
+  readonly frame: number;
+  readonly direction: Direction;
+}
+
+/** Packets that ended at a named place, for example { name: 'rx_ring_full', packets: 12 }. */
+export interface LossCounter {
+  readonly name: string;
+  readonly packets: number;
+}
+
+export interface MeasuredCell extends CellKey {
+  readonly status: 'measured';
+  readonly packetsPerSecond: Spread;
+  /** Packets over all rounds: accepted from the sender, and seen by the receiver. */
+  readonly sent: number;
+  readonly received: number;
+  readonly loss: readonly LossCounter[];
+  /** CPU time per packet, in ns, of the thread that `direction` names: in user mode and in the kernel on its behalf. */
+  readonly userNs: Spread;
+  readonly systemNs: Spread;
+  /** System calls per packet, of the same thread. */
+  readonly syscalls: Spread;
+}
+
+/** A cell that could not be measured; `reason` is a sentence, with the mend where there is one. */
+export interface MissingCell extends CellKey {
+  readonly status: 'missing';
+  readonly reason: string;
+}
+
+export type SweepCell = MeasuredCell | MissingCell;
+
+/** Latency is an experiment of its own: at a stated offered load, below what the path can carry. */
+export interface LatencyCell {
+  readonly path: string;
+  readonly burst: number;
+  readonly frame: number;
+  /** One way: the sender's timestamp in the frame to the receiver's clock, same machine. Round trip: back at the sender. */
+  readonly kind: 'one-way' | 'round-trip';
+  /** Packets per second that the sender offered. */
+  readonly offered: number;
+  /** Packets timed, over all rounds. */
+  readonly samples: number;
+  /** Nanoseconds; one value of each percentile per round. */
+  readonly p50: Spread;
+  readonly p99: Spread;
+  readonly p999: Spread;
+}
+
+export interface SweepResult {
+  readonly format: typeof SWEEP_FORMAT;
+  readonly version: typeof SWEEP_VERSION;
+  readonly header: SweepHeader;
+  readonly cells: readonly SweepCell[];
+  readonly latency: readonly LatencyCell[];
+}
+
+/** Puts the format's name and version around what was measured. */
+export function sweepResult(header: SweepHeader, cells: readonly SweepCell[], latency: readonly LatencyCell[] = []): SweepResult {
+  return { format: SWEEP_FORMAT, version: SWEEP_VERSION, header, cells, latency };
+}
+
+/** Bits per second of frames with FCS, without preamble and gap: what IEEE 802.3 calls MAC frames. */
+export function frameBits(packetsPerSecond: number, frame: number): number {
+  return packetsPerSecond * frame * 8;
+}
+
+/** Layer-1 bits per second: with 7 + 1 bytes of preamble and start delimiter and 12 of gap per frame (IEEE 802.3), 20 in all. */
+export function lineBits(packetsPerSecond: number, frame: number): number {
+  return packetsPerSecond * (frame + 20) * 8;
+}
+
+/** Sent less received, over all rounds. Negative where frames arrived that the sender did not count. */
+export function lost(cell: MeasuredCell): number {
+  return cell.sent - cell.received;
+}
+
+/** What of the loss no counter names; not 0 means that a counter is missing or counts something else too. */
+export function unaccounted(cell: MeasuredCell): number {
+  return lost(cell) - cell.loss.reduce((sum, counter) => sum + counter.packets, 0);
+}
+
+/** The paths of a result, known ones first. */
+export function pathsOf(result: SweepResult): string[] {
+  const found = new Set([...result.cells, ...result.latency].map((cell) => cell.path));
+  const known = KNOWN_PATHS.filter((path) => found.delete(path));
+  return [...known, ...found];
+}
+
+export function framesOf(result: SweepResult): number[] {
+  return ascending([...result.cells, ...result.latency].map((cell) => cell.frame));
+}
+
+export function burstsOf(result: SweepResult): number[] {
+  return ascending([...result.cells, ...result.latency].map((cell) => cell.burst));
+}
+
+/** The directions that any cell has, send first. */
+export function directionsOf(result: SweepResult): Direction[] {
+  return DIRECTIONS.filter((direction) => result.cells.some((cell) => cell.direction === direction));
+}
+
+/** The cell at a key, measured or missing; undefined where the sweep had none. */
+export function findCell(result: SweepResult, key: CellKey): SweepCell | undefined {
+  return result.cells.find((cell) => cell.path === key.path && cell.burst === key.burst &&
+    cell.frame === key.frame && cell.direction === key.direction);
+}
+
+export function findMeasured(result: SweepResult, key: CellKey): MeasuredCell | undefined {
+  const cell = findCell(result, key);
+  return cell?.status === 'measured' ? cell : undefined;
+}
+
+function ascending(values: readonly number[]): number[] {
+  return [...new Set(values)].sort((a, b) => a - b);
+}

@@ -1,0 +1,79 @@
+/** `report.html`: one file that needs nothing else, with uPlot inside it. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { PollmodeError } from '../errors.js';
+import { chartData } from './chart.js';
+import type { SweepResult } from './model.js';
+import { looksOf, markerPath } from './palette.js';
+import { HOW_TO_READ, chartCards, controls, facts, findings, leftOut } from './report_page.js';
+import { REPORT_SCRIPT } from './report_script.js';
+import { reportStyle } from './report_style.js';
+import { cellTables, latencyTables } from './report_tables.js';
+import { escapeHtml, scriptJson } from './text.js';
+
+export { sweepSvg } from './svg.js';
+
+/**
+ * The whole page. `earlier` is another sweep to lay under this one: its lines are thin and dotted, its rates stand in
+ * two more columns. Throws ENOTFOUND where the uplot package is not installed.
+ */
+export function sweepReport(result: SweepResult, earlier?: SweepResult): string {
+  const data = chartData(result, earlier);
+  const looks = [...looksOf(data.paths).values()];
+  const drawn = { ...data, looks: looks.map((look) => ({ ...look, shape: markerPath(look.marker, 0, 0) })) };
+  const chartLibrary = uplot();
+  const body = `<h1>Burst-size sweep</h1>
+${findings(result)}
+${facts(result.header, earlier?.header)}
+<h2 id="charts">Charts</h2>
+${controls(result, data, looks)}
+${chartCards(data, result)}
+<h2 id="figures">Every figure</h2>
+${cellTables(result, earlier)}
+${latencyTables(result)}
+<h2 id="left-out">What was left out, and notes</h2>
+${leftOut(result)}
+<h2 id="reading">How to read this</h2>${HOW_TO_READ}
+<footer>Made by pollmode ${escapeHtml(result.header.pollmode)}. The raw figures of each round are in results.json beside this file. Charts by uPlot (MIT licence, in the source of this page).</footer>`;
+  return page(body, `${chartLibrary.style}\n${reportStyle(looks)}`, [chartLibrary.script, REPORT_SCRIPT], scriptJson(drawn), chartLibrary.licence);
+}
+
+function page(body: string, style: string, scripts: readonly string[], data: string, licence: string): string {
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src ${scripts.map(hash).join(' ')}; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Burst-size sweep: pollmode</title>
+<link rel="icon" href="data:,">
+<style>${style}</style>
+</head>
+<body>
+${body}
+<script type="application/json" id="chart-data">${data}</script>
+<!-- uPlot, below:
+${licence}
+-->
+${scripts.map((script) => `<script>${script}</script>`).join('\n')}
+</body>
+</html>
+`;
+}
+
+/** The page runs these scripts and no other, whatever a string in it manages to become. */
+function hash(script: string): string {
+  return `'sha256-${createHash('sha256').update(script).digest('base64')}'`;
+}
+
+/** uPlot's own files. Its licence asks for the notice in every copy. */
+function uplot(): { script: string; style: string; licence: string } {
+  const require = createRequire(import.meta.url);
+  const file = (name: string): string => readFileSync(require.resolve(`uplot/${name}`), 'utf8');
+  try {
+    return { script: file('dist/uPlot.iife.min.js'), style: file('dist/uPlot.min.css'), licence: file('LICENSE').replace(/--/g, '- -') };
+  } catch (cause) {
+    throw new PollmodeError('ENOTFOUND', 'The report needs the package uplot, which pollmode depends on: run `npm install` in its folder.', { cause });
+  }
+}
