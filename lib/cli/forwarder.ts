@@ -9,6 +9,8 @@ export type ForwardMode = 'io' | 'mac' | 'macswap';
 export interface ForwarderOptions {
   readonly mode: ForwardMode;
   readonly burst: number;
+  /** Stop when so many were forwarded. */
+  readonly count?: number;
   readonly ethPeer?: readonly string[];
 }
 
@@ -39,9 +41,11 @@ export class Forwarder {
   dropped = 0;
   readonly #host: Host;
   readonly #lanes: readonly Lane[];
+  readonly #limit: number;
 
   constructor(host: Host, options: ForwarderOptions) {
     this.#host = host;
+    this.#limit = options.count ?? Infinity;
     const [a, b] = host.ports as [Port, Port];
     this.#lanes = [...lanes(host, a, b, options), ...lanes(host, b, a, options)];
     if (this.#lanes.length === 0) throw new PollmodeError('EOPTION', `Nothing to forward: neither ${a.name} nor ${b.name} receives what the other could send.`);
@@ -73,7 +77,9 @@ export class Forwarder {
   }
 
   #receive(lane: Lane): void {
-    lane.kept = lane.rx.rxBurst(lane.burst);
+    const wanted = this.#limit - this.forwarded;
+    if (wanted <= 0) return;
+    lane.kept = lane.rx.rxBurst(lane.burst, wanted < lane.burst.capacity ? wanted : lane.burst.capacity);
     lane.change(lane.kept);
   }
 

@@ -62,3 +62,13 @@ function synchronous<T>(result: T): T {
 function goHome(home: number): void {
   check(binding().setns(home, CLONE_NEWNET), 'setns', 'This thread could not return to its own network namespace: end it.');
 }
+
+/** As `withNetns`, for a namespace that has a path: /run/netns/NAME, or /proc/PID/ns/net. Throws ENOTFOUND, ERIGHTS. */
+export function withNetnsPath<T>(path: string, work: () => T): T {
+  const fd = check(binding().open(path, O_RDONLY), 'open', `There is no network namespace at ${path}: give its path, for example /run/netns/NAME.`);
+  try {
+    return withNetns(fd, work);
+  } finally {
+    binding().close(fd);
+  }
+}

@@ -1,4 +1,5 @@
 /** The only list that names drivers. A new one is a folder in drivers/ and a line here. */
+import { afXdpDriver } from './drivers/af_xdp/af_xdp.js';
 import { nullDriver } from './drivers/null/null.js';
 import { ringDriver } from './drivers/ring/ring.js';
 import type { PortDriver } from './port.js';
@@ -6,4 +7,5 @@ import type { PortDriver } from './port.js';
 export const drivers: readonly PortDriver[] = [
   nullDriver,
   ringDriver,
+  afXdpDriver,
 ].map(driver => driver as unknown as PortDriver);

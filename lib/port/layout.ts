@@ -2,6 +2,8 @@
  * The state of one rx or tx queue in the arena: a common part, then the driver's. Plain number constants: TypeScript
  * and AssemblyScript both read this file.
  */
+/** The highest queue number of any device that a port takes. */
+export const MAX_PORT_QUEUE = 255;
 export const QUEUE_MAGIC = 0x45555551; // "QUUE"
 export const QUEUE_KIND = 0;
 /** u32: offset of the pool's header. */
