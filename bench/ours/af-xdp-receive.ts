@@ -1,0 +1,3 @@
+import { afXdpBench } from './af_xdp.js';
+
+afXdpBench('receive');

@@ -1,0 +1,3 @@
+import { forwardBench } from './forward.js';
+
+forwardBench('null:', 'null:');

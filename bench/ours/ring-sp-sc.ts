@@ -1,0 +1,3 @@
+import { ringPair } from './rings.js';
+
+ringPair(true);
