@@ -20,13 +20,12 @@ export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): Ring
   function ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number {
     const size = u32[(ring + RING_SIZE) >>> 2];
     const index = u32[(ring + RING_PROD) >>> 2]; // only this thread writes it
-    const roomAt = (consumed: number): number => (size - (index - consumed)) >>> 0;
-    let room = roomAt(u32[(ring + RING_PROD_SEEN) >>> 2]);
+    let room = (size - (index - u32[(ring + RING_PROD_SEEN) >>> 2])) >>> 0;
     if (room < count) {
       // Pairs with the store that ends a dequeue: those reads of the slots are over, so they may be written again.
       const seen = Atomics.load(u32, (ring + RING_CONS) >>> 2);
       u32[(ring + RING_PROD_SEEN) >>> 2] = seen;
-      room = roomAt(seen);
+      room = (size - (index - seen)) >>> 0;
     }
     const take = Math.min(count, room);
     if (isRefused(take, count, fixed)) return 0;

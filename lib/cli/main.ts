@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
 import { forwardCommand } from './forward.js';
+import { sweepCommand } from './sweep.js';
 
 /** Exit codes: 0 done, 1 refused or failed (the sentence is on stderr), 2 wrong usage (commander's own is 1). */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -11,6 +12,7 @@ const program = new Command('pollmode')
   .description('Poll-mode packet I/O for Node.js: AF_XDP, AF_PACKET, tap, capture files and memory ports.')
   .version(version)
   .showHelpAfterError('(pollmode --help tells what there is)')
+  .addCommand(sweepCommand())
   .addCommand(forwardCommand());
 
 try {

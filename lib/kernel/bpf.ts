@@ -9,6 +9,7 @@ import { PollmodeError } from '../errors.js';
 import { cString, fromCString, getU32, setCString, setU32, setU64 } from './bytes.js';
 import { BPF_ANY, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE } from './constants.js';
 import { check, errnoName, kernelError } from './errno.js';
+import { readLink } from './link.js';
 
 const BPF_MAP_CREATE = 0;
 const BPF_MAP_LOOKUP_ELEM = 1;
@@ -23,8 +24,9 @@ const BPF_RAW_TRACEPOINT_OPEN = 17;
 const BPF_LINK_CREATE = 28;
 const BPF_XDP = 37;
 const EBUSY = 16;
-const ENOSPC = 28;
 const EEXIST = 17;
+const EINVAL = 22;
+const ENOSPC = 28;
 const LOG_SIZE = 1 << 20;
 const NAME_SIZE = 16;
 const ATTRIBUTE_SIZE = 128;
@@ -154,8 +156,12 @@ export function attachXdp(program: number, ifindex: number, mode?: XdpMode): num
   if (result === -EBUSY || result === -EEXIST) {
     throw new PollmodeError('EBUSYQUEUE', `Link ${ifindex} has an XDP program already: detach it (ip link set dev NAME xdp off), or end the program that holds it.`, { syscall: 'bpf(BPF_LINK_CREATE)', errno: -result });
   }
-  return check(result, 'bpf(BPF_LINK_CREATE)', result === -ENOSPC
-    ? `Link ${ifindex} has too few queues for native XDP (a veth needs as many to receive as its peer has to send): give it more, or use generic mode.` : undefined);
+  if (result === -ENOSPC) {
+    throw kernelError(ENOSPC, 'bpf(BPF_LINK_CREATE)', `Link ${ifindex} has too few queues for native XDP (a veth needs as many to receive as its peer has to send): give it more, or use generic mode.`);
+  }
+  // The kernel says EINVAL for everything from here on: the missing interface is told apart by asking.
+  if (result === -EINVAL) readLink(ifindex);
+  return check(result, 'bpf(BPF_LINK_CREATE)', `No XDP program could be attached to link ${ifindex} in ${mode ?? 'automatic'} mode: check the rights (CAP_NET_ADMIN), and that the program is an XDP one; or use generic mode.`);
 }
 
 /** Runs a program on every hit of a raw tracepoint ("sys_enter") until the returned descriptor is closed. */

@@ -2,6 +2,8 @@
 import { binding } from '../binding.js';
 
 export const CAPABILITIES = {
+  CAP_SETGID: 6,
+  CAP_SETUID: 7,
   CAP_NET_ADMIN: 12,
   CAP_NET_RAW: 13,
   CAP_IPC_LOCK: 14,

@@ -2,6 +2,7 @@
  * Network interfaces through rtnetlink (linux/rtnetlink.h, linux/if_link.h). Every call is about the network namespace
  * that the calling thread is in: see `withNetns`. Reading needs no rights; every change needs CAP_NET_ADMIN there.
  */
+import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { ipv4Bytes, macBytes, macText } from './address.js';
 import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
@@ -162,6 +163,20 @@ export function parseLink(answer: Message): Link {
     rxQueues: word(IFLA_NUM_RX_QUEUES),
     txQueues: word(IFLA_NUM_TX_QUEUES),
   };
+}
+
+/**
+ * The link as soon as the kernel calls it "up", or as it is after `timeoutMs`. The kernel notices a carrier some time
+ * after the call that raised it, and until then drops what is sent.
+ */
+export function waitForCarrier(ifindex: number, timeoutMs = 2000): Link {
+  const end = performance.now() + timeoutMs;
+  let link = readLink(ifindex);
+  while (link.operstate !== 'up' && performance.now() < end) {
+    binding().poll(new Int32Array(), 1);
+    link = readLink(ifindex);
+  }
+  return link;
 }
 
 /** Gives the link an IPv4 address; `prefix` is the length of its network part in bits. */

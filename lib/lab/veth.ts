@@ -10,7 +10,7 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { O_WRONLY } from '../kernel/constants.js';
 import { setTxChecksum } from '../kernel/ethtool.js';
-import { addAddress, addNeighbour, createVeth, noIpv6Address, readLink, setLink } from '../kernel/link.js';
+import { addAddress, addNeighbour, createVeth, noIpv6Address, readLink, setLink, waitForCarrier } from '../kernel/link.js';
 import { createNetns, withNetns } from '../kernel/netns.js';
 
 export interface LabOptions {
@@ -63,7 +63,9 @@ export function openLab(options: LabOptions = {}): Lab {
     const [left, right] = [createNetns(), createNetns()].map((fd) => (held.push(fd), fd)) as [number, number];
     for (const fd of held) withNetns(fd, silenceIpv6);
     withNetns(left, () => createVeth({ a, b: { ...b, netns: right }, ...sizes(options) }));
-    return { a: raise(left, a, b, options), b: raise(right, b, a, options), close };
+    const lab: Lab = { a: raise(left, a, b, options), b: raise(right, b, a, options), close };
+    for (const end of [lab.a, lab.b]) withNetns(end.netns, () => waitForCarrier(end.ifindex));
+    return lab;
   } catch (error) {
     close();
     throw error;

@@ -44,11 +44,11 @@ const LINEAR_UP_TO = 40;
 
 const PLANS: readonly Plan[] = [
   { id: 'rate', title: 'Packets per second', unit: 'Mpps', panels: [['', measured((cell) => scale(cell.packetsPerSecond, 1e-6))]], linear: true },
+  { id: 'syscalls', title: 'System calls per packet', unit: 'calls per packet', panels: [['', measured((cell) => cell.syscalls)]], linear: false },
   {
     id: 'cpu', title: 'CPU time per packet', unit: 'ns per packet', linear: false,
     panels: [['in the program (user)', measured((cell) => cell.userNs)], ['in the kernel (system)', measured((cell) => cell.systemNs)]],
   },
-  { id: 'syscalls', title: 'System calls per packet', unit: 'calls per packet', panels: [['', measured((cell) => cell.syscalls)]], linear: false },
   {
     id: 'latency', title: 'Latency', unit: 'µs', linear: false,
     panels: [['p50', timed((cell) => cell.p50)], ['p99', timed((cell) => cell.p99)], ['p99.9', timed((cell) => cell.p999)]],

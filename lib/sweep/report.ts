@@ -27,7 +27,7 @@ export function sweepReport(result: SweepResult, earlier?: SweepResult): string 
 ${findings(result)}
 ${facts(result.header, earlier?.header)}
 <h2 id="charts">Charts</h2>
-${controls(result, data, looks)}
+${controls(result, data, looks, earlier !== undefined)}
 ${chartCards(data, result)}
 <h2 id="figures">Every figure</h2>
 ${cellTables(result, earlier)}
@@ -44,7 +44,7 @@ function page(body: string, style: string, scripts: readonly string[], data: str
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src ${scripts.map(hash).join(' ')}; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src ${scripts.map(hash).join(' ')}; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Burst-size sweep: pollmode</title>
 <link rel="icon" href="data:,">

@@ -20,19 +20,19 @@ export function facts(header: SweepHeader, earlier?: SweepHeader): string {
     ['Software', `pollmode ${header.pollmode}, Node.js ${header.node}`], ['Link', header.link],
     ['AF_XDP mode', header.needWakeup === null ? header.mode : `${header.mode}; need-wakeup ${header.needWakeup ? 'on' : 'off'}`],
     ['Pinned to', `sender ${cpu(header.senderCpu)}, receiver ${cpu(header.receiverCpu)}`],
-    ['Each cell', `${header.rounds} × ${header.secondsPerCell} s after ${header.warmupSeconds} s of warm-up`], ['Date', header.date],
+    ['Each cell', `${header.rounds} × ${header.secondsPerCell} s after ${header.warmupSeconds} s of warm-up`], ['Date', day(header.date)],
   ];
-  if (earlier !== undefined) rows.push(['Compared with', `${earlier.date}: pollmode ${earlier.pollmode}, Linux ${earlier.kernel}, ${earlier.cpu}`]);
+  if (earlier !== undefined) rows.push(['Compared with', `${day(earlier.date)}: pollmode ${earlier.pollmode}, Linux ${earlier.kernel}, ${earlier.cpu}`]);
   return `<dl class="facts">${rows.map(([name, value]) => `<div><dt>${name}</dt><dd>${escapeHtml(value)}</dd></div>`).join('')}</dl>`;
 }
 
 /** Which view the charts show, and the legend, whose entries hide and show a path. */
-export function controls(result: SweepResult, data: ChartData, looks: readonly Look[]): string {
+export function controls(result: SweepResult, data: ChartData, looks: readonly Look[], compared: boolean): string {
   const pick = (title: string, name: string, values: readonly string[]): string => `<fieldset class="pick"><legend>${title}</legend>` +
     values.map((value, index) => `<label><input type="radio" name="${name}" value="${value}"${index === 0 ? ' checked' : ''}>${value}</label>`).join('') + '</fieldset>';
   const paths = data.paths.map((path, index) => `<label><input type="checkbox" name="path" value="${index}" checked autocomplete="off">${swatch(looks[index], index)}${escapeHtml(path)}</label>`);
   return `<form class="controls" autocomplete="off">${pick('Frame bytes', 'frame', framesOf(result).map(String))}${pick('Direction', 'direction', directionsOf(result))}` +
-    `<fieldset><legend>Paths</legend>${paths.join('')}</fieldset></form>`;
+    `<fieldset><legend>Paths</legend>${paths.join('')}</fieldset>${compared ? '<span class="unit">Thin lines without markers: the earlier sweep.</span>' : ''}</form>`;
 }
 
 function swatch(look: Look, index: number): string {
@@ -68,6 +68,11 @@ export function leftOut(result: SweepResult): string {
     ...result.header.notes,
   ];
   return items.length === 0 ? '<p>Nothing: every cell of the grid was measured.</p>' : `<ul>${items.map((item) => `<li>${escapeHtml(item)}</li>`).join('')}</ul>`;
+}
+
+/** ISO 8601 as people write it: 2026-01-31 12:00 UTC. */
+function day(date: string): string {
+  return `${date.slice(0, 10)} ${date.slice(11, 16)} UTC`;
 }
 
 function cpu(number: number): string {

@@ -23,11 +23,13 @@ const isDark = () => darkPage.matches && !printing;
 const colour = (path) => data.looks[path][isDark() ? 'dark' : 'light'];
 const present = (value) => value !== null && value !== undefined;
 
+// Three digits: kept in a tip (0.100), shortened on an axis (0.1).
 function figure(value) {
-  if (!present(value)) return '-';
-  if (value === 0) return '0';
-  return String(Number(value.toPrecision(3)));
+  if (!present(value) || value === 0) return present(value) ? '0' : '-';
+  const rounded = Number(value.toPrecision(3));
+  return rounded.toFixed(Math.min(20, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rounded))))));
 }
+const tickLabel = (value) => String(Number(value.toPrecision(3)));
 
 function valuesOf(lines) {
   return lines.flatMap((line) => [...line.values, ...line.low, ...line.high]).filter(present);
@@ -44,7 +46,7 @@ function yScale(lines, logarithmic) {
 }
 
 function logTicks(low, high) {
-  const steps = Math.log10(high / low) > 2.2 ? [1] : Math.log10(high / low) > 0.7 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
+  const steps = Math.log10(high / low) > 2.7 ? [1] : Math.log10(high / low) > 0.7 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
     for (const step of steps) {
@@ -68,7 +70,7 @@ function burstLabels(plot, ticks) {
 
 function axes(y) {
   const common = { stroke: css('--ink'), grid: { stroke: css('--rule'), width: 1 }, ticks: { stroke: css('--rule'), width: 1, size: 4 }, font: '12px system-ui, sans-serif' };
-  const vertical = { ...common, size: 52, values: (plot, ticks) => ticks.map(figure) };
+  const vertical = { ...common, size: 52, values: (plot, ticks) => ticks.map(tickLabel) };
   if (y.distr === 3) Object.assign(vertical, { splits: (plot, axis, low, high) => logTicks(low, high), filter: (plot, ticks) => ticks });
   const horizontal = { ...common, size: 34, splits: () => data.bursts, filter: (plot, ticks) => ticks, values: burstLabels };
   return [horizontal, vertical];
@@ -83,7 +85,7 @@ function seriesOf(lines, y) {
   for (const line of lines) {
     const stroke = colour(line.path);
     const look = data.looks[line.path];
-    series.push({ stroke: line.earlier ? stroke + '88' : stroke, width: line.earlier ? 1.2 : 2, dash: line.earlier ? [1, 3] : look.dash, points: { show: false }, spanGaps: false });
+    series.push({ stroke: line.earlier ? stroke + 'a8' : stroke, width: line.earlier ? 1.3 : 2, dash: line.earlier ? [3, 4] : look.dash, points: { show: false }, spanGaps: false });
     series.push({ stroke: 'transparent', width: 0, points: { show: false } }, { stroke: 'transparent', width: 0, points: { show: false } });
     if (!line.earlier) bands.push({ series: [series.length - 2, series.length - 1], fill: stroke + '2e' });
     columns.push(clamp(line.values), clamp(line.high), clamp(line.low));
@@ -131,13 +133,17 @@ function showTip(plot, tip, lines) {
   tip.style.top = '1.6rem';
 }
 
-function drawPanel(holder, panel, y) {
-  const lines = panel.lines.filter((line) => !hidden.has(line.path));
+function addFrame(holder, panel) {
   const frame = make('div', 'panel');
   if (panel.title) frame.append(make('h4', '', panel.title));
+  holder.append(frame);
+  return frame;
+}
+
+function drawPanel(frame, panel, y) {
+  const lines = panel.lines.filter((line) => !hidden.has(line.path));
   const tip = make('div', 'tip');
   tip.hidden = true;
-  holder.append(frame);
   const { series, columns, bands } = seriesOf(lines, y);
   const first = data.bursts[0];
   const last = data.bursts[data.bursts.length - 1];
@@ -164,7 +170,9 @@ function drawChart(chart) {
   holder.replaceChildren();
   if (!lines.length) return;
   const y = yScale(lines, logarithmic);
-  for (const panel of chart.panels) drawPanel(holder, panel, y);
+  // All frames stand before the first plot asks how wide its frame is.
+  const frames = chart.panels.map((panel) => addFrame(holder, panel));
+  chart.panels.forEach((panel, index) => drawPanel(frames[index], panel, y));
 }
 
 function draw() {

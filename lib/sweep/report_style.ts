@@ -23,7 +23,7 @@ h3{font-size:1rem;margin:0}
 p,li,dd{max-width:46rem}
 a{color:var(--link)}
 .findings{padding:0;list-style:none;font-size:1.1rem}
-.findings li{border-left:4px solid var(--p0,var(--link));padding-left:.8rem;margin:.6rem 0}
+.findings li{max-width:60rem;border-left:4px solid var(--p0,var(--link));padding-left:.8rem;margin:.6rem 0}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.5rem 1.2rem;background:var(--card);border-radius:.5rem;padding:.8rem 1rem;margin:1rem 0}
 .facts dt{color:var(--soft);font-size:.8rem}
 .facts dd{margin:0}
@@ -37,6 +37,7 @@ a{color:var(--link)}
 .chart.wide{grid-column:1/-1}
 .chart header{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.2rem 1rem}
 .chart header label{font-size:.85rem;color:var(--soft);white-space:nowrap}
+.note:empty{display:none}
 .unit,.note{color:var(--soft);font-size:.85rem;margin:.1rem 0 .4rem}
 .panels{display:flex;flex-wrap:wrap;gap:.6rem}
 .panel{position:relative;flex:1 1 17rem;min-width:0}
@@ -45,17 +46,20 @@ a{color:var(--link)}
 .tip b{display:block}
 .tip i{display:inline-block;width:.65em;height:.65em;margin-right:.4em;border-radius:50%}
 .scroll{overflow-x:auto;border:1px solid var(--rule);border-radius:.4rem;margin:.4rem 0}
-table{border-collapse:collapse;font-size:.83rem;font-variant-numeric:tabular-nums;width:100%}
+table{overflow-wrap:normal;border-collapse:collapse;font-size:.83rem;font-variant-numeric:tabular-nums;width:100%}
 caption{text-align:left;padding:.4rem .6rem;color:var(--soft);position:sticky;left:0}
 th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap;border-top:1px solid var(--rule)}
-th{font-weight:600;vertical-align:bottom}
+th{font-weight:600}
+thead th{vertical-align:bottom}
+tbody th,td{vertical-align:top}
 tbody th,thead th:first-child{text-align:left;position:sticky;left:0;background:var(--page);z-index:1;max-width:11rem;overflow:hidden;text-overflow:ellipsis}
-td.text{text-align:left;white-space:normal;min-width:12rem}
+th.text{text-align:left}
+td.text{text-align:left;white-space:normal;min-width:8.5rem}
 td small{color:var(--soft);display:block;font-size:.92em}
 tbody tr.first>*{border-top:2px solid var(--soft)}
 summary{cursor:pointer;font-weight:600;padding:.4rem 0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 footer{margin-top:2rem;color:var(--soft);font-size:.85rem}
-@media(max-width:52rem){.charts{grid-template-columns:minmax(0,1fr)}.controls{position:static}body{padding:.7rem}h1{font-size:1.4rem}tbody th,thead th:first-child{max-width:7.5rem}}
-@media print{body{max-width:none;padding:0;font-size:10pt}.charts{display:block}.chart{break-inside:avoid;margin-bottom:4mm}.controls{position:static}.controls fieldset.pick,.chart header label,.tip{display:none}.scroll{overflow:visible;border:0}table{font-size:6.3pt}th,td{padding:.5mm 1mm;white-space:normal}tbody th,thead th:first-child{position:static}tr{break-inside:avoid}a{color:inherit;text-decoration:none}}
+@media(max-width:52rem){.charts{grid-template-columns:minmax(0,1fr)}.controls{position:static}body{padding:.7rem}h1{font-size:1.4rem}tbody th,thead th:first-child{max-width:9rem}}
+@media print{body{max-width:none;padding:0;font-size:10pt}.charts{display:block}.chart{break-inside:avoid;margin-bottom:4mm}.controls{position:static}.controls fieldset.pick,.chart header label,.controls input,.tip{display:none}.scroll{overflow:visible;border:0}table{font-size:6.3pt}th,td{padding:.5mm .8mm}td.text{min-width:0}tbody th,thead th:first-child{position:static}tr{break-inside:avoid}a{color:inherit;text-decoration:none}}
 `;

@@ -5,7 +5,8 @@ import { ratioTo } from './statistics.js';
 import type { Spread } from './statistics.js';
 import { count, escapeHtml, figure, gbps, mpps, percent, times } from './text.js';
 
-const HEADS = ['burst', 'Mpps', `× of ${BASELINE_PATH}`, 'Gbit/s<br>frame bits', 'Gbit/s<br>layer 1', 'sent', 'received', 'lost', 'lost where', 'user ns<br>per packet', 'system ns<br>per packet', 'calls<br>per packet'];
+const WHERE = 'lost where';
+const HEADS = ['burst', 'Mpps', `× of ${BASELINE_PATH}`, 'Gbit/s<br>frame bits', 'Gbit/s<br>layer 1', 'user ns<br>per packet', 'system ns<br>per packet', 'calls<br>per packet', 'sent', 'received', 'lost', WHERE];
 const LATENCY_HEADS = ['burst', 'offered<br>packets/s', 'timed', 'p50 ns', 'p99 ns', 'p99.9 ns'];
 
 /** One table per frame size and direction, the first one open. */
@@ -27,7 +28,7 @@ function details(title: string, open: boolean, table: string): string {
 }
 
 function table(caption: string, heads: readonly string[], rows: readonly string[]): string {
-  const cells = ['path', ...heads].map((head) => `<th scope="col">${head}</th>`).join('');
+  const cells = ['path', ...heads].map((head) => `<th scope="col"${head === WHERE ? ' class="text"' : ''}>${head}</th>`).join('');
   return `<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${cells}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
 }
 
@@ -47,8 +48,8 @@ function cellColumns(result: SweepResult, cell: SweepCell, width: number, earlie
   if (cell.status === 'missing') return [data(String(cell.burst)), `<td class="text" colspan="${width - 1}">not measured: ${escapeHtml(cell.reason)}</td>`];
   const own = [data(String(cell.burst)), range(cell.packetsPerSecond, mpps), ratio(cell, findMeasured(result, { ...cell, path: BASELINE_PATH })),
     range(cell.packetsPerSecond, (rate) => gbps(frameBits(rate, cell.frame))), range(cell.packetsPerSecond, (rate) => gbps(lineBits(rate, cell.frame))),
-    ...[cell.sent, cell.received].map((packets) => data(count(packets))), data(count(lost(cell)), cell.sent === 0 ? '' : percent(lost(cell) / cell.sent)),
-    whereLost(cell), range(cell.userNs), range(cell.systemNs), range(cell.syscalls)];
+    range(cell.userNs), range(cell.systemNs), range(cell.syscalls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
+    data(count(lost(cell)), cell.sent === 0 ? '' : percent(lost(cell) / cell.sent)), whereLost(cell)];
   if (earlier === undefined) return own;
   const before = findMeasured(earlier, cell);
   return [...own, before === undefined ? data('-') : range(before.packetsPerSecond, mpps), ratio(cell, before)];

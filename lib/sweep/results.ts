@@ -35,8 +35,17 @@ export function writeWhole(path: string, content: string): void {
     writeFileSync(partial, content, { flag: 'wx' });
     renameSync(partial, path);
   } catch (cause) {
-    rmSync(partial, { force: true });
+    discard(partial);
     throw new PollmodeError('ESYSCALL', `Cannot write ${path} (${reason(cause)}): choose another folder with --out.`, { cause });
+  }
+}
+
+/** The write's own failure is the one to report, not that of tidying up after it. */
+function discard(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // The folder itself is gone or was never one, and the file with it.
   }
 }
 

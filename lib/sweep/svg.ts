@@ -11,7 +11,7 @@ import { conclusions } from './conclusion.js';
 import type { SweepResult } from './model.js';
 import { looksOf, markerPath } from './palette.js';
 import type { Look } from './palette.js';
-import { escapeHtml, figure } from './text.js';
+import { escapeHtml, figure, printable } from './text.js';
 
 const WIDTH = 820;
 const PLOT = { top: 64, height: 220, left: 52, right: 16 };
@@ -48,10 +48,20 @@ function panel(box: Box, scene: Scene, lines: readonly Line[], title: string, la
   const y = (value: number): number => PLOT.top + PLOT.height * (1 - scene.y.place(value));
   const foot = PLOT.top + PLOT.height;
   const grid = scene.y.ticks.map((tick) => `<path class="grid" d="M${at(box.left, y(tick))}h${round(box.width)}"/>${text(box.left - 8, y(tick) + 4, figureTick(tick), 'end')}`);
-  const ticks = scene.bursts.map((burst) => text(x(burst), foot + 18, String(burst), 'middle'));
-  const heads = [text(box.left + 4, PLOT.top - 4, title, 'start', 'strong'), text(box.left + box.width / 2, foot + 36, labelled ? 'burst: packets per call (log2 scale)' : 'burst', 'middle')];
+  const ticks = apart(scene.bursts, x).map((burst) => text(x(burst), foot + 18, String(burst), 'middle'));
+  const heads = [text(box.left + 4, PLOT.top - 6, title, 'start', 'strong'), text(box.left + box.width / 2, foot + 36, labelled ? 'burst: packets per call (log2 scale)' : 'burst', 'middle')];
   const drawn = lines.map((line) => series(line, scene, x, y));
   return [...grid, ...ticks, ...heads, ...drawn].join('\n');
+}
+
+/** The bursts whose labels do not touch the one before. */
+function apart(bursts: readonly number[], x: (burst: number) => number): number[] {
+  let last = -Infinity;
+  return bursts.filter((burst) => {
+    const free = x(burst) - last >= 8 + 7 * String(burst).length;
+    if (free) last = x(burst);
+    return free;
+  });
 }
 
 function series(line: Line, scene: Scene, x: (burst: number) => number, y: (value: number) => number): string {
@@ -70,7 +80,7 @@ function legend(paths: readonly string[], looks: readonly Look[]): string {
   return paths.map((path, index) => {
     const left = 52 + (index % LEGEND_COLUMNS) * 190;
     const y = LEGEND_TOP + 24 * Math.floor(index / LEGEND_COLUMNS);
-    return `<path class="line p${index}"${dash(looks[index])} d="M${at(left, y)}h36"/><path class="mark p${index}" d="${markerPath(looks[index].marker, left + 18, y)}"/>${text(left + 44, y + 4, path, 'start')}`;
+    return `<path class="line p${index}"${dash(looks[index])} d="M${at(left, y)}h36"/><path class="mark p${index}" d="${markerPath(looks[index].marker, left + 18, y)}"/>${text(left + 44, y + 4, printable(path, 20), 'start')}`;
   }).join('\n');
 }
 

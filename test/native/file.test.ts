@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import t from 'tap';
+import { wasm } from '../../lib/arena/webassembly.js';
 import { binding } from '../../lib/binding.js';
 import { AF_UNIX, MSG_DONTWAIT, O_RDONLY, POLLIN, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_RCVBUF } from '../../lib/kernel/constants.js';
 import { setU16, u32 } from '../../lib/kernel/bytes.js';
@@ -36,7 +37,7 @@ t.test('open, read, close: the kernel\'s numbers come through', async (t) => {
 
 t.test('writeEach, sendEach and readEach move one packet per pair', async (t) => {
   const [receiver, sender] = pair();
-  const bytes = new Uint8Array(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer);
+  const bytes = new Uint8Array(new wasm.Memory({ initial: 1, maximum: 1, shared: true }).buffer);
   bytes.set(text.encode('onetwothree'), 100);
   t.equal(b.writeEach(sender, bytes, Uint32Array.of(100, 3, 103, 3), 2), 2);
   t.equal(b.sendEach(sender, bytes, Uint32Array.of(106, 5), 1, MSG_DONTWAIT), 1);

@@ -3,16 +3,17 @@ import { ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { wasm } from '../../lib/arena/webassembly.js';
 import { binding } from '../../lib/binding.js';
 import { inChild } from './child.js';
 
-const { EINVAL, EBADF, EPERM } = constants.errno;
+const { EINVAL, EBADF } = constants.errno;
 const MAP_SHARED = 1;
 const PAGE = 4096;
 const b = binding();
 
 function arena(pages = 4): Uint8Array {
-  return new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
+  return new Uint8Array(new wasm.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
 }
 
 t.test('a memfd over the arena is one memory seen twice', async (t) => {
@@ -153,6 +154,21 @@ t.test('a worker\'s guards go with the worker, and the handler stays good', asyn
     bytes[8192] = 1;
     console.log('not reached');`, [], FOLDER);
   t.equal(ended.stdout, 'worker ended 0 main guard 1\n');
+  t.ok(ended.signal === 'SIGBUS' || ended.stderr.includes('BUS'), `died of SIGBUS: ${ended.signal}`);
+});
+
+t.test('the handler is good when the only environment that loaded the addon has ended', async (t) => {
+  const ended = inChild(`
+    const { Worker } = await import('node:worker_threads');
+    const { once } = await import('node:events');
+    const body = "import('" + LIB + "binding.js').then(({ binding }) => {" +
+      "const bytes = new Uint8Array(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer);" +
+      "if (binding().guard(bytes, 8192, 4096, 68) !== 0) process.exit(3); })";
+    const [code] = await once(new Worker(body, { eval: true, execArgv: [] }), 'exit');
+    console.log('worker ended', code);
+    process.kill(process.pid, 'SIGBUS');
+    setTimeout(() => console.log('not reached'), 5000);`);
+  t.equal(ended.stdout, 'worker ended 0\n');
   t.ok(ended.signal === 'SIGBUS' || ended.stderr.includes('BUS'), `died of SIGBUS: ${ended.signal}`);
 });
 

@@ -1,0 +1,128 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { conclusions } from '../../lib/sweep/conclusion.js';
+import { latencyCsv, sweepCsv } from '../../lib/sweep/csv.js';
+import { linearAxis, logAxis } from '../../lib/sweep/axis.js';
+import { looksOf } from '../../lib/sweep/palette.js';
+import { sweepResult } from '../../lib/sweep/results.js';
+import type { MeasuredCell, SweepCell, SweepResult } from '../../lib/sweep/results.js';
+import { spread } from '../../lib/sweep/statistics.js';
+import { sweepTables, tableStyle } from '../../lib/sweep/table.js';
+import { count, escapeHtml, figure, percent, printable, times } from '../../lib/sweep/text.js';
+import { exampleHeader, exampleResult } from './example.js';
+
+const BURSTS = [1, 8, 32, 64];
+
+function cell(path: string, burst: number, rates: readonly number[]): MeasuredCell {
+  const zero = spread([0]);
+  return { path, burst, frame: 64, direction: 'send', status: 'measured', packetsPerSecond: spread(rates), sent: 1, received: 1, loss: [], userNs: zero, systemNs: zero, syscalls: zero };
+}
+
+/** AF_XDP at the given Mpps per burst, dgram at 0.1 Mpps. */
+function sweep(mpps: readonly number[], others: readonly SweepCell[] = BURSTS.map((burst) => cell('dgram', burst, [1e5]))): SweepResult {
+  return sweepResult(exampleHeader('none'), [...mpps.map((rate, index) => cell('af_xdp', BURSTS[index], [rate * 1e6])), ...others]);
+}
+
+t.test('conclusions say what the figures say', async (t) => {
+  const first = (result: SweepResult): string => conclusions(result)[0];
+  t.equal(first(sweep([0.5, 1.4, 1.45, 1.4])), 'AF_XDP sends 64-byte frames 15× as fast as dgram at burst 32 (1.45 against 0.100 Mpps); the gain flattens from burst 8 on.');
+  t.match(first(sweep([0.5, 0.8, 1.1, 1.6])), /11× as fast .* the rate is highest at the largest burst, 64\.$/);
+  t.match(first(sweep([0.5, 1.6, 1.5, 1])), /the rate peaks at burst 8 and falls after it\.$/);
+  t.match(first(sweep([1, 1, 1, 1])), /the burst size makes less than a tenth of difference\.$/);
+  t.match(first(sweep([0.05, 0.05, 0.05, 0.05])), /0\.50× as fast as dgram, so slower, at burst 32/);
+  t.match(first(sweep([1, 2, 3, 4], [])), /^AF_XDP sends 64-byte frames at 3\.00 Mpps at burst 32/);
+  const overlapping = BURSTS.map((burst) => cell('dgram', burst, [1e5, 3.1e6, 4e6]));
+  t.match(first(sweep([3, 3, 3, 3], overlapping)), /about as fast as dgram at burst 32: the rounds of both overlap/);
+  const refused: SweepCell = { path: 'af_xdp', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'AF_XDP needs CAP_NET_RAW: run as root.' };
+  t.equal(first(sweep([], [refused, cell('dgram', 1, [1e5])])), 'AF_XDP was not measured (send, 64-byte frames): AF_XDP needs CAP_NET_RAW: run as root.');
+  t.same(conclusions(sweep([], [])), []);
+});
+
+t.test('a table keeps to its width, and loses no path to it', async (t) => {
+  const notes = { ...exampleHeader('x'), notes: [] };
+  const result = sweepResult(notes, exampleResult().cells);
+  for (const width of [24, 40, 60, 80, 120]) {
+    const text = sweepTables(result, { width, colour: false });
+    t.same(text.split('\n').filter((line) => line.length > width), [], `width ${width}`);
+    for (const path of ['af_xdp', 'raw socket', 'dgram']) t.ok(text.includes(path), `${path} at width ${width}`);
+  }
+});
+
+t.test('a table shows medians, ratios and what was left out', async (t) => {
+  const refused: SweepCell = { path: 'raw socket', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'no rights: run as root' };
+  const text = sweepTables(sweep([0.5, 1, 1.5, 2], [...BURSTS.map((burst) => cell('dgram', burst, [1e5])), refused]), { width: 80, colour: false });
+  t.match(text, /^ {3}32 +1\.50 {2}15× /m);
+  t.match(text, /Left out:\nraw socket \(1 cell\): no rights: run as root/);
+});
+
+t.test('colour only on a terminal, and not with NO_COLOR', async (t) => {
+  t.same(tableStyle({ isTTY: true, columns: 100 }, {}), { width: 100, colour: true });
+  t.same(tableStyle({}, {}), { width: 80, colour: false });
+  t.equal(tableStyle({ isTTY: true }, { NO_COLOR: '1' }).colour, false);
+  t.equal(tableStyle({ isTTY: true }, { NO_COLOR: '' }).colour, true, 'an empty NO_COLOR means nothing (no-color.org)');
+  t.equal(tableStyle({ isTTY: true }, { TERM: 'dumb' }).colour, false);
+  t.match(sweepTables(exampleResult(), { width: 80, colour: true }), /\u001b\[1;32m/);
+});
+
+t.test('no string of the result steers the terminal', async () => {
+  fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => {
+    const refused: SweepCell = { path: text, burst: 1, frame: 64, direction: 'send', status: 'missing', reason: `${text}\u001b[2J` };
+    const shown = sweepTables(sweepResult({ ...exampleHeader(text), notes: [text] }, [refused]), { width: 60, colour: false });
+    return !/[\p{Cc}\p{Cf}]/u.test(shown.replace(/\n/g, ''));
+  }));
+});
+
+/** RFC 4180, read back. */
+function readCsv(text: string): string[][] {
+  const rows: string[][] = [];
+  for (const match of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/g)) {
+    if (rows.length === 0 || match.index === 0) rows.push([]);
+    rows[rows.length - 1].push(match[1]?.replace(/""/g, '"') ?? match[2]);
+    if (match[3] === '\r\n') rows.push([]);
+  }
+  return rows.slice(0, -1);
+}
+
+t.test('CSV: every row has the head\'s columns, figures come back exactly', async (t) => {
+  const result = exampleResult();
+  const [head, ...rows] = readCsv(sweepCsv(result));
+  t.equal(rows.length, result.cells.length);
+  t.ok(rows.every((row) => row.length === head.length));
+  const at = head.indexOf('packets_per_second_median');
+  t.same(rows.map((row) => row[at]), result.cells.map((one) => one.status === 'measured' ? String(one.packetsPerSecond.median) : ''));
+  t.equal(readCsv(latencyCsv(result)).length, result.latency.length + 1);
+});
+
+t.test('CSV: no text breaks a row or is a formula', async () => {
+  fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('=1+1', ' @x', '+a"b,c', '-\n=')), (text) => {
+    const [head, row] = readCsv(sweepCsv(sweepResult(exampleHeader('x'), [{ ...cell(text, 1, [1]), loss: [{ name: text, packets: 1 }] }])));
+    return row.length === head.length && !/^\s*[=+\-@]/.test(row[0]);
+  }));
+});
+
+t.test('text', async (t) => {
+  t.same([0, 0.0039, 0.09996, 1.937, 9.999, 19.4, 19400, 1e-9, Infinity].map(figure), ['0', '0.00390', '0.100', '1.94', '10.0', '19.4', '19400', '1.00e-9', '∞']);
+  t.same([14.2, 1.44, 0.834, 9.96].map(times), ['14×', '1.4×', '0.83×', '10×']);
+  t.same([0, 0.00001, 0.0123, 0.5, -0.00001].map(percent), ['0 %', '< 0.01 %', '1.23 %', '50 %', '> −0.01 %']);
+  t.equal(count(1234567), '1\u202F234\u202F567');
+  t.equal(count(-123456), '-123\u202F456');
+  t.equal(printable('a\u001b[31m\u202e\n', 3), 'a\uFFFD[…');
+  t.equal(escapeHtml(`<a href="x" title='y'>&`), '&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;');
+});
+
+t.test('axes hold their values and their ticks rise', async () => {
+  const positive = fc.double({ min: 1e-9, max: 1e14, noNaN: true });
+  fc.assert(fc.property(positive, positive, (a, b) => {
+    const [low, high] = [Math.min(a, b), Math.max(a, b)];
+    return [linearAxis(high), logAxis(low, high)].every((axis) => axis.ticks.length >= 2 && axis.ticks.length < 40 &&
+      axis.ticks.every((tick, index) => index === 0 || tick > axis.ticks[index - 1]) && axis.place(high) <= 1 + 1e-6 && axis.place(low) >= -1e-6);
+  }));
+});
+
+t.test('a known path keeps its look, and no two of the first six share one', async (t) => {
+  const looks = looksOf(['null', 'dgram', 'ring', 'af_xdp']);
+  t.same(looks.get('dgram'), looksOf(['dgram']).get('dgram'));
+  const six = [...looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'null', 'ring']).values()];
+  for (const part of ['light', 'dark', 'marker'] as const) t.equal(new Set(six.map((look) => look[part])).size, 6, part);
+  t.equal(new Set(six.map((look) => look.dash.join())).size, 6, 'dash');
+});
