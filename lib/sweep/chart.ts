@@ -36,7 +36,7 @@ export interface View { readonly frame: number; readonly direction: Direction; r
 
 export interface ChartData { readonly paths: readonly string[]; readonly bursts: readonly number[]; readonly views: readonly View[] }
 
-type Pick = (frame: number, direction: Direction) => (result: SweepResult, path: string, burst: number) => Spread | undefined;
+type Pick = (frame: number, direction: Direction) => (result: SweepResult, path: string, burst: number) => Spread | null | undefined;
 interface Plan { id: string; title: string; unit: string; panels: readonly (readonly [title: string, pick: Pick])[]; linear: boolean }
 
 /** A linear axis is kept up to this ratio of the highest to the lowest value. */
@@ -77,14 +77,14 @@ function chart(plan: Plan, sources: readonly SweepResult[], paths: readonly stri
   return { id: plan.id, title: plan.title, unit: plan.unit, panels, logarithmic, zeros: positive.length < values.length };
 }
 
-function line(path: number, earlier: boolean, spreads: readonly (Spread | undefined)[]): Line {
+function line(path: number, earlier: boolean, spreads: readonly (Spread | null | undefined)[]): Line {
   return {
     path, earlier, values: spreads.map((one) => one?.median ?? null),
     low: spreads.map((one) => one?.min ?? null), high: spreads.map((one) => one?.max ?? null),
   };
 }
 
-function measured(figure: (cell: MeasuredCell) => Spread): Pick {
+function measured(figure: (cell: MeasuredCell) => Spread | null): Pick {
   return (frame, direction) => (result, path, burst) => {
     const cell = findMeasured(result, { path, burst, frame, direction });
     return cell && figure(cell);

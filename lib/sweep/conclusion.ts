@@ -2,7 +2,7 @@
  * Sentences that the figures carry, and no others. Each states both medians beside the ratio, and says so where the
  * rounds of the two paths overlap.
  */
-import { BASELINE_PATH, burstsOf, directionsOf, findCell, findMeasured, framesOf, pathsOf } from './model.js';
+import { BASELINE_PATH, KNOWN_PATHS, burstsOf, directionsOf, findCell, findMeasured, framesOf, pathsOf } from './model.js';
 import type { Direction, MeasuredCell, SweepResult } from './model.js';
 import { overlap, ratioTo } from './statistics.js';
 import { mpps, printable, times } from './text.js';
@@ -14,12 +14,14 @@ const USUAL_BURST = 32;
 /** A gain has flattened where every larger burst stays within this part of the best. */
 const FLAT = 0.9;
 
-/** One sentence per direction, at the smallest frame, where packets and not bytes are the limit. Empty for an empty sweep. */
+/**
+ * One sentence per direction, at the smallest frame, where packets and not bytes are the limit; where AF_XDP is missing,
+ * why, and a second one about the next kernel path. Empty for an empty sweep.
+ */
 export function conclusions(result: SweepResult): string[] {
   const frame = framesOf(result)[0];
-  const subject = subjectOf(result);
-  if (frame === undefined || subject === undefined) return [];
-  return directionsOf(result).map((direction) => conclude(result, subject, direction, frame));
+  if (frame === undefined) return [];
+  return directionsOf(result).flatMap((direction) => subjectsOf(result, direction, frame).map((path) => conclude(result, path, direction, frame)));
 }
 
 function conclude(result: SweepResult, path: string, direction: Direction, frame: number): string {
@@ -60,11 +62,18 @@ function seriesOf(result: SweepResult, path: string, direction: Direction, frame
   return burstsOf(result).flatMap((burst) => findMeasured(result, { path, burst, frame, direction }) ?? []);
 }
 
-/** AF_XDP where the sweep tried it, else the first path that is not the baseline, else the baseline. */
-function subjectOf(result: SweepResult): string | undefined {
-  const paths = pathsOf(result);
-  if (paths.includes(SUBJECT_PATH)) return SUBJECT_PATH;
-  return paths.find((path) => path !== BASELINE_PATH) ?? paths[0];
+/**
+ * AF_XDP where the sweep tried it, and where that failed also the first path that has figures: a kernel path before
+ * dgram, which is the measure, and memory ports last, since no frame of theirs crosses a link.
+ */
+function subjectsOf(result: SweepResult, direction: Direction, frame: number): string[] {
+  const paths = pathsOf(result).filter((path) => path !== SUBJECT_PATH);
+  const kernel = paths.filter((path) => (KNOWN_PATHS as readonly string[]).includes(path));
+  const ranked = [...kernel, ...paths.filter((path) => !kernel.includes(path))];
+  const tried = burstsOf(result).some((burst) => findCell(result, { path: SUBJECT_PATH, burst, frame, direction }));
+  const done = (path: string): boolean => seriesOf(result, path, direction, frame).length > 0;
+  if (done(SUBJECT_PATH)) return [SUBJECT_PATH];
+  return [...(tried ? [SUBJECT_PATH] : []), ...ranked.filter(done).slice(0, 1)];
 }
 
 function reasonOf(result: SweepResult, path: string, direction: Direction, frame: number): string {

@@ -43,8 +43,9 @@ function scaled(spread: Range, by: (value: number) => number): Range {
   return { median: by(spread.median), min: by(spread.min), max: by(spread.max) };
 }
 
-function values(spread: Range): string[] {
-  return [spread.median, spread.min, spread.max].map(String);
+/** Empty where the figure could not be had, which is not 0. */
+function values(spread: Range | null): string[] {
+  return spread === null ? ['', '', ''] : [spread.median, spread.min, spread.max].map(String);
 }
 
 function columns(name: string): string[] {

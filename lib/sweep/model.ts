@@ -71,8 +71,8 @@ export interface MeasuredCell extends CellKey {
   /** CPU time per packet, in ns, of the thread that `direction` names: in user mode and in the kernel on its behalf. */
   readonly userNs: Spread;
   readonly systemNs: Spread;
-  /** System calls per packet, of the same thread. */
-  readonly syscalls: Spread;
+  /** System calls per packet, of the same thread; null where they could not be counted (the header's notes say why). */
+  readonly syscalls: Spread | null;
 }
 
 /** A cell that could not be measured; `reason` is a sentence, with the mend where there is one. */

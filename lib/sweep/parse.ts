@@ -67,7 +67,8 @@ function readFigures(from: Fields, at: string): Omit<MeasuredCell, keyof CellKey
     packetsPerSecond: readSpread(from, 'packetsPerSecond', at),
     sent: integer(from, 'sent', at, 0, PACKETS_MAX), received: integer(from, 'received', at, 0, PACKETS_MAX),
     loss: list(from, 'loss', at, LIMITS.counters, readLoss),
-    userNs: readSpread(from, 'userNs', at), systemNs: readSpread(from, 'systemNs', at), syscalls: readSpread(from, 'syscalls', at),
+    userNs: readSpread(from, 'userNs', at), systemNs: readSpread(from, 'systemNs', at),
+    syscalls: field(from, 'syscalls') === null ? null : readSpread(from, 'syscalls', at),
   };
 }
 

@@ -29,9 +29,11 @@ ${facts(result.header, earlier?.header)}
 <h2 id="charts">Charts</h2>
 ${controls(result, data, looks, earlier !== undefined)}
 ${chartCards(data, result)}
+<div class="tables">
 <h2 id="figures">Every figure</h2>
 ${cellTables(result, earlier)}
 ${latencyTables(result)}
+</div>
 <h2 id="left-out">What was left out, and notes</h2>
 ${leftOut(result)}
 <h2 id="reading">How to read this</h2>${HOW_TO_READ}

@@ -7,7 +7,7 @@ import { markerPath } from './palette.js';
 import type { Look } from './palette.js';
 import { kinds } from './report_tables.js';
 import { missingReasons } from './table.js';
-import { count, escapeHtml } from './text.js';
+import { count, escapeHtml, printable } from './text.js';
 
 export function findings(result: SweepResult): string {
   const items = conclusions(result).map((sentence) => `<li>${escapeHtml(sentence)}</li>`);
@@ -30,7 +30,7 @@ export function facts(header: SweepHeader, earlier?: SweepHeader): string {
 export function controls(result: SweepResult, data: ChartData, looks: readonly Look[], compared: boolean): string {
   const pick = (title: string, name: string, values: readonly string[]): string => `<fieldset class="pick"><legend>${title}</legend>` +
     values.map((value, index) => `<label><input type="radio" name="${name}" value="${value}"${index === 0 ? ' checked' : ''}>${value}</label>`).join('') + '</fieldset>';
-  const paths = data.paths.map((path, index) => `<label><input type="checkbox" name="path" value="${index}" checked autocomplete="off">${swatch(looks[index], index)}${escapeHtml(path)}</label>`);
+  const paths = data.paths.map((path, index) => `<label><input type="checkbox" name="path" value="${index}" checked autocomplete="off">${swatch(looks[index], index)}<span>${escapeHtml(printable(path, 40))}</span></label>`);
   return `<form class="controls" autocomplete="off">${pick('Frame bytes', 'frame', framesOf(result).map(String))}${pick('Direction', 'direction', directionsOf(result))}` +
     `<fieldset><legend>Paths</legend>${paths.join('')}</fieldset>${compared ? '<span class="unit">Thin lines without markers: the earlier sweep.</span>' : ''}</form>`;
 }

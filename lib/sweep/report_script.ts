@@ -203,13 +203,13 @@ addEventListener('beforeprint', () => {
   printing = true;
   closed = [...document.querySelectorAll('details:not([open])')];
   for (const node of closed) node.open = true;
-  document.body.style.width = '178mm';
+  document.querySelector('.charts').style.width = '178mm';
   draw();
 });
 addEventListener('afterprint', () => {
   printing = false;
   for (const node of closed) node.open = false;
-  document.body.style.width = '';
+  document.querySelector('.charts').style.width = '';
   draw();
 });
 draw();

@@ -30,7 +30,7 @@ a{color:var(--link)}
 .controls{position:sticky;top:0;z-index:5;display:flex;flex-wrap:wrap;gap:.3rem 1.4rem;align-items:center;background:var(--page);border-bottom:1px solid var(--rule);padding:.4rem 0;margin:0 0 .8rem}
 .controls fieldset{border:0;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:.1rem .9rem;align-items:center}
 .controls legend{float:left;margin-right:.6rem;color:var(--soft);font-size:.85rem}
-.controls label{display:inline-flex;gap:.35rem;align-items:center;min-height:2rem;cursor:pointer;white-space:nowrap}
+.controls label{display:inline-flex;gap:.35rem;align-items:center;min-height:2rem;cursor:pointer;max-width:100%}
 .swatch{width:38px;height:14px;flex:none}
 .charts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}
 .chart{background:var(--card);border-radius:.5rem;padding:.8rem;margin:0;min-width:0}
@@ -55,11 +55,13 @@ tbody th,td{vertical-align:top}
 tbody th,thead th:first-child{text-align:left;position:sticky;left:0;background:var(--page);z-index:1;max-width:11rem;overflow:hidden;text-overflow:ellipsis}
 th.text{text-align:left}
 td.text{text-align:left;white-space:normal;min-width:8.5rem}
+td[colspan]{max-width:0}
 td small{color:var(--soft);display:block;font-size:.92em}
 tbody tr.first>*{border-top:2px solid var(--soft)}
 summary{cursor:pointer;font-weight:600;padding:.4rem 0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 footer{margin-top:2rem;color:var(--soft);font-size:.85rem}
 @media(max-width:52rem){.charts{grid-template-columns:minmax(0,1fr)}.controls{position:static}body{padding:.7rem}h1{font-size:1.4rem}tbody th,thead th:first-child{max-width:9rem}}
-@media print{body{max-width:none;padding:0;font-size:10pt}.charts{display:block}.chart{break-inside:avoid;margin-bottom:4mm}.controls{position:static}.controls fieldset.pick,.chart header label,.controls input,.tip{display:none}.scroll{overflow:visible;border:0}table{font-size:6.3pt}th,td{padding:.5mm .8mm}td.text{min-width:0}tbody th,thead th:first-child{position:static}tr{break-inside:avoid}a{color:inherit;text-decoration:none}}
+@page wide{size:landscape}
+@media print{.tables{page:wide}body{max-width:none;padding:0;font-size:10pt}.charts{display:block}.chart{break-inside:avoid;margin-bottom:4mm}.controls{position:static}.controls fieldset.pick,.chart header label,.controls input,.tip{display:none}.scroll{overflow:visible;border:0}table{font-size:6.3pt}th,td{padding:.5mm .8mm}td.text{min-width:0}tbody th,thead th:first-child{position:static}tr{break-inside:avoid}a{color:inherit;text-decoration:none}}
 `;

@@ -35,6 +35,8 @@ t.test('conclusions say what the figures say', async (t) => {
   t.match(first(sweep([3, 3, 3, 3], overlapping)), /about as fast as dgram at burst 32: the rounds of both overlap/);
   const refused: SweepCell = { path: 'af_xdp', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'AF_XDP needs CAP_NET_RAW: run as root.' };
   t.equal(first(sweep([], [refused, cell('dgram', 1, [1e5])])), 'AF_XDP was not measured (send, 64-byte frames): AF_XDP needs CAP_NET_RAW: run as root.');
+  t.match(conclusions(sweep([], [refused, cell('raw socket', 1, [2e5]), cell('null', 1, [2e8]), cell('dgram', 1, [1e5])]))[1], /^raw socket sends 64-byte frames 2\.0× as fast as dgram/);
+  t.match(first(sweep([], [cell('null', 1, [2e8]), cell('dgram', 1, [1e5])])), /^dgram sends 64-byte frames at 0\.100 Mpps/, 'a memory port is not compared with a socket');
   t.same(conclusions(sweep([], [])), []);
 });
 
@@ -125,4 +127,24 @@ t.test('a known path keeps its look, and no two of the first six share one', asy
   const six = [...looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'null', 'ring']).values()];
   for (const part of ['light', 'dark', 'marker'] as const) t.equal(new Set(six.map((look) => look[part])).size, 6, part);
   t.equal(new Set(six.map((look) => look.dash.join())).size, 6, 'dash');
+});
+
+/** WCAG 2.1: relative luminance of "#rrggbb", and the contrast of two. */
+function luminance(colour: string): number {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16) / 255).map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
+function contrast(a: string, b: string): number {
+  const [dark, light] = [luminance(a), luminance(b)].sort((x, y) => x - y);
+  return (light + 0.05) / (dark + 0.05);
+}
+
+t.test('each line has a contrast of 3:1 on the pages and cards it is drawn on', async (t) => {
+  const grounds = { light: ['#ffffff', '#f6f7f9'], dark: ['#0d1117', '#161b22'] };
+  for (const look of looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'null', 'ring']).values()) {
+    for (const theme of ['light', 'dark'] as const) {
+      for (const ground of grounds[theme]) t.ok(contrast(look[theme], ground) >= 3, `${look[theme]} on ${ground}`);
+    }
+  }
 });
