@@ -15,7 +15,7 @@ import {
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from './codes.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import type { RingFunctions } from './ring.js';
-import { count64, type ArenaViews } from './views.js';
+import { countShared, type ArenaViews } from './views.js';
 
 export interface MempoolFunctions extends Pick<BurstFunctions, 'mbufAlloc' | 'mbufFree' | 'mbufOwn'> {
   /** `count` handles or none (0, and POOL_DRY is counted). Headers are as they were left; owner words are the caller's to write. */
@@ -23,7 +23,7 @@ export interface MempoolFunctions extends Pick<BurstFunctions, 'mbufAlloc' | 'mb
 }
 
 /** Misuse is looked for when there is a hook to tell it to, as in the checking build; else not, as in the fast one. */
-export function mempoolFunctions({ u16, u32 }: ArenaViews, hooks: BurstHooks, { ringEnqueueMp, ringDequeueMc }: RingFunctions): MempoolFunctions {
+export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHooks, { ringEnqueueMp, ringDequeueMc }: RingFunctions): MempoolFunctions {
   return { mbufAlloc, mbufFree, mbufOwn, takeFree };
 
   function mbufAlloc(pool: number, lcore: number, to: number, count: number): number {
@@ -80,7 +80,7 @@ export function mempoolFunctions({ u16, u32 }: ArenaViews, hooks: BurstHooks, { 
   }
 
   function dry(pool: number): number {
-    count64(u32, pool + POOL_DRY, 1);
+    countShared(u64, pool + POOL_DRY, 1);
     return 0;
   }
 
@@ -111,7 +111,7 @@ export function mempoolFunctions({ u16, u32 }: ArenaViews, hooks: BurstHooks, { 
       pushCache(cache, kept, from, count);
     } else {
       u32[(cache + CACHE_LENGTH) >>> 2] = kept;
-      count64(u32, pool + POOL_STRAY, count);
+      countShared(u64, pool + POOL_STRAY, count);
     }
   }
 
@@ -127,7 +127,7 @@ export function mempoolFunctions({ u16, u32 }: ArenaViews, hooks: BurstHooks, { 
     // A chain has at most 65535 segments, so one that runs in a circle ends too.
     for (let segments = 0; handle !== 0 && segments < 65536; segments++) {
       if (!belongs(pool, handle)) {
-        count64(u32, pool + POOL_FOREIGN, 1);
+        countShared(u64, pool + POOL_FOREIGN, 1);
         hooks.misuse?.(MISUSE_FOREIGN, handle, 0);
         return;
       }

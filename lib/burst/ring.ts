@@ -10,7 +10,7 @@ import {
 } from '../ring/layout.js';
 import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from './codes.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
-import { count64, type ArenaViews } from './views.js';
+import { countShared, type ArenaViews } from './views.js';
 
 export type RingFunctions = Pick<BurstFunctions, 'ringEnqueueSp' | 'ringEnqueueMp' | 'ringDequeueSc' | 'ringDequeueMc' | 'ringRecover'>;
 
@@ -96,7 +96,7 @@ export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): Ring
       const word = Atomics.load(u64, side >>> 3);
       if (word >> 32n !== 0n) {
         if (++spins <= RING_SPINS) continue;
-        count64(u32, busy, 1);
+        countShared(u64, busy, 1);
         return 0;
       }
       // Pairs with the other side's publishing store. Read after `word`, so it is never too small for it.

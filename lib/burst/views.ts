@@ -23,3 +23,8 @@ export function count64(u32: Uint32Array, at: number, by: number): void {
   u32[at >>> 2] = low;
   if (low > 0xffffffff) u32[(at + 4) >>> 2]++;
 }
+
+/** Adds to a u64 counter that any lcore may write. A BigInt is born, but seldom: these count what should not happen. */
+export function countShared(u64: BigUint64Array, at: number, by: number): void {
+  Atomics.add(u64, at / 8, BigInt(by));
+}

@@ -57,7 +57,7 @@ function takeThroughRing(pool: usize, lcore: u32, to: usize, count: u32): u32 {
 }
 
 function dry(pool: usize): u32 {
-  store<u64>(pool, load<u64>(pool, POOL_DRY) + 1, POOL_DRY);
+  atomic.add<u64>(pool, 1, POOL_DRY); // any lcore counts here, and seldom
   return 0;
 }
 
@@ -94,7 +94,7 @@ function putThroughRing(pool: usize, lcore: u32, from: usize, count: u32): void 
   }
   if (kept + count > (CACHE_CAPACITY as u32)) {
     store<u32>(cache, kept, CACHE_LENGTH); // they may be in the ring by now
-    store<u64>(pool, load<u64>(pool, POOL_STRAY) + (count as u64), POOL_STRAY);
+    atomic.add<u64>(pool, count as u64, POOL_STRAY);
     return;
   }
   copyHandles(cache + CACHE_SLOTS + ((kept as usize) << 2), from, count);
@@ -168,7 +168,7 @@ function freeOne(pool: usize, lcore: u32, slot: usize): void {
   for (let segments: u32 = 0; handle != 0 && segments < 65536; segments++) {
     const header = table + ((handle as usize) << HEADER_SHIFT);
     if (!belongs(pool, handle)) {
-      store<u64>(pool, load<u64>(pool, POOL_FOREIGN) + 1, POOL_FOREIGN);
+      atomic.add<u64>(pool, 1, POOL_FOREIGN);
       misuse(MISUSE_FOREIGN, handle, 0);
       return;
     }

@@ -74,7 +74,7 @@ export function ringEnqueueMp(ring: usize, from: usize, count: u32, fixed: bool,
     const word = atomic.load<u64>(ring, RING_PROD);
     if (word >> 32) {
       if (++spins > (RING_SPINS as u32)) {
-        store<u64>(ring, load<u64>(ring, RING_PROD_BUSY) + 1, RING_PROD_BUSY);
+        atomic.add<u64>(ring, 1, RING_PROD_BUSY);
         return 0;
       }
       continue;
@@ -101,7 +101,7 @@ export function ringDequeueMc(ring: usize, to: usize, count: u32, fixed: bool, l
     const word = atomic.load<u64>(ring, RING_CONS);
     if (word >> 32) {
       if (++spins > (RING_SPINS as u32)) {
-        store<u64>(ring, load<u64>(ring, RING_CONS_BUSY) + 1, RING_CONS_BUSY);
+        atomic.add<u64>(ring, 1, RING_CONS_BUSY);
         return 0;
       }
       continue;
