@@ -20,6 +20,8 @@ export interface OpenOptions {
   /** An arena to use; default: a new one, made with `arenaOptions`, which `close` closes too. */
   readonly arena?: Arena;
   readonly arenaOptions?: ArenaOptions;
+  /** A pool of that arena to use, for a thread that shares another's; default: a new one. `close` leaves it. */
+  readonly pool?: Mempool;
   /** mbufs of the pool; default: what the ports may hold at once, and 4096 for the program. */
   readonly mbufs?: number;
   /** 2048 or 4096; default: the smallest that all ports can use. */
@@ -47,18 +49,20 @@ export class Host {
   readonly mbufs: Mbufs;
   readonly #ports: Port[] = [];
   readonly #ownsArena: boolean;
+  readonly #ownsPool: boolean;
   #closed = false;
 
   constructor(requests: readonly PortRequest[], options: OpenOptions) {
     const plans = requests.map(prepare);
     const demand = plans.map(plan => plan.demand);
-    const bufferSize = options.bufferSize ?? (demand.some(each => each.bufferSize > 2048) ? 4096 : 2048);
+    const bufferSize = options.pool?.bufferSize ?? options.bufferSize ?? (demand.some(each => each.bufferSize > 2048) ? 4096 : 2048);
     const count = options.mbufs ?? Math.max(32, demand.reduce((sum, each) => sum + each.mbufs, 0) + FOR_THE_PROGRAM);
     refuseSmall(plans, bufferSize);
-    this.#ownsArena = options.arena === undefined;
-    this.arena = options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize));
+    this.#ownsPool = options.pool === undefined;
+    this.#ownsArena = options.arena === undefined && this.#ownsPool;
+    this.arena = options.pool?.arena ?? options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize));
     try {
-      this.pool = Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
+      this.pool = options.pool ?? Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
         count, bufferSize,
         hugePages: options.hugePages ?? (demand.some(each => each.registered) ? 'try' : 'never'),
         ...(options.cache === undefined ? {} : { cache: options.cache }),
@@ -105,7 +109,7 @@ export class Host {
     this.#closed = true;
     for (const port of [...this.#ports].reverse()) port.close();
     if (this.#ownsArena) this.arena.close();
-    else if (this.pool.audit().free === this.pool.size) this.pool.close();
+    else if (this.#ownsPool && this.pool.audit().free === this.pool.size) this.pool.close();
   }
 
   #open({ driver, options, device }: Plan): Port {
@@ -120,7 +124,7 @@ export class Host {
     this.#closed = true;
     for (const port of this.#ports.reverse()) port.close();
     if (this.#ownsArena) this.arena.close();
-    else if ((this.pool as Mempool | undefined) !== undefined) this.pool.close();
+    else if (this.#ownsPool && (this.pool as Mempool | undefined) !== undefined) this.pool.close();
   }
 }
 

@@ -1,12 +1,15 @@
 import { binding } from '../binding.js';
-import type { Histogram } from 'hdr-histogram-js';
+import type { ArenaShare } from '../arena/arena.js';
 
 /** What a run of a cell is told. */
 export interface RunOrder {
   readonly burst: number;
   /** RFC 2544 size, with FCS. */
   readonly frame: number;
-  /** Packets per second to offer; absent: as fast as it goes. Given, the receiver times each packet. */
+  /**
+   * Packets per second to offer; absent: as fast as it goes, one way. Given, the receiver sends each packet back and the
+   * sender times the round trip.
+   */
   readonly rate?: number;
 }
 
@@ -18,7 +21,7 @@ export interface RunOutcome {
   readonly measured: { readonly packets: number; readonly seconds: number; readonly userSeconds: number; readonly systemSeconds: number };
   /** Of the whole run, by name: packets that ended here. */
   readonly counters: Readonly<Record<string, number>>;
-  /** Nanoseconds, when the order had a rate and this is the receiver. */
+  /** Round trips in nanoseconds, of the sender of a timed run. */
   readonly latency?: { readonly p50: number; readonly p99: number; readonly p999: number; readonly samples: number };
 }
 
@@ -30,8 +33,19 @@ export const MEASURE = 2;
 export const DRAIN = 3;
 export const STOP = 4;
 
+/** What a turn does, by the side and the order. */
+export type Part = 'send' | 'receive' | 'ping' | 'echo';
+
+export function partOf(sends: boolean, order: RunOrder): Part {
+  if (order.rate === undefined) return sends ? 'send' : 'receive';
+  return sends ? 'ping' : 'echo';
+}
+
 /** One side's half of a path. `turn` does some bursts and returns packets; it never waits. */
 export interface Endpoint {
+  readonly mode: string;
+  /** Of a memory path: what the other side attaches to. */
+  readonly share?: MemoryShare;
   start(order: RunOrder): void;
   turn(): number;
   /** Running totals by name of packets that ended here. */
@@ -41,10 +55,13 @@ export interface Endpoint {
   readonly eventLoop?: boolean;
 }
 
-/** The receiver's side of a timed run. */
-export interface Timed {
-  readonly histogram: Histogram;
+export interface MemoryShare {
+  readonly arena: ArenaShare;
+  readonly pool: string;
 }
+
+/** What times a round trip that took so many nanoseconds. */
+export type Timer = (nanoseconds: number) => void;
 
 /** Counts, clock and CPU time of the calling thread at a moment. */
 export interface Reading {
@@ -66,6 +83,14 @@ export function between(from: Reading, to: Reading): RunOutcome['measured'] {
     packets: to.packets - from.packets, seconds: (to.at - from.at) / 1000,
     userSeconds: (to.user - from.user) / 1e6, systemSeconds: (to.system - from.system) / 1e6,
   };
+}
+
+const clock = new Float64Array(2);
+
+/** CLOCK_MONOTONIC in nanoseconds, the same in every thread. */
+export function nanoseconds(): number {
+  binding().clock(clock);
+  return clock[1]!;
 }
 
 /** When the next burst is due, for an offered rate. Falls behind rather than bunching up. */

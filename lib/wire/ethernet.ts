@@ -33,7 +33,8 @@ export function swapMacs(mbufs: Mbufs, burst: Burst, count: number): void {
   }
 }
 
-function swapBytes(u8: Uint8Array, at: number): void {
+/** The same for one frame that starts at `at`, wherever that is. */
+export function swapBytes(u8: Uint8Array, at: number): void {
   for (let i = 0; i < ETHER_ADDR_LEN; i++) {
     const byte = u8[at + i]!;
     u8[at + i] = u8[at + ETHER_ADDR_LEN + i]!;

@@ -1,30 +1,34 @@
-import { binding } from '../../binding.js';
+import { Arena } from '../../arena/arena.js';
 import type { Burst } from '../../burst/burst.js';
+import { Mempool } from '../../mbuf/mempool.js';
 import { open, type Host } from '../../port/host.js';
 import type { Port } from '../../port/port.js';
-import { Pacer, type Endpoint, type RunOrder } from '../control.js';
+import { swapMacs } from '../../wire/ethernet.js';
+import { nanoseconds, Pacer, partOf, type Endpoint, type MemoryShare, type Part, type RunOrder, type Timer } from '../control.js';
 import { buildFrame, TIMESTAMP, type FrameEnds } from '../frame.js';
 
 const BURSTS_PER_TURN = 16;
-const clock = new Float64Array(2);
 
 /** Sends or receives on a port of this library. */
 export class PortEndpoint implements Endpoint {
   readonly mode: string;
+  readonly share: MemoryShare;
   readonly #host: Host;
   readonly #port: Port;
   readonly #ends: FrameEnds;
   readonly #sends: boolean;
-  readonly #time: (nanoseconds: number) => void;
+  readonly #time: Timer;
   readonly #bursts = new Map<number, Burst>();
   #burst: Burst;
   #length = 0;
-  #pacer: Pacer | undefined;
-  #timed = false;
+  #pacer = new Pacer(1, 1);
+  #part: Part = 'send';
 
-  constructor(device: string, ends: FrameEnds, sends: boolean, time: (nanoseconds: number) => void) {
-    this.#host = open([device]);
+  /** @param share of a memory path's other side, which has arena and pool already */
+  constructor(device: string, ends: FrameEnds, sends: boolean, time: Timer, share?: MemoryShare) {
+    this.#host = open([device], share === undefined ? {} : { pool: Mempool.find(Arena.attach(share.arena), share.pool) });
     this.#port = this.#host.ports[0]!;
+    this.share = { arena: this.#host.arena.share(), pool: this.#host.pool.name };
     this.mode = this.#port.capabilities.mode;
     this.#ends = ends;
     this.#sends = sends;
@@ -32,19 +36,32 @@ export class PortEndpoint implements Endpoint {
     this.#burst = this.#burstOf(32);
   }
 
-  start({ burst, frame, rate }: RunOrder): void {
-    this.#burst = this.#burstOf(burst);
-    this.#timed = rate !== undefined;
-    this.#pacer = rate === undefined ? undefined : new Pacer(rate, burst);
+  start(order: RunOrder): void {
+    this.#burst = this.#burstOf(order.burst);
+    this.#part = partOf(this.#sends, order);
+    this.#pacer = new Pacer(order.rate ?? 1, order.burst);
     if (!this.#sends) return;
-    const bytes = buildFrame(this.#ends, frame);
+    const bytes = buildFrame(this.#ends, order.frame);
     this.#length = bytes.length;
     this.#fillPool(bytes);
   }
 
   turn(): number {
-    if (this.#sends) return this.#pacer === undefined ? this.#send() : this.#sendPaced(this.#pacer);
-    return this.#timed ? this.#receiveTimed() : this.#receive();
+    let packets = 0;
+    switch (this.#part) {
+      case 'send':
+        for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#send();
+        return packets;
+      case 'receive':
+        for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#receive();
+        return packets;
+      case 'ping':
+        packets = this.#pacer.ready() ? this.#send(nanoseconds()) : 0;
+        this.#takeEchoes();
+        return packets;
+      case 'echo':
+        return this.#echo();
+    }
   }
 
   counters(): Record<string, number> {
@@ -67,6 +84,7 @@ export class PortEndpoint implements Endpoint {
     const { pool, mbufs } = this.#host;
     const one = this.#burstOf(1);
     const held: number[] = [];
+    this.#port.tx[0]!.txBurst(one, 0); // takes back what was sent
     while (pool.alloc(one, 1) > 0) {
       mbufs.u8.set(frame, mbufs.data(one.handles[0]!));
       held.push(one.handles[0]!);
@@ -75,34 +93,16 @@ export class PortEndpoint implements Endpoint {
       one.handles[0] = handle;
       pool.free(one, 0, 1);
     }
-    this.#port.tx[0]!.txBurst(one, 0);
   }
 
-  #send(): number {
-    let packets = 0;
-    for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#sendOne();
-    return packets;
-  }
-
-  #sendOne(): number {
-    const { pool, mbufs } = this.#host;
-    const burst = this.#burst;
-    const got = pool.alloc(burst, burst.capacity);
-    for (let i = 0; i < got; i++) mbufs.append(burst.handles[i]!, this.#length);
-    const sent = this.#port.tx[0]!.txBurst(burst, got);
-    if (sent < got) pool.free(burst, sent, got);
-    return sent;
-  }
-
-  #sendPaced(pacer: Pacer): number {
-    if (!pacer.ready()) return 0;
+  /** @param stamp written into each frame when it is not 0 */
+  #send(stamp = 0): number {
     const { pool, mbufs, arena } = this.#host;
     const burst = this.#burst;
     const got = pool.alloc(burst, burst.capacity);
-    binding().clock(clock);
     for (let i = 0; i < got; i++) {
       const at = mbufs.append(burst.handles[i]!, this.#length);
-      arena.f64[(at + TIMESTAMP) / 8] = clock[1]!;
+      if (stamp !== 0) arena.f64[(at + TIMESTAMP) >>> 3] = stamp;
     }
     const sent = this.#port.tx[0]!.txBurst(burst, got);
     if (sent < got) pool.free(burst, sent, got);
@@ -110,25 +110,29 @@ export class PortEndpoint implements Endpoint {
   }
 
   #receive(): number {
-    const rx = this.#port.rx[0]!;
-    let packets = 0;
-    for (let i = 0; i < BURSTS_PER_TURN; i++) {
-      const got = rx.rxBurst(this.#burst);
-      if (got > 0) this.#host.pool.free(this.#burst, 0, got);
-      packets += got;
-    }
-    return packets;
+    const got = this.#port.rx[0]!.rxBurst(this.#burst);
+    if (got > 0) this.#host.pool.free(this.#burst, 0, got);
+    return got;
   }
 
-  #receiveTimed(): number {
-    const { mbufs, pool, arena } = this.#host;
+  #echo(): number {
     const burst = this.#burst;
     const got = this.#port.rx[0]!.rxBurst(burst);
     if (got === 0) return 0;
-    binding().clock(clock);
-    for (let i = 0; i < got; i++) this.#time(clock[1]! - arena.f64[(mbufs.data(burst.handles[i]!) + TIMESTAMP) >>> 3]!);
-    pool.free(burst, 0, got);
+    swapMacs(this.#host.mbufs, burst, got);
+    const sent = this.#port.tx[0]!.txBurst(burst, got);
+    if (sent < got) this.#host.pool.free(burst, sent, got);
     return got;
+  }
+
+  #takeEchoes(): void {
+    const { mbufs, pool, arena } = this.#host;
+    const burst = this.#burst;
+    const got = this.#port.rx[0]!.rxBurst(burst);
+    if (got === 0) return;
+    const now = nanoseconds();
+    for (let i = 0; i < got; i++) this.#time(now - arena.f64[(mbufs.data(burst.handles[i]!) + TIMESTAMP) >>> 3]!);
+    pool.free(burst, 0, got);
   }
 }
 

@@ -3,7 +3,8 @@ import { binding } from '../../binding.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from '../../kernel/constants.js';
 import { check } from '../../kernel/errno.js';
 import { u32 } from '../../kernel/bytes.js';
-import { Pacer, type Endpoint, type RunOrder } from '../control.js';
+import { nanoseconds, Pacer, partOf, type Endpoint, type Part, type RunOrder, type Timer } from '../control.js';
+import { swapBytes } from '../../wire/ethernet.js';
 import { buildFrame, TIMESTAMP, type FrameEnds } from '../frame.js';
 
 const BURSTS_PER_TURN = 16;
@@ -13,7 +14,6 @@ const SO_RCVBUF = 8;
 const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
 const PACKET_IGNORE_OUTGOING = 23;
-const clock = new Float64Array(2);
 
 /**
  * A raw AF_PACKET socket with one send(2) or read(2) per packet: what a C program without rings does. One native call
@@ -24,49 +24,54 @@ export class RawSocketEndpoint implements Endpoint {
   readonly #fd: number;
   readonly #arena: Arena;
   readonly #slots: number;
+  /** (offset, length) of each packet, for the native loop. */
   readonly #pairs = new Uint32Array(2 * MOST);
   readonly #ends: FrameEnds;
   readonly #sends: boolean;
-  readonly #time: (nanoseconds: number) => void;
+  readonly #time: Timer;
   #burst = 32;
-  #length = 0;
+  #frame: Uint8Array = new Uint8Array(0);
   #drops = 0;
-  #pacer: Pacer | undefined;
-  #timed = false;
+  #pacer = new Pacer(1, 1);
+  #part: Part = 'send';
 
-  constructor(ifindex: number, ends: FrameEnds, sends: boolean, time: (nanoseconds: number) => void) {
+  constructor(ifindex: number, ends: FrameEnds, sends: boolean, time: Timer) {
     this.#ends = ends;
     this.#sends = sends;
     this.#time = time;
-    const protocol = sends ? 0 : ETH_P_ALL;
     this.#fd = check(binding().socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0), 'socket', 'A raw socket needs CAP_NET_RAW: run as root.');
-    check(binding().bind(this.#fd, sockaddrLl(protocol, ifindex)), 'bind');
-    if (!sends) {
-      binding().setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUF, u32(4 << 20));
-      binding().setsockopt(this.#fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, u32(1));
-    }
+    binding().setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUF, u32(4 << 20));
+    binding().setsockopt(this.#fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, u32(1));
+    check(binding().bind(this.#fd, sockaddrLl(ETH_P_ALL, ifindex)), 'bind');
     this.#arena = Arena.create({ size: MIN_ARENA });
     this.#slots = this.#arena.reserve('slots', SLOT * MOST, { align: SLOT }).offset;
+    for (let i = 0; i < MOST; i++) this.#pairs[2 * i] = this.#slots + i * SLOT;
   }
 
-  start({ burst, frame, rate }: RunOrder): void {
-    this.#burst = burst;
-    this.#timed = rate !== undefined;
-    this.#pacer = rate === undefined ? undefined : new Pacer(rate, burst);
-    const bytes = buildFrame(this.#ends, frame);
-    this.#length = bytes.length;
-    for (let i = 0; i < MOST; i++) {
-      this.#pairs[2 * i] = this.#slots + i * SLOT;
-      if (this.#sends) this.#arena.u8.set(bytes, this.#slots + i * SLOT);
-    }
+  start(order: RunOrder): void {
+    this.#burst = order.burst;
+    this.#part = partOf(this.#sends, order);
+    this.#pacer = new Pacer(order.rate ?? 1, order.burst);
+    this.#frame = buildFrame(this.#ends, order.frame);
+    this.#writeFrames();
   }
 
   turn(): number {
-    if (this.#pacer !== undefined && this.#sends) return this.#pacer.ready() ? this.#send(true) : 0;
-    if (this.#timed) return this.#receive(true);
     let packets = 0;
-    for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#sends ? this.#send(false) : this.#receive(false);
-    return packets;
+    switch (this.#part) {
+      case 'send':
+        for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#send(this.#burst, this.#frame.length);
+        return packets;
+      case 'receive':
+        for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#receive();
+        return packets;
+      case 'ping':
+        packets = this.#pacer.ready() ? this.#ping() : 0;
+        this.#takeEchoes();
+        return packets;
+      case 'echo':
+        return this.#echo();
+    }
   }
 
   counters(): Record<string, number> {
@@ -83,24 +88,44 @@ export class RawSocketEndpoint implements Endpoint {
     this.#arena.close();
   }
 
-  #send(stamped: boolean): number {
-    if (stamped) binding().clock(clock);
-    for (let i = 0; i < this.#burst; i++) {
-      this.#pairs[2 * i + 1] = this.#length;
-      if (stamped) this.#arena.f64[(this.#slots + i * SLOT + TIMESTAMP) / 8] = clock[1]!;
-    }
-    const sent = binding().sendEach(this.#fd, this.#arena.u8, this.#pairs, this.#burst, 0);
+  #writeFrames(): void {
+    for (let i = 0; i < MOST; i++) this.#arena.u8.set(this.#frame, this.#slots + i * SLOT);
+  }
+
+  /** @param length of every frame, or 0 when the pairs hold each one's */
+  #send(count: number, length: number): number {
+    if (length > 0) for (let i = 0; i < count; i++) this.#pairs[2 * i + 1] = length;
+    const sent = binding().sendEach(this.#fd, this.#arena.u8, this.#pairs, count, 0);
     return sent > 0 ? sent : 0;
   }
 
-  #receive(timed: boolean): number {
+  #receive(): number {
     for (let i = 0; i < this.#burst; i++) this.#pairs[2 * i + 1] = SLOT;
     const got = binding().readEach(this.#fd, this.#arena.u8, this.#pairs, this.#burst);
-    if (got <= 0) return 0;
-    if (timed) {
-      binding().clock(clock);
-      for (let i = 0; i < got; i++) this.#time(clock[1]! - this.#arena.f64[(this.#slots + i * SLOT + TIMESTAMP) / 8]!);
+    return got > 0 ? got : 0;
+  }
+
+  #ping(): number {
+    const now = nanoseconds();
+    this.#writeFrames(); // the slots are the receive's too
+    for (let i = 0; i < this.#burst; i++) this.#arena.f64[(this.#slots + i * SLOT + TIMESTAMP) / 8] = now;
+    return this.#send(this.#burst, this.#frame.length);
+  }
+
+  #takeEchoes(): void {
+    const got = this.#receive();
+    if (got === 0) return;
+    const now = nanoseconds();
+    for (let i = 0; i < got; i++) {
+      // The kernel's own stack may answer too: only frames of our length are echoes.
+      if (this.#pairs[2 * i + 1] === this.#frame.length) this.#time(now - this.#arena.f64[(this.#slots + i * SLOT + TIMESTAMP) / 8]!);
     }
+  }
+
+  #echo(): number {
+    const got = this.#receive();
+    for (let i = 0; i < got; i++) swapBytes(this.#arena.u8, this.#slots + i * SLOT);
+    if (got > 0) this.#send(got, 0);
     return got;
   }
 }
@@ -114,4 +139,3 @@ function sockaddrLl(protocol: number, ifindex: number): Uint8Array {
   view.setInt32(4, ifindex, true);
   return bytes;
 }
-
