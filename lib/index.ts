@@ -19,5 +19,9 @@ export { Mempool, type MempoolOptions, type MempoolStats } from './mbuf/mempool.
 export type { PoolAudit } from './mbuf/audit.js';
 export type { Mbufs } from './mbuf/mbufs.js';
 export * as layout from './mbuf/layout.js';
+export { Rss, DEFAULT_TYPES, type RssOptions } from './rss/rss.js';
+export { DEFAULT_KEY, SYMMETRIC_KEY, type RssKey } from './rss/keys.js';
+export type { Flow } from './rss/tuple.js';
+export { Steering, SteeringWorker, type SteeringOptions, type SteeringStats } from './rss/steering.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';
 export { PollmodeError, type ErrorCode } from './errors.js';
