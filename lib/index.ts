@@ -3,10 +3,11 @@
  * owns a packet when, stands in port/port.ts.
  */
 export { open, type Host, type OpenOptions, type PortObject, type PortRequest } from './port/host.js';
-export type { Availability, Port, PortCapabilities, PortDriver, PortStats, RxQueue, TxQueue } from './port/port.js';
+export type { Availability, BurstsOptions, Port, PortCapabilities, PortDriver, PortStats, RxQueue, TxQueue, WakeSource } from './port/port.js';
 export { drivers } from './port/drivers.js';
 export { attachRx, attachTx, releaseQueue, takeQueue } from './port/attach.js';
 export { poll, type PollOptions } from './lcore/poll.js';
+export { Idle, type IdleOptions, type IdlePolicy, type IdleStats } from './lcore/idle.js';
 export { launch, type Lcore, type LaunchOptions, type LcoreEnd, type QueueName } from './lcore/lcore.js';
 export type { LcoreContext, LcoreMain } from './lcore/context.js';
 export type { Recovery } from './lcore/recover.js';

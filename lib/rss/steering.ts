@@ -6,7 +6,7 @@ import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
 import { PollmodeError } from '../errors.js';
 import type { Mempool } from '../mbuf/mempool.js';
-import type { RxQueue } from '../port/port.js';
+import { ReceiveQueue } from '../port/receive_queue.js';
 import { Ring } from '../ring/ring.js';
 import {
   BUCKET_BYTES, BUCKET_NOW, BUCKET_WANTED, STEER_BUCKETS, STEER_BUCKETS_AT, STEER_DISTRIBUTED, STEER_FIRST, STEER_HANDED, STEER_KIND, STEER_MAGIC,
@@ -179,7 +179,7 @@ export class Steering {
 }
 
 /** A worker's side: a receive queue like any other. To come for the next burst says that the last one is worked off. */
-export class SteeringWorker implements RxQueue {
+export class SteeringWorker extends ReceiveQueue {
   readonly number: number;
   readonly #steer: number;
   readonly #lcore: number;
@@ -188,6 +188,7 @@ export class SteeringWorker implements RxQueue {
 
   /** Use `Steering.worker`. */
   constructor(arena: Arena, steer: number, number: number) {
+    super(arena);
     this.number = number;
     this.#steer = steer;
     this.#lcore = arena.lcore;
