@@ -99,6 +99,22 @@ export function countRefused(into: PortStats, rx: readonly { readonly refused: R
   }
 }
 
+/** The states of a port's queues: all of them, or none when the arena has no room. */
+export function queueStates(host: PortHost, rxQueues: number, txQueues: number): { readonly rx: readonly QueueState[]; readonly tx: readonly QueueState[] } {
+  const made: QueueState[] = [];
+  const make = (direction: Direction, count: number): QueueState[] => Array.from({ length: count }, (_, queue) => {
+    const state = new QueueState(host, direction, queue);
+    made.push(state);
+    return state;
+  });
+  try {
+    return { rx: make('rx', rxQueues), tx: make('tx', txQueues) };
+  } catch (cause) {
+    for (const state of made) state.close();
+    throw cause;
+  }
+}
+
 /** A burst function of the burst module, for one queue. */
 export type QueueFunction = (queue: number, burst: number, count: number, lcore: number) => number;
 
@@ -123,7 +139,7 @@ export class FunctionRxQueue extends ReceiveQueue {
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (this.refused.closed || this.#u32[this.#holder] !== this.#lcore + 1) return this.refused.count();
-    const most = max < burst.capacity ? max : burst.capacity;
+    const most = burst.bounded(max);
     return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
   }
 
@@ -151,7 +167,7 @@ export class FunctionTxQueue implements TxQueue {
 
   txBurst(burst: Burst, count: number): number {
     if (this.refused.closed || this.#u32[this.#holder] !== this.#lcore + 1) return this.refused.count();
-    const most = count < burst.capacity ? count : burst.capacity;
+    const most = burst.bounded(count);
     return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
   }
 
