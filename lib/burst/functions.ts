@@ -41,6 +41,11 @@ export interface BurstFunctions {
   xskTx(queue: number, burst: number, count: number, lcore: number): number;
   /** Frees what the kernel says was sent. Returns how many. */
   xskComplete(queue: number, lcore: number): number;
+
+  /** AF_PACKET over the kernel's rings (port/drivers/af_packet/layout.ts): copies frames out, after checking where they stand. */
+  packetRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Copies frames into the ring and frees their mbufs; the caller then kicks the kernel. Takes bad ones too, and counts them. */
+  packetTx(queue: number, burst: number, count: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

@@ -2,6 +2,7 @@ import type { WasmMemory } from '../arena/webassembly.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
+import { packetFunctions } from './packet.js';
 import { ringFunctions } from './ring.js';
 import { xskFunctions } from './xsk.js';
 import { viewsOf } from './views.js';
@@ -17,5 +18,5 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rings = ringFunctions(views, hooks);
   const pools = mempoolFunctions(views, hooks, rings);
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
-  return { ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, pools) };
+  return { ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, pools), ...packetFunctions(views, pools) };
 }

@@ -2,3 +2,4 @@ export { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover
 export { mbufAlloc, mbufFree, mbufOwn } from './mempool';
 export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';
 export { xskRx, xskFill, xskTx, xskComplete } from './xsk';
+export { packetRx, packetTx } from './packet';
