@@ -8,6 +8,7 @@ import { withNetns } from '../../../lib/kernel/netns.js';
 import type { LabEnd } from '../../../lib/lab/veth.js';
 import { OWNER_APP, OWNER_SHIFT } from '../../../lib/mbuf/layout.js';
 import { open, type Host, type OpenOptions } from '../../../lib/port/host.js';
+import { openTap } from '../../../lib/port/drivers/tap/device.js';
 import type { Port } from '../../../lib/port/port.js';
 import { codeThrown, needs } from '../../kernel/rights.js';
 import { inChild, startChild } from '../../native/child.js';
@@ -296,6 +297,20 @@ t.test('missing rights and a missing device: typed errors that say the mend', ri
   t.match(inChild(TRY, ['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin']).stdout, /^ERIGHTS .*CAP_NET_ADMIN/);
   t.match(inChild(TRY, ['unshare', '-mn', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh']).stdout, /^EUNSUPPORTED .*\/dev\/net\/tun is not there.*modprobe tun/);
   t.equal(inChild(TRY, ['unshare', '-n']).stdout, 'opened\n');
+});
+
+t.test('an interface that root made for a user needs no rights, and stays', rights, async t => {
+  const netns = quietNetns();
+  withNetns(netns, () => {
+    const { name, fds: [fd] } = openTap('tap77', 1);
+    t.equal(binding().ioctl(fd!, 0x400454cc, 65534), 0, 'TUNSETOWNER');
+    t.equal(binding().ioctl(fd!, 0x400454cb, 1), 0, 'TUNSETPERSIST');
+    setLink(readLink(name).ifindex, { up: true });
+    binding().close(fd!);
+    t.equal(inChild(TRY, ['setpriv', '--reuid', '65534', '--clear-groups']).stdout, 'opened\n');
+  });
+  t.same(interfaces(netns), ['lo', 'tap77']);
+  binding().close(netns);
 });
 
 t.test('kill -9 during traffic leaves no interface', rights, async t => {
