@@ -36,6 +36,15 @@ export class Burst {
     this.#release = () => arena.release(zone);
   }
 
+  /**
+   * How many entries a call that asks for `count` is about: whole, at most the capacity; 0 for what is no number. The
+   * first thing that every rxBurst and txBurst does with what it is given.
+   */
+  bounded(count: number): number {
+    if (count >= this.capacity) return this.capacity;
+    return count > 0 ? Math.trunc(count) : 0;
+  }
+
   /** Moves entries [from, to) to the front: what a port refused, kept for the next try. Returns how many. */
   keep(from: number, to: number): number {
     this.handles.copyWithin(0, from, to);

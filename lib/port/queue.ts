@@ -78,6 +78,22 @@ export class QueueState extends QueueView {
   }
 }
 
+/** The states of a port's queues: all of them, or none when the arena has no room. */
+export function queueStates(host: PortHost, rxQueues: number, txQueues: number): { readonly rx: readonly QueueState[]; readonly tx: readonly QueueState[] } {
+  const made: QueueState[] = [];
+  const make = (direction: Direction, count: number): QueueState[] => Array.from({ length: count }, (_, queue) => {
+    const state = new QueueState(host, direction, queue);
+    made.push(state);
+    return state;
+  });
+  try {
+    return { rx: make('rx', rxQueues), tx: make('tx', txQueues) };
+  } catch (cause) {
+    for (const state of made) state.close();
+    throw cause;
+  }
+}
+
 /** A burst function of the burst module, for one queue. */
 export type QueueFunction = (queue: number, burst: number, count: number, lcore: number) => number;
 
@@ -96,7 +112,7 @@ export class FunctionRxQueue extends PortRxQueue {
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (!this.admits()) return 0;
-    const most = max < burst.capacity ? max : burst.capacity;
+    const most = burst.bounded(max);
     return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
   }
 }
@@ -116,7 +132,7 @@ export class FunctionTxQueue extends PortTxQueue {
 
   txBurst(burst: Burst, count: number): number {
     if (!this.admits()) return 0;
-    const most = count < burst.capacity ? count : burst.capacity;
+    const most = burst.bounded(count);
     return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
   }
 }

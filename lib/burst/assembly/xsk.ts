@@ -4,7 +4,7 @@ import {
 } from '../../mbuf/layout';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER,
-  XSK_DESCRIPTORS, XSK_HELD, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_DESCRIPTORS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../../port/drivers/af_xdp/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
@@ -163,6 +163,7 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
   const umem = load<u32>(queue, XSK_UMEM);
   const umemBytes = load<u32>(queue, XSK_UMEM_BYTES);
   const bufferMask = load<u32>(queue, XSK_BUFFER_MASK);
+  const longest = load<u32>(queue, XSK_LONGEST);
   const mine = load<u32>(queue, QUEUE_OWNER);
   let bytes: u32 = 0;
   let i: u32 = 0;
@@ -176,7 +177,7 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || offset + length > bufferMask + 1) {
+    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) {
       count64(queue + XSK_BAD_FRAME, 1);
       break;
     }

@@ -44,7 +44,7 @@ export class PacketTxQueue extends PortTxQueue {
 
   txBurst(burst: Burst, wanted: number): number {
     if (!this.admits()) return 0;
-    const most = wanted < burst.capacity ? wanted : burst.capacity;
+    const most = burst.bounded(wanted);
     const taken = most > 0 ? this.#packetTx(this.#state.offset, burst.offset, most, this.#lcore) : 0;
     // Again only after a malformed frame was taken out of the way.
     while (this.#pending() && this.#kick()) this.wrongFormat++;

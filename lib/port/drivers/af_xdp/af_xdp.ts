@@ -113,9 +113,23 @@ const EBUSY = 16;
 const EOPNOTSUPP = 95;
 const ENETDOWN = 100;
 
+/** How long a queue that is taken may be on its way to being free. */
+const REBIND_TRIES = 100;
+const REBIND_PAUSE_MS = 5;
+
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
 function bind(options: Settings, link: Link, socket: XskSocket): void {
   const copy = { auto: 0, never: XDP_COPY, must: XDP_ZEROCOPY }[options.zeroCopy];
-  const result = socket.bind(link.ifindex, options.queue, copy | (options.needWakeup ? XDP_USE_NEED_WAKEUP : 0));
+  const flags = copy | (options.needWakeup ? XDP_USE_NEED_WAKEUP : 0);
+  let result = socket.bind(link.ifindex, options.queue, flags);
+  // The kernel lets go of a queue some time after close(2), in a work item (xp_release_deferred in net/xdp/xsk_buff_pool.c).
+  for (let tries = 0; result === -EBUSY && tries < REBIND_TRIES; tries++) {
+    pause(REBIND_PAUSE_MS);
+    result = socket.bind(link.ifindex, options.queue, flags);
+  }
   if (result === 0) return;
   const refuse = (code: 'EBUSYQUEUE' | 'EUNSUPPORTED' | 'EDOWN' | 'EOPTION', why: string): never => {
     throw new PollmodeError(code, `af_xdp:${options.device}: ${why}`, { syscall: 'bind', errno: -result });

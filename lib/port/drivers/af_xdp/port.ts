@@ -1,15 +1,17 @@
-import { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { errnoName } from '../../../kernel/errno.js';
 import type { Link } from '../../../kernel/link.js';
 import { handles } from '../../../mbuf/audit.js';
 import { HEADER_SHIFT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from '../../port.js';
-import { QueueState } from '../../queue.js';
-import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
+import { queueStates, type QueueState } from '../../queue.js';
+import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LONGEST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL, XSK_SCRATCH, XSK_SCRATCH_COUNT } from './layout.js';
 import { release, type Steering } from './program.js';
 import { XskRxQueue, XskTxQueue } from './queues.js';
 import type { XskSocket } from './socket.js';
+
+/** What a frame has besides its IP packet: the Ethernet header, and one VLAN tag, as the kernel reckons (is_skb_forwardable in net/core/dev.c). */
+const ETHERNET_AND_TAG = 14 + 4;
 
 /** An open AF_XDP port: one socket, one rx and one tx queue. */
 export class XskPort implements Port {
@@ -19,6 +21,7 @@ export class XskPort implements Port {
   readonly rx: readonly [XskRxQueue];
   readonly tx: readonly [XskTxQueue];
   readonly #host: PortHost;
+  readonly #functions: BurstFunctions;
   readonly #socket: XskSocket;
   readonly #states: readonly [QueueState, QueueState];
   readonly #txBudget: number;
@@ -36,12 +39,13 @@ export class XskPort implements Port {
     this.#mtu = link.mtu;
     this.#room = host.pool.room;
     this.#host = host;
+    this.#functions = functions;
     this.#socket = socket;
     this.#txBudget = txBudget;
-    const rx = new QueueState(host, 'rx', 0);
-    const tx = new QueueState(host, 'tx', 0);
+    const { rx: [rx], tx: [tx] } = queueStates(host, 1, 1) as { rx: [QueueState]; tx: [QueueState] };
     this.#states = [rx, tx];
     for (const state of this.#states) socket.describe(state);
+    tx.set(XSK_LONGEST, link.mtu + ETHERNET_AND_TAG);
     functions.xskFill(rx.offset, host.arena.lcore);
     this.rx = [new XskRxQueue(rx, functions, socket.fd)];
     this.tx = [new XskTxQueue(tx, functions, socket.fd)];
@@ -93,22 +97,23 @@ export class XskPort implements Port {
     return stats;
   }
 
-  /** Every mbuf that the kernel had goes back to the pool: its owner word says so. */
+  /** Every mbuf that the kernel had goes back to the pool: its owner word says so. Nothing is reserved for it: the arena may be full. */
   #takeBack(): void {
     const { arena, pool } = this.#host;
     const owners = this.#states.map(state => state.owner);
-    const burst = new Burst(arena, 256);
+    const scratch = this.#states[0].offset + XSK_SCRATCH;
     let count = 0;
+    const free = (): void => {
+      this.#functions.mbufFree(pool.offset, arena.lcore, scratch, count);
+      count = 0;
+    };
     for (const handle of handles(arena, pool.offset)) {
       const owner = (arena.table + (handle << HEADER_SHIFT) + MBUF_OWNER) >>> 2;
       if (!owners.includes(arena.u32[owner]!)) continue;
       arena.u32[owner] = (OWNER_APP << OWNER_SHIFT) | arena.lcore;
-      burst.handles[count++] = handle;
-      if (count < burst.capacity) continue;
-      pool.free(burst, 0, count);
-      count = 0;
+      arena.u32[(scratch >>> 2) + count++] = handle;
+      if (count === XSK_SCRATCH_COUNT) free();
     }
-    pool.free(burst, 0, count);
-    burst.close();
+    free();
   }
 }

@@ -42,8 +42,8 @@ export class XskRxQueue extends ReceiveQueue {
       this.afterClose++;
       return 0;
     }
-    const most = max < burst.capacity ? max : burst.capacity;
-    if (!(most > 0)) return 0;
+    const most = burst.bounded(max);
+    if (most === 0) return 0;
     const got = this.#xskRx(this.#queue, burst.offset, most, this.#lcore);
     if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wake();
     return got;
@@ -89,8 +89,7 @@ export class XskTxQueue implements TxQueue {
       this.afterClose++;
       return 0;
     }
-    const most = wanted < burst.capacity ? wanted : burst.capacity;
-    const sent = this.#xskTx(this.#queue, burst.offset, most > 0 ? most : 0, this.#lcore);
+    const sent = this.#xskTx(this.#queue, burst.offset, burst.bounded(wanted), this.#lcore);
     if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wake();
     return sent;
   }

@@ -82,7 +82,7 @@ export class TapRxQueue extends PortRxQueue {
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (!this.admits()) return 0;
-    const most = max < burst.capacity ? max : burst.capacity;
+    const most = burst.bounded(max);
     if (!(most > 0)) return 0;
     const held = this.#stock(most);
     if (held === 0) {
@@ -185,7 +185,7 @@ export class TapTxQueue extends PortTxQueue {
 
   txBurst(burst: Burst, wanted: number): number {
     if (!this.admits()) return 0;
-    const most = wanted < burst.capacity ? wanted : burst.capacity;
+    const most = burst.bounded(wanted);
     if (!(most > 0)) return 0;
     const good = this.#describe(burst, most);
     const result = good > 0 ? this.#tap.binding.writeEach(this.#tap.fd, this.#tap.arena.u8, this.#tap.pairs, good) : 0;
