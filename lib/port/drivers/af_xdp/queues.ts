@@ -1,11 +1,8 @@
 import { binding, type Binding } from '../../../binding.js';
 import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
-import { QUEUE_LCORE } from '../../layout.js';
-import type { TxQueue, WakeSource } from '../../port.js';
-import { RefusedCalls } from '../../queue.js';
+import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
-import { ReceiveQueue } from '../../receive_queue.js';
 import { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } from './layout.js';
 import { MSG_DONTWAIT } from './uapi.js';
 
@@ -34,48 +31,37 @@ export function countWakeups(state: QueueView, into: Record<string, number>): vo
 }
 
 /** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
-export class XskRxQueue extends ReceiveQueue {
-  readonly refused = new RefusedCalls();
+export class XskRxQueue extends PortRxQueue {
   readonly #state: QueueView;
   readonly #xskRx: BurstFunctions['xskRx'];
   readonly #queue: number;
   readonly #lcore: number;
   readonly #u32: Uint32Array;
-  /** Indices of the fill ring's flags, and of the lcore that holds the queue. */
+  /** Index of the fill ring's flags. */
   readonly #flags: number;
-  readonly #holder: number;
   readonly #binding: Binding;
 
   constructor(state: QueueView, functions: BurstFunctions) {
-    super(state.arena);
+    super(state);
     this.#state = state;
     this.#xskRx = functions.xskRx;
     this.#queue = state.offset;
     this.#lcore = state.arena.lcore;
     this.#u32 = state.arena.u32;
     this.#flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
-    this.#holder = (state.offset + QUEUE_LCORE) >>> 2;
     this.#binding = binding();
   }
 
-  override get wake(): WakeSource {
-    return { fd: this.#state.fd };
-  }
-
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (this.refused.closed || this.#u32[this.#holder] !== this.#lcore + 1) return this.refused.count();
+    if (!this.admits()) return 0;
     const most = burst.bounded(max);
     if (most === 0) return 0;
     const got = this.#xskRx(this.#queue, burst.offset, most, this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wake();
+    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
     return got;
   }
 
-  close(): void {
-    this.refused.closed = true;
-  }
-
-  #wake(): void {
+  #wakeUp(): void {
     this.#state.add(XSK_WAKEUPS, 1);
     const result = this.#binding.recv(this.#state.fd, null, MSG_DONTWAIT);
     if (result < 0) countRefusal(this.#state, -result);
@@ -86,21 +72,20 @@ export class XskRxQueue extends ReceiveQueue {
  * Send side: one sendto per burst where the TX ring asks for it. In copy mode that is always, also without need-wakeup,
  * since the kernel sends inside the call: it sets the flag when it makes the ring and never takes it away.
  */
-export class XskTxQueue implements TxQueue {
-  readonly refused = new RefusedCalls();
+export class XskTxQueue extends PortTxQueue {
   readonly #state: QueueView;
   readonly #xskTx: BurstFunctions['xskTx'];
   readonly #queue: number;
   readonly #lcore: number;
   readonly #u32: Uint32Array;
-  /** Indices of the TX ring's words, and of the lcore that holds the queue. */
+  /** Indices of the TX ring's words. */
   readonly #flags: number;
   readonly #producer: number;
   readonly #consumer: number;
-  readonly #holder: number;
   readonly #binding: Binding;
 
   constructor(state: QueueView, functions: BurstFunctions) {
+    super(state);
     this.#state = state;
     this.#xskTx = functions.xskTx;
     this.#queue = state.offset;
@@ -109,13 +94,12 @@ export class XskTxQueue implements TxQueue {
     this.#flags = state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
     this.#producer = state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
     this.#consumer = state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
-    this.#holder = (state.offset + QUEUE_LCORE) >>> 2;
     this.#binding = binding();
   }
 
   /** `wanted` 0 frees what was sent and has the kernel go on with what is still in the ring. */
   txBurst(burst: Burst, wanted: number): number {
-    if (this.refused.closed || this.#u32[this.#holder] !== this.#lcore + 1) return this.refused.count();
+    if (!this.admits()) return 0;
     const sent = this.#xskTx(this.#queue, burst.offset, burst.bounded(wanted), this.#lcore);
     if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.wakeUp();
     return sent;
@@ -132,9 +116,5 @@ export class XskTxQueue implements TxQueue {
     const result = this.#binding.send(this.#state.fd, null, MSG_DONTWAIT);
     if (result < 0) countRefusal(this.#state, -result);
     return result;
-  }
-
-  close(): void {
-    this.refused.closed = true;
   }
 }
