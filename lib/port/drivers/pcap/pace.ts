@@ -11,6 +11,11 @@ export interface Pace {
   restart(): void;
 }
 
+/** Milliseconds, from anywhere. */
+export type Clock = () => number;
+
+const monotonic: Clock = () => performance.now();
+
 /** As fast as it is asked for. */
 export class NoPace implements Pace {
   tick(): void {}
@@ -24,16 +29,18 @@ export class NoPace implements Pace {
 /** So many frames a second from the first call on. Frames that were not asked for in time are handed out as soon as they are. */
 export class RatePace implements Pace {
   readonly #perMillisecond: number;
+  readonly #clock: Clock;
   #start = -1;
   #due = 0;
   #taken = 0;
 
-  constructor(perSecond: number) {
+  constructor(perSecond: number, clock: Clock = monotonic) {
     this.#perMillisecond = perSecond / 1000;
+    this.#clock = clock;
   }
 
   tick(): void {
-    const now = performance.now();
+    const now = this.#clock();
     if (this.#start < 0) this.#start = now;
     this.#due = (now - this.#start) * this.#perMillisecond;
   }
@@ -52,13 +59,18 @@ export class RatePace implements Pace {
 
 /** With the capture's own gaps, from its first frame on; a frame that goes back in time, or has none, is due at once. */
 export class RecordedPace implements Pace {
+  readonly #clock: Clock;
   #now = 0;
   #start = -1;
   #seconds = 0;
   #nanoseconds = 0;
 
+  constructor(clock: Clock = monotonic) {
+    this.#clock = clock;
+  }
+
   tick(): void {
-    this.#now = performance.now();
+    this.#now = this.#clock();
   }
 
   due(time: CaptureTime): boolean {
