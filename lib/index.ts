@@ -5,7 +5,11 @@
 export { open, type Host, type OpenOptions, type PortObject, type PortRequest } from './port/host.js';
 export type { Availability, Port, PortCapabilities, PortDriver, PortStats, RxQueue, TxQueue } from './port/port.js';
 export { drivers } from './port/drivers.js';
+export { attachRx, attachTx, releaseQueue, takeQueue } from './port/attach.js';
 export { poll, type PollOptions } from './lcore/poll.js';
+export { launch, type Lcore, type LaunchOptions, type LcoreEnd, type QueueName } from './lcore/lcore.js';
+export type { LcoreContext, LcoreMain } from './lcore/context.js';
+export type { Recovery } from './lcore/recover.js';
 export { Arena, type ArenaOptions, type ArenaShare, type OverlayOptions, type ReserveOptions } from './arena/arena.js';
 export type { Memzone } from './arena/directory.js';
 export type { WasmMemory } from './arena/webassembly.js';

@@ -1,5 +1,5 @@
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from './port.js';
-import { FunctionRxQueue, FunctionTxQueue, QueueState, type QueueFunction } from './queue.js';
+import { countRefused, FunctionRxQueue, FunctionTxQueue, QueueState, type QueueFunction } from './queue.js';
 
 /** How a port's queues are made. */
 export interface FunctionPortParts {
@@ -47,8 +47,7 @@ export class FunctionPort implements Port {
   readStats(into: PortStats): void {
     Object.assign(into, emptyStats());
     for (const state of this.#states) state.addTo(into);
-    into.xstats['rx_after_close'] = this.rx.reduce((sum, queue) => sum + queue.afterClose, 0);
-    into.xstats['tx_after_close'] = this.tx.reduce((sum, queue) => sum + queue.afterClose, 0);
+    countRefused(into, this.rx, this.tx);
     if (this.#last === undefined) this.#parts.xstats?.(into.xstats);
     else Object.assign(into.xstats, this.#last);
   }

@@ -6,13 +6,16 @@
  * - `txBurst` takes the first m: the port owns those, and the caller keeps the rest, to retry or free;
  * - `close` gives every mbuf that the port holds back to its pool.
  *
- * The data path never throws. After close both bursts return 0 and count `after_close`.
- * Threads: a port belongs to the thread that opened it; one thread polls a queue.
+ * The data path never throws. After close both bursts return 0 and count `after_close`; from a thread that does not hold
+ * the queue they return 0 and count `wrong_thread`.
+ * Threads: a port belongs to the thread that opened it, and so do its queues until they are handed over (attach.ts); one
+ * thread polls a queue.
  */
 import type { Arena } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import type { Burst } from '../burst/burst.js';
 import type { Mempool } from '../mbuf/mempool.js';
+import type { QueueView } from './queue_view.js';
 
 export interface RxQueue {
   /**
@@ -108,6 +111,19 @@ export interface PortDriver<Options extends object = object> {
   /** Pure: what memory it will want. Throws EOPTION for options that cannot be together. */
   plan(options: Options): MemoryDemand;
   open(options: Options, host: PortHost): Port;
+  /** How another thread polls a queue, from the queue's state alone. Absent: only the thread that opened the port can. */
+  readonly attach?: QueueAttacher;
+}
+
+/** Makes the calling thread's queue objects over queues that another thread opened. */
+export interface QueueAttacher {
+  rx(state: QueueView): RxQueue;
+  tx(state: QueueView): TxQueue;
+  /**
+   * Puts a queue in order whose lcore died in the middle of a burst: state that was half written is completed or undone,
+   * and mbufs that carry the queue's owner word and are nowhere go back. Absent: there is nothing that can be half done.
+   */
+  repair?(state: QueueView): void;
 }
 
 /** How each option is written and read. `device` is what stands directly behind the colon. */

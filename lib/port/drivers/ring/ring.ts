@@ -5,6 +5,7 @@ import { OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
 import { RING_OWNER } from '../../../ring/layout.js';
 import { Ring } from '../../../ring/ring.js';
 import { FunctionPort } from '../../function_port.js';
+import { FunctionRxQueue, FunctionTxQueue } from '../../queue.js';
 import { QUEUE_OWNER } from '../../layout.js';
 import type { PortDriver, PortHost } from '../../port.js';
 import { RING_PORT_RING } from '../memory_layout.js';
@@ -53,6 +54,10 @@ export const ringDriver: PortDriver<RingPortOptions> = {
         if (to !== from) leave(host, to);
       },
     });
+  },
+  attach: {
+    rx: state => new FunctionRxQueue(state, burstFunctions(state.arena).ringRx),
+    tx: state => new FunctionTxQueue(state, burstFunctions(state.arena).ringTx),
   },
 };
 
