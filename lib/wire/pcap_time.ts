@@ -71,15 +71,17 @@ export class CaptureTime {
     this.seconds = this.nanoseconds = 0;
   }
 
-  /** From a pcapng timestamp, of which what is finer than a nanosecond is cut off. */
+  /** From a pcapng timestamp, of which what is finer than a nanosecond is cut off; in units finer than 2^-32 s, what is finer than that first. */
   setWide(high: number, low: number, { unit, cuts, offset }: TimeScale): void {
     const wide = this.#wide;
     wide.high = high;
     wide.low = low;
     for (let i = 0; i < cuts.length; i++) wide.divide(cuts[i]!);
     const fraction = wide.divide(unit);
-    // Exact: fraction × 10^9 is fraction × 5^9, which is below 2^53, × 2^9.
-    this.set(wide.high * TWO_32 + wide.low + offset, Math.floor(fraction * 1e9 / unit));
+    const seconds = wide.high * TWO_32 + wide.low;
+    // Past 2^53 a sum with the offset is not exact: such a time is outside, whatever the offset.
+    // The nanoseconds are exact: fraction × 10^9 is fraction × 5^9, which is below 2^53, × 2^9.
+    this.set(seconds <= Number.MAX_SAFE_INTEGER ? seconds + offset : Infinity, Math.floor(fraction * 1e9 / unit));
   }
 
   /** Nanoseconds of a second and more are carried. */

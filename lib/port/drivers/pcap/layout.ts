@@ -1,10 +1,8 @@
 /** The pcap port's part of a queue's state. Plain number constants, as in port/layout.ts. */
 import { QUEUE_DRIVER, QUEUE_X0, QUEUE_X1, QUEUE_X2, QUEUE_X3, QUEUE_X4, QUEUE_X5, QUEUE_X6 } from '../../layout.js';
 
-/** u32: the file's descriptor, a number of this process. */
-export const PCAP_FD = QUEUE_DRIVER;
 /** u32: offset of the zone that the file is read or written through. */
-export const PCAP_WINDOW = QUEUE_DRIVER + 4;
+export const PCAP_WINDOW = QUEUE_DRIVER;
 
 // rx counters, u64.
 /** Frames that fit in no mbuf of this pool, or blocks larger than the window: dropped. */

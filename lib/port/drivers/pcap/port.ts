@@ -5,11 +5,13 @@ import { openCapture } from '../../../wire/pcap_open.js';
 import type { CaptureReader } from '../../../wire/pcap_reader.js';
 import { CaptureWindow, type CaptureSource } from '../../../wire/pcap_window.js';
 import { PcapWriter, PcapngWriter, type CaptureWriter } from '../../../wire/pcap_writer.js';
+import { QUEUE_FD } from '../../layout.js';
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from '../../port.js';
-import { QueueState, type Direction } from '../../queue.js';
+import { countRefused, QueueState } from '../../queue.js';
+import type { Direction } from '../../queue_view.js';
 import { nodeError, openToRead, openToWrite } from './files.js';
 import {
-  PCAP_BAD_FRAME, PCAP_CORRUPT_BLOCK, PCAP_CORRUPT_FILE, PCAP_FD, PCAP_NOT_ETHERNET, PCAP_NOT_WRITTEN, PCAP_SNAPPED, PCAP_TIME_OUTSIDE,
+  PCAP_BAD_FRAME, PCAP_CORRUPT_BLOCK, PCAP_CORRUPT_FILE, PCAP_NOT_ETHERNET, PCAP_NOT_WRITTEN, PCAP_SNAPPED, PCAP_TIME_OUTSIDE,
   PCAP_TOO_LONG, PCAP_TRUNCATED, PCAP_WINDOW,
 } from './layout.js';
 import type { Pace } from './pace.js';
@@ -82,8 +84,7 @@ export class PcapPort implements Port {
   readStats(into: PortStats): void {
     const { xstats, ...counts } = this.#final ?? this.#readNow();
     Object.assign(into, counts, { xstats: { ...xstats } });
-    for (const queue of this.rx) into.xstats['rx_after_close'] = queue.afterClose;
-    for (const queue of this.tx) into.xstats['tx_after_close'] = queue.afterClose;
+    countRefused(into, this.rx, this.tx);
   }
 
   close(): void {
@@ -103,7 +104,7 @@ export class PcapPort implements Port {
     }
     for (const queue of this.rx) stats.xstats['rx_passes'] = queue.passes;
     for (const queue of this.tx) {
-      for (const [errno, count] of queue.refusals) stats.xstats[`tx_write_${errno}`] = count;
+      for (const [errno, count] of queue.failures) stats.xstats[`tx_write_${errno}`] = count;
     }
     const refused = this.#source?.refused ?? '';
     if (refused !== '') stats.xstats[`rx_read_${refused}`] = 1;
@@ -142,7 +143,7 @@ export class PcapPort implements Port {
   #state(direction: Direction, fd: number): QueueState {
     const state = new QueueState(this.#host, direction, 0);
     this.#states.push(state);
-    state.set(PCAP_FD, fd);
+    state.set(QUEUE_FD, fd);
     return state;
   }
 

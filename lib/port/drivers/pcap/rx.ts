@@ -5,9 +5,9 @@ import {
   READ_CORRUPT_BLOCK, READ_CORRUPT_FILE, READ_END, READ_FAILED, READ_NOT_ETHERNET, READ_PACKET, READ_TOO_LONG, READ_TRUNCATED,
   type CaptureReader,
 } from '../../../wire/pcap_reader.js';
-import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
+import { QUEUE_BYTES, QUEUE_LCORE, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
 import type { PortHost, RxQueue } from '../../port.js';
-import type { QueueState } from '../../queue.js';
+import { RefusedCalls, type QueueState } from '../../queue.js';
 import { PCAP_CORRUPT_BLOCK, PCAP_CORRUPT_FILE, PCAP_NOT_ETHERNET, PCAP_SNAPPED, PCAP_TIME_OUTSIDE, PCAP_TOO_LONG, PCAP_TRUNCATED } from './layout.js';
 import type { Pace } from './pace.js';
 
@@ -25,7 +25,7 @@ export interface Playback {
 
 /** Plays a capture: each frame is copied from the file's window into a new mbuf, with its time. */
 export class PcapRxQueue implements RxQueue {
-  afterClose = 0;
+  readonly refused = new RefusedCalls();
   /** Times that the file was played to its end. */
   passes = 0;
   /** Nothing more will come. */
@@ -37,7 +37,6 @@ export class PcapRxQueue implements RxQueue {
   /** The reader has a frame that was not handed out yet. */
   #found = false;
   #foundInPass = false;
-  #open = true;
 
   constructor(state: QueueState, host: PortHost, play: Playback) {
     this.#state = state;
@@ -47,10 +46,7 @@ export class PcapRxQueue implements RxQueue {
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (!this.#open) {
-      this.afterClose++;
-      return 0;
-    }
+    if (this.refused.closed || this.#state.get(QUEUE_LCORE) !== this.#state.arena.lcore + 1) return this.refused.count();
     const most = Math.trunc(max < burst.capacity ? max : burst.capacity);
     if (!(most > 0) || this.finished) return 0;
     this.#play.pace.tick();
@@ -64,7 +60,7 @@ export class PcapRxQueue implements RxQueue {
   }
 
   close(): void {
-    this.#open = false;
+    this.refused.closed = true;
     this.finished = true;
   }
 

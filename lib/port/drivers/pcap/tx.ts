@@ -7,9 +7,9 @@ import {
 import type { Mempool } from '../../../mbuf/mempool.js';
 import { MAX_SNAPLEN } from '../../../wire/pcap_layout.js';
 import type { CaptureWriter } from '../../../wire/pcap_writer.js';
-import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
+import { QUEUE_BYTES, QUEUE_LCORE, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
 import type { PortHost, TxQueue } from '../../port.js';
-import type { QueueState } from '../../queue.js';
+import { RefusedCalls, type QueueState } from '../../queue.js';
 import { PCAP_BAD_FRAME, PCAP_NOT_WRITTEN } from './layout.js';
 
 /** What is in the buffer reaches the file at least so often, in milliseconds, while the event loop turns. */
@@ -31,9 +31,9 @@ export interface Recording {
  * buffer is full, and each call tries again.
  */
 export class PcapTxQueue implements TxQueue {
-  afterClose = 0;
+  readonly refused = new RefusedCalls();
   /** Writes that the kernel refused, by errno's name. */
-  readonly refusals = new Map<string, number>();
+  readonly failures = new Map<string, number>();
   readonly #state: QueueState;
   readonly #pool: Mempool;
   readonly #to: Recording;
@@ -46,7 +46,6 @@ export class PcapTxQueue implements TxQueue {
   #header: number;
   #seconds = 0;
   #nanoseconds = 0;
-  #open = true;
 
   constructor(state: QueueState, host: PortHost, to: Recording) {
     this.#state = state;
@@ -59,10 +58,7 @@ export class PcapTxQueue implements TxQueue {
   }
 
   txBurst(burst: Burst, count: number): number {
-    if (!this.#open) {
-      this.afterClose++;
-      return 0;
-    }
+    if (this.refused.closed || this.#state.get(QUEUE_LCORE) !== this.#state.arena.lcore + 1) return this.refused.count();
     const most = Math.trunc(count < burst.capacity ? count : burst.capacity);
     if (!(most > 0)) return 0;
     this.#readClock();
@@ -76,8 +72,8 @@ export class PcapTxQueue implements TxQueue {
 
   /** Writes out what is left. What the file would not take is counted, and a record that is there in part is taken off it. */
   close(): void {
-    if (!this.#open) return;
-    this.#open = false;
+    if (this.refused.closed) return;
+    this.refused.closed = true;
     clearInterval(this.#timer);
     if (!this.#flush()) this.#abandon();
   }
@@ -140,7 +136,7 @@ export class PcapTxQueue implements TxQueue {
       while (this.#written < this.#length) this.#written += writeSync(fd, bytes, this.#written, this.#length - this.#written);
     } catch (cause) {
       const code = String((cause as NodeJS.ErrnoException).code);
-      this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+      this.failures.set(code, (this.failures.get(code) ?? 0) + 1);
       return false;
     }
     this.#length = this.#written = this.#header = 0;
