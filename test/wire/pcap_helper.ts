@@ -1,4 +1,5 @@
 /** Reads captures from arrays, and builds them by hand. */
+import { createHash } from 'node:crypto';
 import { openCapture } from '../../lib/wire/pcap_open.js';
 import { READ_END, READ_OTHER, READ_PACKET } from '../../lib/wire/pcap_reader.js';
 import { CaptureWindow, type CaptureSource } from '../../lib/wire/pcap_window.js';
@@ -137,4 +138,9 @@ export function padded(bytes: Uint8Array): Uint8Array {
 /** Bytes from..from+length-1, so that a byte out of place is seen. */
 export function pattern(length: number, from = 0): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (from + i) & 0xff);
+}
+
+/** One line for each frame, which many of are compared faster than arrays: time, bytes there, bytes on the wire, MD5. */
+export function linesOf(frames: readonly Seen[]): string[] {
+  return frames.map(({ time, bytes, length }) => `${time === undefined ? '' : `${time[0]}.${String(time[1]).padStart(9, '0')}`} ${bytes.length} ${length} ${createHash('md5').update(bytes).digest('hex')}`);
 }

@@ -1,11 +1,10 @@
 /** Wireshark reads what we read, and what we write. */
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { pattern, readCapture, writeCapture, type Seen } from './pcap_helper.js';
+import { linesOf, pattern, readCapture, writeCapture, type Seen } from './pcap_helper.js';
 
 const times: readonly (readonly [number, number])[] = [[0, 0], [1, 1], [2 ** 31, 999_999_999], [0xfffffffe, 123_456_000], [1.7e9, 5000], [7, 77]];
 const captures = new URL('../../../test/captures/', import.meta.url);
@@ -29,10 +28,6 @@ function run(program: string, args: readonly string[]): string {
   return stdout;
 }
 
-function ours(frames: readonly Seen[]): string[] {
-  return frames.map(({ time, bytes, length }) => `${time === undefined ? '' : `${time[0]}.${String(time[1]).padStart(9, '0')}`} ${bytes.length} ${length} ${createHash('md5').update(bytes).digest('hex')}`);
-}
-
 function newFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'pollmode-pcap-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -46,7 +41,7 @@ t.test('Wireshark and this reader agree on captures', { skip: missing }, async (
   const theirs = wireshark(newFolder(t), names.map(name => new URL(name, captures).pathname))
     .map(line => line.replace(/^4294967296\.000000000 98 /, ' 98 ').replace(/ 47 0 /, ' 47 47 '));
   t.ok(theirs.length > 10, `${theirs.length} frames of ${names.length} files`);
-  t.same(ours(read), theirs);
+  t.same(linesOf(read), theirs);
 });
 
 t.test('Wireshark reads what was written', { skip: missing }, async (t) => {
@@ -63,5 +58,5 @@ t.test('Wireshark reads what was written', { skip: missing }, async (t) => {
       }
     }
   }
-  t.same(wireshark(folder, paths), ours(written), `${paths.length} files`);
+  t.same(wireshark(folder, paths), linesOf(written), `${paths.length} files`);
 });
