@@ -20,6 +20,8 @@ export class Burst {
   /** Offset of the first handle in the arena. */
   readonly offset: number;
   readonly capacity: number;
+  /** How many of its first handles are packets, where `bursts()` hands it out; the burst calls themselves return theirs and do not touch it. */
+  count = 0;
   readonly #release: () => void;
 
   /** @param capacity handles, 1 to 512 */

@@ -23,6 +23,31 @@ export interface RxQueue {
    * 0 when there is nothing; never waits. The caller owns the mbufs.
    */
   rxBurst(burst: Burst, max?: number): number;
+  /** What a thread can sleep on until something comes; undefined for queues that can only be polled. */
+  readonly wake: WakeSource | undefined;
+  /**
+   * Packets on the event loop: `for await (const burst of queue.bursts({ signal }))`, the first `burst.count` handles
+   * being the body's own. Sleeps in libuv while there is nothing, and keeps timers waiting for a millisecond at most.
+   */
+  bursts(options?: BurstsOptions): AsyncGenerator<Burst, void, undefined>;
+  /** Calls back when there is something to receive, until the returned function is called. Throws EUNSUPPORTED where `wake` is undefined. */
+  onReadable(callback: () => void): () => void;
+}
+
+export interface BurstsOptions {
+  /** Ends the iteration when aborted. */
+  readonly signal?: AbortSignal;
+  /** Most packets of a burst, 1 to 512. Default 32. */
+  readonly capacity?: number;
+  /** How long packets may keep the event loop from its timers, in milliseconds. Default 1. */
+  readonly turnMs?: number;
+}
+
+export interface WakeSource {
+  /** A descriptor of this process that is readable while there is something to receive. The queue's own: not to be read or closed. */
+  readonly fd: number;
+  /** Before a sleep, where the device must be told that it shall wake. Returns false when there is something already. */
+  arm?(): boolean;
 }
 
 export interface TxQueue {

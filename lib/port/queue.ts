@@ -6,8 +6,9 @@ import {
   QUEUE_BYTES, QUEUE_BYTES_TOTAL, QUEUE_DRIVER_NAME, QUEUE_DRIVER_NAME_MAX, QUEUE_FD, QUEUE_KIND, QUEUE_LCORE, QUEUE_MAGIC,
   QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from './layout.js';
-import type { PortHost, PortStats, RxQueue, TxQueue } from './port.js';
+import type { PortHost, PortStats, TxQueue } from './port.js';
 import { queueZone, QueueView, type Direction } from './queue_view.js';
+import { ReceiveQueue } from './receive_queue.js';
 
 /** The state of a queue for the driver that opens it: the common part is filled in, the driver's part is zero. */
 export class QueueState extends QueueView {
@@ -102,7 +103,7 @@ export function countRefused(into: PortStats, rx: readonly { readonly refused: R
 export type QueueFunction = (queue: number, burst: number, count: number, lcore: number) => number;
 
 /** An rx queue that is nothing but a burst function over a queue's state. */
-export class FunctionRxQueue implements RxQueue {
+export class FunctionRxQueue extends ReceiveQueue {
   readonly refused = new RefusedCalls();
   readonly #function: QueueFunction;
   readonly #u32: Uint32Array;
@@ -112,6 +113,7 @@ export class FunctionRxQueue implements RxQueue {
   readonly #holder: number;
 
   constructor(state: QueueView, burstFunction: QueueFunction) {
+    super(state.arena);
     this.#function = burstFunction;
     this.#u32 = state.arena.u32;
     this.#queue = state.offset;

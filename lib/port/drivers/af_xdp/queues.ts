@@ -2,12 +2,13 @@ import { binding, type Binding } from '../../../binding.js';
 import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import type { QueueState } from '../../queue.js';
-import type { RxQueue, TxQueue } from '../../port.js';
+import type { TxQueue, WakeSource } from '../../port.js';
+import { ReceiveQueue } from '../../receive_queue.js';
 import { XDP_RING_NEED_WAKEUP, XSK_FLAGS, XSK_RING_A, XSK_RING_B } from './layout.js';
 import { MSG_DONTWAIT } from './uapi.js';
 
 /** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
-export class XskRxQueue implements RxQueue {
+export class XskRxQueue extends ReceiveQueue {
   afterClose = 0;
   /** System calls made, and those that the kernel refused, by errno. */
   wakeups = 0;
@@ -22,6 +23,7 @@ export class XskRxQueue implements RxQueue {
   #open = true;
 
   constructor(state: QueueState, functions: BurstFunctions, fd: number) {
+    super(state.arena);
     this.#xskRx = functions.xskRx;
     this.#queue = state.offset;
     this.#lcore = state.arena.lcore;
@@ -29,6 +31,10 @@ export class XskRxQueue implements RxQueue {
     this.#flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
     this.#fd = fd;
     this.#binding = binding();
+  }
+
+  override get wake(): WakeSource {
+    return { fd: this.#fd };
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
