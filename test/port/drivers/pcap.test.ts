@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { open } from '../../../lib/port/host.js';
-import { Order, joined, linesOf, pattern, writeCapture } from '../../wire/pcap_helper.js';
+import { Order, joined, linesOf, pattern, writeCapture, type Seen } from '../../wire/pcap_helper.js';
 import { Folder, SMALL, framesOf, openFor, receiveAll, someFrames } from './pcap_helper.js';
 
 for (const name of ['in.pcap', 'in.pcapng']) {
@@ -103,6 +103,18 @@ t.test('what is wrong is in a counter that says why', async (t) => {
   } });
   const wide = openFor(t, [`pcap:${path},max_frame=1793`]);
   t.equal(receiveAll(wide, wide.ports[0]!, wide.burst(32)).length, 5, 'larger frames for who asks for them');
+});
+
+t.test('for await ends with the file', async (t) => {
+  const folder = new Folder(t);
+  const frames = someFrames(70);
+  const host = openFor(t, [`pcap:${folder.capture('in.pcapng', frames)}`]);
+  const seen: Seen[] = [];
+  for await (const burst of host.ports[0]!.rx[0]!.bursts()) {
+    seen.push(...framesOf(host, burst, burst.count));
+    host.pool.free(burst, 0, burst.count);
+  }
+  t.same(linesOf(seen), linesOf(frames));
 });
 
 t.test('many blocks without a frame do not hold up the caller', async (t) => {

@@ -6,8 +6,9 @@ import {
   type CaptureReader,
 } from '../../../wire/pcap_reader.js';
 import { QUEUE_BYTES, QUEUE_LCORE, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
-import type { PortHost, RxQueue } from '../../port.js';
+import type { PortHost } from '../../port.js';
 import { RefusedCalls, type QueueState } from '../../queue.js';
+import { ReceiveQueue } from '../../receive_queue.js';
 import { PCAP_CORRUPT_BLOCK, PCAP_CORRUPT_FILE, PCAP_NOT_ETHERNET, PCAP_SNAPPED, PCAP_TIME_OUTSIDE, PCAP_TOO_LONG, PCAP_TRUNCATED } from './layout.js';
 import type { Pace } from './pace.js';
 
@@ -24,7 +25,7 @@ export interface Playback {
 }
 
 /** Plays a capture: each frame is copied from the file's window into a new mbuf, with its time. */
-export class PcapRxQueue implements RxQueue {
+export class PcapRxQueue extends ReceiveQueue {
   readonly refused = new RefusedCalls();
   /** Times that the file was played to its end. */
   passes = 0;
@@ -39,6 +40,7 @@ export class PcapRxQueue implements RxQueue {
   #foundInPass = false;
 
   constructor(state: QueueState, host: PortHost, play: Playback) {
+    super(state.arena);
     this.#state = state;
     this.#pool = host.pool;
     this.#port = host.number;
