@@ -7,7 +7,8 @@ import { CaptureWindow, type CaptureSource } from '../../../wire/pcap_window.js'
 import { PcapWriter, PcapngWriter, type CaptureWriter } from '../../../wire/pcap_writer.js';
 import { QUEUE_FD } from '../../layout.js';
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from '../../port.js';
-import { countRefused, QueueState } from '../../queue.js';
+import { countRefused } from '../../port_queue.js';
+import { QueueState } from '../../queue.js';
 import type { Direction } from '../../queue_view.js';
 import { nodeError, openToRead, openToWrite } from './files.js';
 import {

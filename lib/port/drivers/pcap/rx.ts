@@ -5,10 +5,10 @@ import {
   READ_CORRUPT_BLOCK, READ_CORRUPT_FILE, READ_END, READ_FAILED, READ_NOT_ETHERNET, READ_PACKET, READ_TOO_LONG, READ_TRUNCATED,
   type CaptureReader,
 } from '../../../wire/pcap_reader.js';
-import { QUEUE_BYTES, QUEUE_LCORE, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
 import type { PortHost } from '../../port.js';
-import { RefusedCalls, type QueueState } from '../../queue.js';
-import { ReceiveQueue } from '../../receive_queue.js';
+import { PortRxQueue } from '../../port_queue.js';
+import type { QueueState } from '../../queue.js';
 import { PCAP_CORRUPT_BLOCK, PCAP_CORRUPT_FILE, PCAP_NOT_ETHERNET, PCAP_SNAPPED, PCAP_TIME_OUTSIDE, PCAP_TOO_LONG, PCAP_TRUNCATED } from './layout.js';
 import type { Pace } from './pace.js';
 
@@ -25,8 +25,7 @@ export interface Playback {
 }
 
 /** Plays a capture: each frame is copied from the file's window into a new mbuf, with its time. */
-export class PcapRxQueue extends ReceiveQueue {
-  readonly refused = new RefusedCalls();
+export class PcapRxQueue extends PortRxQueue {
   /** Times that the file was played to its end. */
   passes = 0;
   /** Nothing more will come. */
@@ -40,7 +39,7 @@ export class PcapRxQueue extends ReceiveQueue {
   #foundInPass = false;
 
   constructor(state: QueueState, host: PortHost, play: Playback) {
-    super(state.arena);
+    super(state);
     this.#state = state;
     this.#pool = host.pool;
     this.#port = host.number;
@@ -48,8 +47,8 @@ export class PcapRxQueue extends ReceiveQueue {
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (this.refused.closed || this.#state.get(QUEUE_LCORE) !== this.#state.arena.lcore + 1) return this.refused.count();
-    const most = Math.trunc(max < burst.capacity ? max : burst.capacity);
+    if (!this.admits()) return 0;
+    const most = burst.bounded(max);
     if (!(most > 0) || this.finished) return 0;
     this.#play.pace.tick();
     if (!this.#ready()) return 0;
@@ -61,8 +60,13 @@ export class PcapRxQueue extends ReceiveQueue {
     return got;
   }
 
-  close(): void {
-    this.refused.closed = true;
+  /** A file is always readable: there is nothing to sleep on. */
+  override get wake(): undefined {
+    return undefined;
+  }
+
+  override close(): void {
+    super.close();
     this.finished = true;
   }
 

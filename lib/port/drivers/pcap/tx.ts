@@ -7,9 +7,10 @@ import {
 import type { Mempool } from '../../../mbuf/mempool.js';
 import { MAX_SNAPLEN } from '../../../wire/pcap_layout.js';
 import type { CaptureWriter } from '../../../wire/pcap_writer.js';
-import { QUEUE_BYTES, QUEUE_LCORE, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
-import type { PortHost, TxQueue } from '../../port.js';
-import { RefusedCalls, type QueueState } from '../../queue.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS } from '../../layout.js';
+import type { PortHost } from '../../port.js';
+import { PortTxQueue } from '../../port_queue.js';
+import type { QueueState } from '../../queue.js';
 import { PCAP_BAD_FRAME, PCAP_NOT_WRITTEN } from './layout.js';
 
 /** What is in the buffer reaches the file at least so often, in milliseconds, while the event loop turns. */
@@ -30,8 +31,7 @@ export interface Recording {
  * it is full, every second, and at close. While the file takes nothing (a full disk), frames are refused as soon as the
  * buffer is full, and each call tries again.
  */
-export class PcapTxQueue implements TxQueue {
-  readonly refused = new RefusedCalls();
+export class PcapTxQueue extends PortTxQueue {
   /** Writes that the kernel refused, by errno's name. */
   readonly failures = new Map<string, number>();
   readonly #state: QueueState;
@@ -46,8 +46,10 @@ export class PcapTxQueue implements TxQueue {
   #header: number;
   #seconds = 0;
   #nanoseconds = 0;
+  #open = true;
 
   constructor(state: QueueState, host: PortHost, to: Recording) {
+    super(state);
     this.#state = state;
     this.#pool = host.pool;
     this.#to = to;
@@ -58,8 +60,8 @@ export class PcapTxQueue implements TxQueue {
   }
 
   txBurst(burst: Burst, count: number): number {
-    if (this.refused.closed || this.#state.get(QUEUE_LCORE) !== this.#state.arena.lcore + 1) return this.refused.count();
-    const most = Math.trunc(count < burst.capacity ? count : burst.capacity);
+    if (!this.admits()) return 0;
+    const most = burst.bounded(count);
     if (!(most > 0)) return 0;
     this.#readClock();
     let sent = 0;
@@ -71,9 +73,10 @@ export class PcapTxQueue implements TxQueue {
   }
 
   /** Writes out what is left. What the file would not take is counted, and a record that is there in part is taken off it. */
-  close(): void {
-    if (this.refused.closed) return;
-    this.refused.closed = true;
+  override close(): void {
+    super.close();
+    if (!this.#open) return;
+    this.#open = false;
     clearInterval(this.#timer);
     if (!this.#flush()) this.#abandon();
   }
