@@ -25,6 +25,9 @@ const IFLA_AF_SPEC = 26;
 const IFLA_NET_NS_FD = 28;
 const IFLA_NUM_TX_QUEUES = 31;
 const IFLA_NUM_RX_QUEUES = 32;
+const IFLA_XDP = 43;
+const IFLA_XDP_ATTACHED = 2;
+const IFLA_XDP_PROG_ID = 4;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
@@ -41,6 +44,16 @@ const IFINFO_SIZE = 16;
 const OPERSTATES = ['unknown', 'notpresent', 'down', 'lowerlayerdown', 'testing', 'dormant', 'up'] as const;
 export type Operstate = (typeof OPERSTATES)[number];
 
+/** XDP_ATTACHED_*, by number. `several`: one program in the driver and another in the stack. */
+const XDP_ATTACHED = ['none', 'native', 'generic', 'hardware', 'several'] as const;
+
+/** What stands at the interface's XDP hooks. */
+export interface AttachedXdp {
+  readonly where: (typeof XDP_ATTACHED)[number];
+  /** The kernel's number of the program; 0 where there is none, or are several. */
+  readonly programId: number;
+}
+
 export interface Link {
   ifindex: number;
   name: string;
@@ -56,6 +69,7 @@ export interface Link {
   kind: string;
   rxQueues: number;
   txQueues: number;
+  xdp: AttachedXdp;
 }
 
 export interface VethEnd {
@@ -163,7 +177,14 @@ export function parseLink(answer: Message): Link {
     kind: kind === undefined ? '' : fromCString(kind),
     rxQueues: word(IFLA_NUM_RX_QUEUES),
     txQueues: word(IFLA_NUM_TX_QUEUES),
+    xdp: parseXdp(found.get(IFLA_XDP)),
   };
+}
+
+function parseXdp(nested: Uint8Array | undefined): AttachedXdp {
+  const found = nested === undefined ? undefined : parseAttributes(nested);
+  const id = found?.get(IFLA_XDP_PROG_ID);
+  return { where: XDP_ATTACHED[found?.get(IFLA_XDP_ATTACHED)?.[0] ?? 0] ?? 'several', programId: id === undefined ? 0 : getU32(id, 0) };
 }
 
 /** What the kernel dropped on a link: of what the link received, and of what it had to send (struct rtnl_link_stats64). */
