@@ -2,7 +2,7 @@
  * A journal's file: JSON lines, only ever appended to. `{"id":1,"kind":...}` stands for a change, `{"done":1}` for its
  * undoing. A line is on the disk before the change is made, so a line that a crash cut short stands for nothing.
  */
-import { closeSync, constants, fdatasyncSync, fstatSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, fdatasyncSync, fstatSync, ftruncateSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { PollmodeError } from '../errors.js';
 import type { Fields } from './kind.js';
 
@@ -91,9 +91,18 @@ export class JournalFile {
     this.#size += line.length;
   }
 
+  /** The entry is undone. One that cannot be struck out, for want of room, is undone again some time: twice is once. */
+  strike(id: number): void {
+    try {
+      this.append({ done: id });
+    } catch (cause) {
+      if (!(cause instanceof PollmodeError)) throw cause;
+    }
+  }
+
   /** Nothing in it is left to undo. */
   remove(): void {
-    unlinkSync(this.path);
+    rmSync(this.path, { force: true });
     this.close();
   }
 

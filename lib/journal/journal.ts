@@ -49,8 +49,13 @@ export class Journal {
     const id = ++this.#ids;
     const fields: Fields = { id, ...change, ...(kind.namespaced(change) ? { net: currentNamespace() } : {}) };
     this.#file ??= createFile(this.#directories);
-    this.#file.append(fields);
     this.#open.set(id, fields);
+    try {
+      this.#file.append(fields);
+    } catch (cause) {
+      this.#forget(id);
+      throw cause;
+    }
     return { done: () => this.#done(id), undo: () => this.#undo(id, fields) };
   }
 
@@ -66,11 +71,13 @@ export class Journal {
   }
 
   #done(id: number): void {
-    if (!this.#open.delete(id) || this.#file === undefined) return;
-    if (this.#open.size > 0) {
-      this.#file.append({ done: id });
-      return;
-    }
+    if (this.#open.size > 1 && this.#open.has(id)) this.#file?.strike(id);
+    this.#forget(id);
+  }
+
+  /** The file goes with its last entry. */
+  #forget(id: number): void {
+    if (!this.#open.delete(id) || this.#open.size > 0 || this.#file === undefined) return;
     this.#file.remove();
     removeEmpty(dirname(this.#file.path));
     this.#file = undefined;

@@ -9,7 +9,7 @@ import { JournalFile, readJournal, type Contents } from './file.js';
 import { removeEmpty, type JournalOptions } from './journal.js';
 import { kinds as allKinds, type Kinds } from './kinds.js';
 import { readEntry, undoEntry, type Outcome } from './outcome.js';
-import { fateOf, ownerOf, ownName, type Fate } from './owner.js';
+import { fateOf, ownerOf, ownName, type Fate, type Owner } from './owner.js';
 
 /** One journal that a process left, or is writing. */
 export interface Found {
@@ -78,8 +78,17 @@ function names(directory: string): string[] {
 function journalsIn(directory: string): Found[] {
   return names(directory).flatMap(name => {
     const owner = ownerOf(name);
-    return owner === undefined ? [] : [{ path: join(directory, name), pid: owner.pid, fate: fateOf(owner) }];
+    return owner === undefined ? [] : [{ path: join(directory, name), pid: owner.pid, fate: fateWhereKnown(owner) }];
   });
+}
+
+/** Where /proc does not say who we are, nobody is declared dead. */
+function fateWhereKnown(owner: Owner): Fate {
+  try {
+    return fateOf(owner);
+  } catch {
+    return 'elsewhere';
+  }
 }
 
 function describe(found: Found, kinds: Kinds): Left {
@@ -126,7 +135,7 @@ function undoFile(path: string, { open, unreadable }: Contents, kinds: Kinds): O
   for (const { id, fields } of [...open].reverse()) {
     const outcome = undoEntry(fields, path, kinds);
     outcomes.push(outcome);
-    if (outcome.result !== 'kept' && outcome.result !== 'unreadable') file.append({ done: id });
+    if (outcome.result !== 'kept' && outcome.result !== 'unreadable') file.strike(id);
   }
   settle(file, outcomes);
   return outcomes;

@@ -21,13 +21,19 @@ export function isNamespaceId(value: unknown): value is NamespaceId {
 
 /** Runs `work` in that namespace. Throws ENOTFOUND when it is gone, ERIGHTS when it may not be entered. */
 export function inNamespace<T>(id: NamespaceId, work: () => T): T {
-  if (currentNamespace() === id) return work();
+  if (same(currentNamespace(), id)) return work();
   const path = findNamespace(id.split('.')[0]!);
   if (path === undefined) throw gone();
   return withNetnsPath(path, () => {
-    if (currentNamespace() !== id) throw gone();
+    if (!same(currentNamespace(), id)) throw gone();
     return work();
   });
+}
+
+/** A cookie that one side could not ask for decides nothing. */
+function same(one: NamespaceId, other: NamespaceId): boolean {
+  const [[inode, cookie], [otherInode, otherCookie]] = [one.split('.'), other.split('.')];
+  return inode === otherInode && (cookie === otherCookie || cookie === '0' || otherCookie === '0');
 }
 
 function gone(): PollmodeError {

@@ -2,7 +2,6 @@
  * Whose journal a file is: its name says it all, so that no header can be torn or garbled. A PID alone is given again;
  * with the process's start time, its PID namespace and the machine's boot it is not.
  */
-import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 
 export interface Owner {
@@ -27,7 +26,12 @@ const NAME = /^(\d{1,10})-(\d{1,20})-(\d{1,20})-([0-9a-f-]{36})-[0-9a-f]{16}\.jo
 
 export function ownName(): string {
   const { pid, start, pidns, boot } = self();
-  return `${pid}-${start}-${pidns}-${boot}-${randomBytes(8).toString('hex')}.journal`;
+  return `${pid}-${start}-${pidns}-${boot}-${random()}${random()}.journal`;
+}
+
+/** Two threads, or two copies of this library in one process, have names of their own. */
+function random(): string {
+  return Math.floor(Math.random() * 0x1_0000_0000).toString(16).padStart(8, '0');
 }
 
 /** Undefined for a file that is no journal. */

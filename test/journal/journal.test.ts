@@ -255,8 +255,11 @@ t.test('a disk that is full: the change is refused before it is made', needs('CA
       try { journal.record({ kind: 'note', path: 'p'.repeat(3000), was: 'x' }); codes.push('ok'); } catch (error) { codes.push(error.code); }
     }
     const [file] = readdirSync(options.directories[0]);
-    console.log(codes.join(), readFileSync(options.directories[0] + '/' + file, 'utf8').split('\\n').length - 1);`), ['unshare', '-m']);
-  t.equal(ended.stdout, 'ok,ESYSCALL,ESYSCALL 1\n', ended.stderr);
+    console.log(codes.join(), readFileSync(options.directories[0] + '/' + file, 'utf8').split('\\n').length - 1);
+    journal.undoAll();
+    writeFileSync(options.directories[0] + '/filler', new Uint8Array(4096));
+    try { journal.record({ kind: 'note', path: 'p', was: 'x' }); } catch (error) { console.log(error.code, readdirSync(options.directories[0]).join()); }`), ['unshare', '-m']);
+  t.equal(ended.stdout, 'ok,ESYSCALL,ESYSCALL 1\nESYSCALL filler\n', ended.stderr);
   lab.remove();
 });
 

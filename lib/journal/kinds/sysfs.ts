@@ -16,13 +16,16 @@ export interface SysfsChange extends Change {
   readonly inode?: string;
 }
 
-/** What may be written, whoever wrote the journal. A value that a driver changes and that is not here gets a row. */
+/**
+ * What may be written, whoever wrote the journal: values that are put back by writing the old one. One that a driver
+ * changes and that is not here gets a row; what takes more than a write (virtual functions) is a kind of its own.
+ */
 const ALLOWED: readonly RegExp[] = [
   /^\/proc\/sys\/net(\/[^/\0]+)+$/,
   /^\/proc\/sys\/vm\/nr_(overcommit_)?hugepages$/,
   /^\/sys\/kernel\/mm\/hugepages\/hugepages-\d+kB\/nr_(overcommit_)?hugepages$/,
   /^\/sys\/devices\/system\/node\/node\d+\/hugepages\/hugepages-\d+kB\/nr_hugepages$/,
-  /^\/sys\/devices(\/[^/\0]+)+\/(driver_override|sriov_numvfs|sriov_drivers_autoprobe)$/,
+  /^\/sys\/devices(\/[^/\0]+)+\/(driver_override|sriov_drivers_autoprobe)$/,
   /^\/sys\/devices(\/[^/\0]+)*\/net\/[^/\0]+\/(threaded|napi_defer_hard_irqs|gro_flush_timeout)$/,
   /^\/sys\/devices(\/[^/\0]+)*\/net\/[^/\0]+\/queues\/[rt]x-\d+\/(rps_cpus|rps_flow_cnt|xps_cpus|xps_rxqs|byte_queue_limits\/limit_(min|max))$/,
 ];
