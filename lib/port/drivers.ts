@@ -2,6 +2,7 @@
 import { afPacketDriver } from './drivers/af_packet/af_packet.js';
 import { afXdpDriver } from './drivers/af_xdp/af_xdp.js';
 import { nullDriver } from './drivers/null/null.js';
+import { pcapDriver } from './drivers/pcap/pcap.js';
 import { ringDriver } from './drivers/ring/ring.js';
 import { tapDriver } from './drivers/tap/tap.js';
 import type { PortDriver } from './port.js';
@@ -9,6 +10,7 @@ import type { PortDriver } from './port.js';
 export const drivers: readonly PortDriver[] = [
   nullDriver,
   ringDriver,
+  pcapDriver,
   afXdpDriver,
   afPacketDriver,
   tapDriver,

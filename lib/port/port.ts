@@ -23,6 +23,8 @@ export interface RxQueue {
    * 0 when there is nothing; never waits. The caller owns the mbufs.
    */
   rxBurst(burst: Burst, max?: number): number;
+  /** Nothing more will come (the end of a capture file). Absent for queues that go on for ever. */
+  readonly finished?: boolean;
   /** What a thread can sleep on until something comes; undefined for queues that can only be polled. */
   readonly wake: WakeSource | undefined;
   /**
@@ -131,6 +133,8 @@ export interface PortDriver<Options extends object = object> {
   /** One line for `--help`. */
   readonly summary: string;
   readonly options: OptionTable<Options>;
+  /** Capabilities that opening one usually takes ("CAP_NET_RAW"); `pollmode doctor` says which of them are missing. */
+  readonly rights?: readonly string[];
   /** Usable here? Never throws, never alters anything. */
   probe(): Availability;
   /** Pure: what memory it will want. Throws EOPTION for options that cannot be together. */
