@@ -1,9 +1,12 @@
 /** What cannot be opened, and the reason that is given for it: each is typed, names the mend, and leaves nothing behind. */
 import { once } from 'node:events';
 import t, { type Test } from 'tap';
+import { Arena } from '../../../../lib/arena/arena.js';
+import type { Memzone } from '../../../../lib/arena/directory.js';
 import { PollmodeError } from '../../../../lib/errors.js';
 import { createNetns, withNetns } from '../../../../lib/kernel/netns.js';
 import { readLink, setLink } from '../../../../lib/kernel/link.js';
+import { Mempool } from '../../../../lib/mbuf/mempool.js';
 import { openLab, type LabEnd } from '../../../../lib/lab/veth.js';
 import { open, type OpenOptions } from '../../../../lib/port/host.js';
 import { binding } from '../../../../lib/binding.js';
@@ -75,10 +78,8 @@ inLab('a pool that is too small, and an arena that is full', {}, (t, lab) => {
 });
 
 t.test('in every place where an arena can be full, what was made before is undone', rights, async t => {
-  const { Arena } = await import('../../../../lib/arena/arena.js');
   const lab = openLab();
   const arena = Arena.create({ size: 16 << 20 });
-  const { Mempool } = await import('../../../../lib/mbuf/mempool.js');
   const pool = Mempool.create(arena, 'pool', { count: 256 });
   const before = arena.zones().map(zone => zone.name);
   const codes = new Set<string>();
@@ -97,8 +98,8 @@ t.test('in every place where an arena can be full, what was made before is undon
 });
 
 /** Reserves all of an arena's heap but `left` bytes. */
-function fill(arena: import('../../../../lib/arena/arena.js').Arena, left: number): import('../../../../lib/arena/directory.js').Memzone[] {
-  const plug = [];
+function fill(arena: Arena, left: number): Memzone[] {
+  const plug: Memzone[] = [];
   const room = left === 0 ? undefined : arena.reserve('room', left, { align: 4096 });
   for (let size = 1 << 23; size >= 64; size >>= 1) {
     for (;;) {
