@@ -53,6 +53,11 @@ export interface BurstFunctions {
   steerTake(steer: number, worker: number, burst: number, max: number, lcore: number): number;
   /** RFS: the flows of these mbufs are wanted by `worker` from now on. */
   steerRecord(steer: number, burst: number, count: number, worker: number): void;
+
+  /** AF_PACKET over the kernel's rings (port/drivers/af_packet/layout.ts): copies frames out, after checking where they stand. */
+  packetRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Copies frames into the ring and frees their mbufs; the caller then kicks the kernel. Takes bad ones too, and counts them. */
+  packetTx(queue: number, burst: number, count: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

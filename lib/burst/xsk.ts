@@ -32,7 +32,7 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
       setField(queue, XSK_HELD, field(queue, XSK_HELD) - got);
       count64(u32, queue + QUEUE_PACKETS, got);
     }
-    if (((field(queue, XSK_AIM) - field(queue, XSK_HELD)) >>> 0) >= XSK_SCRATCH_COUNT) xskFill(queue, lcore);
+    if (lacking(queue)) xskFill(queue, lcore);
     return got;
   }
 
@@ -85,6 +85,13 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, 1);
   }
 
+  /** Is it worth a fill: a vector's worth, or in a short ring the half of it? */
+  function lacking(queue: number): boolean {
+    const aim = field(queue, XSK_AIM);
+    const lack = (aim - field(queue, XSK_HELD)) >>> 0;
+    return lack >= XSK_SCRATCH_COUNT || lack >= aim >>> 1;
+  }
+
   /** In steps of the scratch vector; when the pool runs dry, in smaller and smaller ones, so that its last few are used. */
   function xskFill(queue: number, lcore: number): number {
     const aim = field(queue, XSK_AIM);
@@ -93,13 +100,13 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     while (held < aim && chunk > 0) {
       const want = Math.min(aim - held, chunk);
       if (pools.takeFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, want) === 0) {
-        count64(u32, queue + QUEUE_NOMBUF, 1);
         chunk = want >>> 1;
       } else {
         pushFill(queue, want);
         held += want;
       }
     }
+    if (held < aim) count64(u32, queue + QUEUE_NOMBUF, 1);
     setField(queue, XSK_HELD, held);
     return held;
   }

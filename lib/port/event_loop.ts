@@ -14,7 +14,8 @@ const LOOK_AGAIN_MS = 1;
 
 /**
  * Bursts of a queue as they come; `burst.count` says how many of its handles are packets, which are the loop body's to
- * send or free. The same `Burst` object each time. Ends at the signal, and when the body breaks.
+ * send or free. The same `Burst` object each time. Ends at the signal, when the body breaks, and with a
+ * queue that is finished.
  */
 export async function* bursts(queue: RxQueue, make: (capacity: number) => Burst, options: BurstsOptions = {}): AsyncGenerator<Burst, void, undefined> {
   const { signal, capacity = 32, turnMs = 1 } = options;
@@ -28,6 +29,8 @@ export async function* bursts(queue: RxQueue, make: (capacity: number) => Burst,
         yield burst;
         if (performance.now() < turnEnds) continue;
         await turn();
+      } else if (queue.finished === true) {
+        return;
       } else {
         await watch.readable();
       }

@@ -1,5 +1,6 @@
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from './port.js';
-import { countRefused, FunctionRxQueue, FunctionTxQueue, queueStates, type QueueFunction, type QueueState } from './queue.js';
+import { countRefused } from './port_queue.js';
+import { FunctionRxQueue, FunctionTxQueue, queueStates, type QueueFunction, type QueueState } from './queue.js';
 
 /** How a port's queues are made. */
 export interface FunctionPortParts {

@@ -23,6 +23,8 @@ export interface RxQueue {
    * 0 when there is nothing; never waits. The caller owns the mbufs.
    */
   rxBurst(burst: Burst, max?: number): number;
+  /** Nothing more will come (the end of a capture file). Absent for queues that go on for ever. */
+  readonly finished?: boolean;
   /** What a thread can sleep on until something comes; undefined for queues that can only be polled. */
   readonly wake: WakeSource | undefined;
   /**

@@ -6,9 +6,9 @@ import {
   QUEUE_BYTES, QUEUE_BYTES_TOTAL, QUEUE_DRIVER_NAME, QUEUE_DRIVER_NAME_MAX, QUEUE_FD, QUEUE_KIND, QUEUE_LCORE, QUEUE_MAGIC,
   QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from './layout.js';
-import type { PortHost, PortStats, TxQueue } from './port.js';
+import type { PortHost, PortStats } from './port.js';
+import { PortRxQueue, PortTxQueue } from './port_queue.js';
 import { queueZone, QueueView, type Direction } from './queue_view.js';
-import { ReceiveQueue } from './receive_queue.js';
 
 /** The state of a queue for the driver that opens it: the common part is filled in, the driver's part is zero. */
 export class QueueState extends QueueView {
@@ -94,84 +94,45 @@ export function queueStates(host: PortHost, rxQueues: number, txQueues: number):
   }
 }
 
-/** Burst calls that were answered with 0 because they should not have come: after close, or from a thread that does not hold the queue. */
-export class RefusedCalls {
-  closed = false;
-  afterClose = 0;
-  wrongThread = 0;
-
-  count(): 0 {
-    if (this.closed) this.afterClose++;
-    else this.wrongThread++;
-    return 0;
-  }
-}
-
-/** What a port says of them: rx_after_close, rx_wrong_thread, and the same for tx. */
-export function countRefused(into: PortStats, rx: readonly { readonly refused: RefusedCalls }[], tx: readonly { readonly refused: RefusedCalls }[]): void {
-  for (const [name, queues] of [['rx', rx], ['tx', tx]] as const) {
-    into.xstats[`${name}_after_close`] = queues.reduce((sum, queue) => sum + queue.refused.afterClose, 0);
-    into.xstats[`${name}_wrong_thread`] = queues.reduce((sum, queue) => sum + queue.refused.wrongThread, 0);
-  }
-}
-
 /** A burst function of the burst module, for one queue. */
 export type QueueFunction = (queue: number, burst: number, count: number, lcore: number) => number;
 
 /** An rx queue that is nothing but a burst function over a queue's state. */
-export class FunctionRxQueue extends ReceiveQueue {
-  readonly refused = new RefusedCalls();
+export class FunctionRxQueue extends PortRxQueue {
   readonly #function: QueueFunction;
-  readonly #u32: Uint32Array;
   readonly #queue: number;
   readonly #lcore: number;
-  /** Index of QUEUE_LCORE: this thread's while it may poll. */
-  readonly #holder: number;
 
   constructor(state: QueueView, burstFunction: QueueFunction) {
-    super(state.arena);
+    super(state);
     this.#function = burstFunction;
-    this.#u32 = state.arena.u32;
     this.#queue = state.offset;
     this.#lcore = state.arena.lcore;
-    this.#holder = (state.offset + QUEUE_LCORE) >>> 2;
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (this.refused.closed || this.#u32[this.#holder] !== this.#lcore + 1) return this.refused.count();
+    if (!this.admits()) return 0;
     const most = burst.bounded(max);
     return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
-  }
-
-  close(): void {
-    this.refused.closed = true;
   }
 }
 
 /** A tx queue that is nothing but a burst function over a queue's state. */
-export class FunctionTxQueue implements TxQueue {
-  readonly refused = new RefusedCalls();
+export class FunctionTxQueue extends PortTxQueue {
   readonly #function: QueueFunction;
-  readonly #u32: Uint32Array;
   readonly #queue: number;
   readonly #lcore: number;
-  readonly #holder: number;
 
   constructor(state: QueueView, burstFunction: QueueFunction) {
+    super(state);
     this.#function = burstFunction;
-    this.#u32 = state.arena.u32;
     this.#queue = state.offset;
     this.#lcore = state.arena.lcore;
-    this.#holder = (state.offset + QUEUE_LCORE) >>> 2;
   }
 
   txBurst(burst: Burst, count: number): number {
-    if (this.refused.closed || this.#u32[this.#holder] !== this.#lcore + 1) return this.refused.count();
+    if (!this.admits()) return 0;
     const most = burst.bounded(count);
     return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
-  }
-
-  close(): void {
-    this.refused.closed = true;
   }
 }

@@ -4,3 +4,4 @@ export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';
 export { xskRx, xskFill, xskTx, xskComplete } from './xsk';
 export { toeplitz, rssHash } from './rss';
 export { steerDistribute, steerTake, steerRecord } from './steer';
+export { packetRx, packetTx } from './packet';

@@ -34,7 +34,10 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
   }
-  if (load<u32>(queue, XSK_AIM) - load<u32>(queue, XSK_HELD) >= (XSK_SCRATCH_COUNT as u32)) xskFill(queue, lcore);
+  const aim = load<u32>(queue, XSK_AIM);
+  const lack = aim - load<u32>(queue, XSK_HELD);
+  // Worth a fill: a vector's worth, or in a short ring the half of it.
+  if (lack >= (XSK_SCRATCH_COUNT as u32) || lack >= aim >> 1) xskFill(queue, lcore);
   return got;
 }
 
@@ -103,13 +106,13 @@ export function xskFill(queue: usize, lcore: u32): u32 {
     const want = min(aim - held, chunk);
     if (takeFree(pool, lcore, queue + XSK_SCRATCH, want) == 0) {
       // The pool's last few: smaller and smaller.
-      count64(queue + QUEUE_NOMBUF, 1);
       chunk = want >> 1;
       continue;
     }
     pushFill(queue, want);
     held += want;
   }
+  if (held < aim) count64(queue + QUEUE_NOMBUF, 1);
   store<u32>(queue, held, XSK_HELD);
   return held;
 }

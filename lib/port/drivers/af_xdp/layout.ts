@@ -27,6 +27,9 @@ export const XSK_HELD = 268;
 export const XSK_AIM = 272;
 /** u32, tx: bytes of the longest frame that the link takes. The kernel does not look at an AF_XDP frame's length; what is too long for the link is lost behind it, uncounted. */
 export const XSK_LONGEST = 276;
+/** u64: system calls made for this queue, and from XSK_WAKE_REFUSED on one counter for each answer of queues.ts's REFUSALS. */
+export const XSK_WAKEUPS = 288;
+export const XSK_WAKE_REFUSED = 296;
 /** A vector of XSK_SCRATCH_COUNT handles. */
 export const XSK_SCRATCH = 512;
 export const XSK_SCRATCH_COUNT = 64;
