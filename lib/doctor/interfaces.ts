@@ -93,6 +93,7 @@ function sysfsLinks(files: Files): Link[] {
       mac: files.text(`${folder}/address`) ?? '',
       rxQueues: queues.filter(queue => queue.startsWith('rx-')).length,
       txQueues: queues.filter(queue => queue.startsWith('tx-')).length,
+      xdp: { where: 'none', programId: 0 }, // sysfs does not tell
     }];
   });
 }

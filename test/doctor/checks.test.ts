@@ -10,7 +10,8 @@ import { linesOf, machine, statusFile, tree } from './machine_helper.js';
 import { departures, REPORT } from './schema_helper.js';
 
 const link = (change: Partial<Link>): Link => ({
-  ifindex: 2, name: 'eth0', mtu: 1500, operstate: 'up', flags: 0x1003, up: true, mac: '02:00:00:00:00:01', kind: '', rxQueues: 8, txQueues: 8, ...change,
+  ifindex: 2, name: 'eth0', mtu: 1500, operstate: 'up', flags: 0x1003, up: true, mac: '02:00:00:00:00:01', kind: '', rxQueues: 8, txQueues: 8,
+  xdp: { where: 'none', programId: 0 }, ...change,
 });
 const features = (change: Partial<XdpFeatures>): XdpFeatures => ({ ifindex: 2, xdp: [], rxMetadata: [], xsk: [], zeroCopyMaxSegments: 0, ...change });
 
