@@ -53,7 +53,11 @@ export interface WakeSource {
 }
 
 export interface TxQueue {
-  /** Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's. Never waits. */
+  /**
+   * Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's, and
+   * can be taken later: a frame that could never be sent (too short, too long, a chain where there are none) is taken,
+   * freed, and counted by a name that says why, so that whoever tries the rest again is not held up for ever. Never waits.
+   */
   txBurst(burst: Burst, count: number): number;
 }
 
