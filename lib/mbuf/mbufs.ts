@@ -3,7 +3,8 @@ import { misuseReporter } from '../burst/module.js';
 import type { MisuseReporter } from '../burst/checking.js';
 import {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
-  MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI,
+  MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI, OWNER_APP,
+  OWNER_SHARED, OWNER_SHIFT,
 } from './layout.js';
 
 /**
@@ -92,9 +93,12 @@ export class Mbufs {
     return this.u16[(this.header(handle) + MBUF_REFCNT) >>> 1]!;
   }
 
-  /** One more holder: each of them frees it once. Atomic. */
+  /** One more holder: each of them frees it once. Atomic. What a shared mbuf's holder has when it dies is not brought back. */
   hold(handle: number): void {
-    Atomics.add(this.u16, (this.header(handle) + MBUF_REFCNT) >>> 1, 1);
+    const header = this.header(handle);
+    const owner = (header + MBUF_OWNER) >>> 2;
+    if (this.u32[owner]! >>> OWNER_SHIFT === OWNER_APP) this.u32[owner] = OWNER_SHARED;
+    Atomics.add(this.u16, (header + MBUF_REFCNT) >>> 1, 1);
   }
 
   /** Segments in the chain that starts here. */
