@@ -1,7 +1,7 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { HUGE_PAGE, baseSkew, guardRange, mapFile, mapWhole, reopen, shareWhole } from './backing.js';
+import { HUGE_PAGE, baseSkew, closeZoneFile, guardRange, mapFile, mapWhole, reopen, shareWhole } from './backing.js';
 import { Directory, type Memzone } from './directory.js';
 import { MAX_ARENA, MIN_ARENA, checkHeader, writeHeader } from './header.js';
 import {
@@ -186,7 +186,7 @@ export class Arena {
     const now = this.#directory.current(zone);
     if (now.backing !== BACKING_HEAP) this.#mapping.unmake(now);
     this.#directory.release(now);
-    if (now.fd >= 0 && now.pid === process.pid) closeSync(now.fd);
+    if (now.fd >= 0 && now.pid === process.pid) closeZoneFile(now.fd);
   }
 
   /** Who is attached, and who was until it died. */
@@ -263,7 +263,7 @@ export class Arena {
     for (const zone of this.zones()) {
       if (zone.fd < 0 || zone.pid !== process.pid) continue;
       this.#directory.forgetFile(zone);
-      closeSync(zone.fd);
+      closeZoneFile(zone.fd);
     }
   }
 

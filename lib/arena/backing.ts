@@ -27,14 +27,21 @@ export function baseSkew(u8: Uint8Array, align: number): number {
   return Number(binding().address(u8) % BigInt(align));
 }
 
-/** Puts one memfd behind the whole of a new memory. Returns its descriptor, which the arena has to close. */
+/**
+ * Puts one memfd behind the whole of a new memory. Returns its descriptor, which the arena has to close. Descriptors of
+ * arenas are opened and closed by node:fs, which closes those of a worker that ends without a `close`.
+ */
 export function shareWhole(memory: WasmMemory, name: string): number {
   if (!/^[\w.-]{1,64}$/.test(name)) {
     throw new PollmodeError('EOPTION', `"${String(name).slice(0, 100)}" is no arena name: use 1 to 64 letters, digits, dots, dashes and underscores.`);
   }
   const fd = kernel('memfd_create', binding().memfd(fileName(name), memory.buffer.byteLength, 0));
-  closingOnError(fd, () => { mapWhole(memory, fd); });
-  return fd;
+  try {
+    mapWhole(memory, fd);
+    return openSync(`/proc/self/fd/${fd}`, 'r+');
+  } finally {
+    binding().close(fd);
+  }
 }
 
 export function mapWhole(memory: WasmMemory, fd: number): void {
@@ -78,8 +85,13 @@ function zoneFile(u8: Uint8Array, zone: Memzone, memfdFlags: number, mapFlags: n
   if (fd < 0) return fd;
   const mapped = binding().overlay(u8, zone.offset, zone.length, fd, 0, MAP_SHARED | mapFlags);
   if (mapped >= 0) return fd;
-  closeSync(fd);
+  closeZoneFile(fd);
   return mapped;
+}
+
+/** A zone's file outlives the worker that made it, so node:fs has no part in it. */
+export function closeZoneFile(fd: number): void {
+  binding().close(fd);
 }
 
 /** The file that another process put behind a zone, opened through /proc. Throws ERIGHTS, ENOTFOUND. */
@@ -104,15 +116,6 @@ export function guardRange(u8: Uint8Array, { offset, length }: Range, flag: numb
 export function restorePages(u8: Uint8Array, { offset, length }: Range, arenaFd: number): void {
   kernel('mmap', binding().restore(u8, offset, length));
   if (arenaFd >= 0) mapFile(u8, { offset, length }, arenaFd, offset, 0);
-}
-
-function closingOnError(fd: number, work: () => void): void {
-  try {
-    work();
-  } catch (cause) {
-    closeSync(fd);
-    throw cause;
-  }
 }
 
 function kernel(syscall: string, result: number): number {
