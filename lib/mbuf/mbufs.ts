@@ -129,21 +129,21 @@ export class Mbufs {
 
   /** Grows the frame by `length` bytes in front. Returns the offset of its new first byte, 0 when there is no room (nothing is changed then). */
   prepend(handle: number, length: number): number {
-    if (!(length >= 0 && length <= this.headroom(handle))) return 0;
+    if (!(isLength(length) && length <= this.headroom(handle))) return 0;
     this.#move(handle, -length, length);
     return this.data(handle);
   }
 
   /** Cuts `length` bytes off the front (DPDK's rte_pktmbuf_adj). Returns the offset of the new first byte, 0 when the segment is shorter. */
   adjust(handle: number, length: number): number {
-    if (!(length >= 0 && length <= this.dataLen(handle))) return 0;
+    if (!(isLength(length) && length <= this.dataLen(handle))) return 0;
     this.#move(handle, length, -length);
     return this.data(handle);
   }
 
   /** Grows the frame by `length` bytes behind. Returns the offset of the first new byte, 0 when there is no room. For one-segment mbufs. */
   append(handle: number, length: number): number {
-    if (!(length >= 0 && length <= this.tailroom(handle)) || this.segments(handle) !== 1) return 0;
+    if (!(isLength(length) && length <= this.tailroom(handle)) || this.segments(handle) !== 1) return 0;
     const at = this.data(handle) + this.dataLen(handle);
     this.#move(handle, 0, length);
     return at;
@@ -151,7 +151,7 @@ export class Mbufs {
 
   /** Cuts `length` bytes off the end. Returns whether the segment had them. For one-segment mbufs. */
   trim(handle: number, length: number): boolean {
-    if (!(length >= 0 && length <= this.dataLen(handle)) || this.segments(handle) !== 1) return false;
+    if (!(isLength(length) && length <= this.dataLen(handle)) || this.segments(handle) !== 1) return false;
     this.#move(handle, 0, -length);
     return true;
   }
@@ -176,6 +176,11 @@ export class Mbufs {
     this.u16[(header + MBUF_DATA_LEN) >>> 1]! += longer;
     this.u32[(header + MBUF_PKT_LEN) >>> 2]! += longer;
   }
+}
+
+/** A whole number from 0 to 2^32 - 1. */
+function isLength(length: number): boolean {
+  return length >>> 0 === length;
 }
 
 /** POLLMODE_DEBUG=1: each access looks first whether the mbuf is the program's own, and tells when it is not. */
