@@ -41,8 +41,8 @@ t.test('reserve and release against a model: no overlap, aligned, unique, zeroed
       const wanted = [...model.values()].sort((a, b) => a.offset - b.offset);
       if (JSON.stringify(listed) !== JSON.stringify(wanted)) throw new Error('the directory and the model differ');
     }
-  }), { numRuns: 50 });
-  t.ok(Object.values(tally).every(count => count > 20), `reserved ${tally.reserved}, full ${tally.full}, name taken ${tally.taken}`);
+  }), { numRuns: 30 });
+  t.ok(Object.values(tally).every(count => count > 10), `reserved ${tally.reserved}, full ${tally.full}, name taken ${tally.taken}`);
   for (const zone of arena.zones()) arena.release(zone);
   t.equal(arena.reserve('all', arena.size - heap).offset, heap, 'all of it is one piece again');
   arena.close();

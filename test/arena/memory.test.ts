@@ -16,7 +16,7 @@ const rounds = (make: string): string => `
   let most = 0;
   for (let i = 0; i < 100; i++) {
     round(i);
-    if (i % 5 === 0) globalThis.gc();
+    if (i % 10 === 0) globalThis.gc();
     await new Promise(setImmediate);
     most = Math.max(most, process.memoryUsage.rss());
   }
