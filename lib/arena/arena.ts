@@ -7,7 +7,7 @@ import { MAX_ARENA, MIN_ARENA, checkHeader, writeHeader } from './header.js';
 import {
   ARENA_HEADER, BACKING_HEAP, BACKING_OVERLAY, HEADER_RECLAIM, HEADER_SIGBUS, HEADER_TABLE, PAGE, WASM_PAGE, ZONE_BURST, ZONE_OVERLAY, ZONE_RAW,
 } from './layout.js';
-import { claimLcore, lcoreHolder, lcores, releaseLcore, type Lcore } from './lcores.js';
+import { claimLcore, lcoreHolder, lcores, releaseLcore, type LcoreHolder } from './lcores.js';
 import { ArenaLock } from './lock.js';
 import { Mapping } from './mapping.js';
 import type { ArenaOptions, ArenaShare, OverlayOptions, ReserveOptions } from './options.js';
@@ -21,6 +21,9 @@ export type { ArenaOptions, ArenaShare, OverlayOptions, ReserveOptions } from '.
  * of V8's tiers. It is address space: a page costs memory from its first touch on.
  */
 export const DEFAULT_ARENA = 256 << 20;
+
+/** A recovery may have to wait for other lcores to come to rest. */
+const RECOVERY_MS = 10_000;
 
 /**
  * The one memory that everything shared lives in: a shared WebAssembly memory of fixed size, seen as typed arrays here,
@@ -65,7 +68,7 @@ export class Arena {
     this.lcore = claimLcore(this.i32);
     this.#directory = new Directory(this.u8, this.i32, this.lcore);
     this.#mapping = new Mapping(this.u8, fd);
-    this.#reclaiming = new ArenaLock(this.i32, HEADER_RECLAIM, this.lcore, 'The reclaim of dead lcores');
+    this.#reclaiming = new ArenaLock(this.i32, HEADER_RECLAIM, this.lcore, 'The recovery of dead lcores', RECOVERY_MS);
   }
 
   /** A new arena. Throws EOPTION for a size or name that will not do, EARENAFULL when there is no address space for it. */
@@ -190,13 +193,13 @@ export class Arena {
   }
 
   /** Who is attached, and who was until it died. */
-  lcores(): Lcore[] {
+  lcores(): LcoreHolder[] {
     return lcores(this.i32);
   }
 
   /**
    * The lcores whose thread or process is gone without a `close` (for a terminated worker: a moment after its exit
-   * event). What they held is theirs until `reclaimDead` (mbuf/reclaim.ts) brings it back and frees their ids.
+   * event). What they held is theirs until `recoverDead` (lcore/recover.ts) brings it back and frees their ids.
    */
   deadLcores(): number[] {
     return this.lcores().filter(({ life }) => life === 'dead').map(({ lcore }) => lcore);
@@ -204,17 +207,18 @@ export class Arena {
 
   /**
    * Frees the id of an lcore that died, with its burst vectors and what it was about to reserve. Reclaim what it held
-   * first: afterwards another thread has its name. Throws ETHREAD when that lcore lives.
+   * first: afterwards another thread has its name. Throws ETHREAD when that lcore lives, unless the caller is `certain`
+   * that it does not (it saw the worker's exit, which the kernel may tell a moment later).
    */
-  freeLcore(lcore: number): void {
+  freeLcore(lcore: number, certain = false): void {
     this.#refuseClosed();
     const holder = lcoreHolder(this.i32, lcore);
     if (holder === undefined) return;
-    if (holder.life === 'alive') throw new PollmodeError('ETHREAD', `Lcore ${lcore} lives (process ${holder.pid}, thread ${holder.tid}): only a dead one can be freed.`);
+    if (holder.life === 'alive' && !certain) throw new PollmodeError('ETHREAD', `Lcore ${lcore} lives (process ${holder.pid}, thread ${holder.tid}): only a dead one can be freed.`);
     this.#giveUp(lcore);
   }
 
-  /** Runs `work` while nobody else reclaims. Throws EBUSYQUEUE when somebody does, for long. */
+  /** Runs `work` while nobody else brings back what the dead held. Throws EBUSYQUEUE when somebody does, for long. */
   reclaiming<T>(work: () => T): T {
     this.#refuseClosed();
     return this.#reclaiming.run(work);

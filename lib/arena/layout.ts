@@ -32,12 +32,14 @@ export const HEADER_PID = 20;
 export const HEADER_LOCK = 24;
 /** How many pages a SIGBUS made the guard replace, over all overlays. */
 export const HEADER_SIGBUS = 28;
+/** 0, or the lcore id + 1 of the one who asks all others to rest between two bursts (lcore/rest.ts). */
+export const HEADER_PAUSE = 32;
 /** How many reservations there have been: each one's serial number. */
-export const HEADER_SERIAL = 32;
+export const HEADER_SERIAL = 36;
 /** The first byte that was never reserved: from here on all is zero, and no page costs memory yet. */
-export const HEADER_HIGH = 36;
+export const HEADER_HIGH = 40;
 /** Who is bringing back what dead lcores held: a lock word. */
-export const HEADER_RECLAIM = 40;
+export const HEADER_RECLAIM = 44;
 
 // The lcore table: one entry for each thread that is attached to the arena.
 export const LCORE_MAX = 64;
@@ -51,6 +53,15 @@ export const LCORE_TID = 4;
 export const LCORE_STARTED = 8;
 /** Node's own number of the thread, `threadId`, which the one who started the worker knows. */
 export const LCORE_WORKER = 12;
+/** What it is doing, one of REST_*: see lcore/rest.ts. */
+export const LCORE_REST = 16;
+
+/** Not said: a thread that polls by itself. Nobody can know when it is between two bursts. */
+export const REST_UNKNOWN = 0;
+/** It may be in the middle of a burst. */
+export const REST_ACTIVE = 1;
+/** It is between two bursts, and asks before it goes on. */
+export const REST_RESTING = 2;
 
 export const DIRECTORY = 0x11000;
 export const DIRECTORY_ENTRIES = 1024;
@@ -84,6 +95,8 @@ export const ZONE_BUFFERS = 4;
 export const ZONE_QUEUE = 5;
 export const ZONE_BURST = 6;
 export const ZONE_OVERLAY = 7;
+export const ZONE_RSS = 8;
+export const ZONE_STEER = 9;
 /** Added to the type while the memory behind the zone is being made: the range is taken, and nobody finds it yet. */
 export const ZONE_PENDING = 0x100;
 

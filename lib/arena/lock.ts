@@ -18,13 +18,15 @@ export class ArenaLock {
   readonly #at: number;
   readonly #lcore: number;
   readonly #what: string;
+  readonly #patience: number;
 
-  /** @param field of the header. @param what is locked, for the message */
-  constructor(i32: Int32Array, field: number, lcore: number, what: string) {
+  /** @param field of the header. @param what is locked, for the message. @param patience in milliseconds, with a living holder */
+  constructor(i32: Int32Array, field: number, lcore: number, what: string, patience = PATIENCE_MS) {
     this.#i32 = i32;
     this.#at = (ARENA_HEADER + field) >> 2;
     this.#lcore = lcore;
     this.#what = what;
+    this.#patience = patience;
   }
 
   /** Runs `change` alone. Not for calls within one another. Throws EBUSYQUEUE when a living holder keeps it. */
@@ -40,7 +42,7 @@ export class ArenaLock {
   }
 
   #take(): void {
-    const deadline = Date.now() + PATIENCE_MS;
+    const deadline = Date.now() + this.#patience;
     for (;;) {
       const seen = Atomics.load(this.#i32, this.#at);
       if ((seen & 0xff) === 0) {

@@ -10,7 +10,7 @@ import { Ring } from '../ring/ring.js';
 import { auditPool, type PoolAudit } from './audit.js';
 import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_OWNER, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT, OWNER_POOL, OWNER_SHIFT } from './layout.js';
 import { mbufsOf, type Mbufs } from './mbufs.js';
-import { reclaimFrom, type ReclaimOptions } from './reclaim.js';
+import { reclaimHeld, reclaimStray } from './reclaim.js';
 import {
   CACHE_MAX, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
   POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
@@ -145,13 +145,24 @@ export class Mempool {
   }
 
   /**
-   * Brings back what a dead lcore held of this pool: its cache, its mbufs, its claim on the pool's ring; with `quiet`
-   * also what it was just moving. Only for an lcore that is dead for certain; `reclaimDead` finds those, does it for all
-   * pools and rings, and frees their ids. Returns how many mbufs came back.
+   * Brings back what a dead lcore held of this pool, and whatever died on its way: `reclaimHeld` and `reclaimStray`. Only
+   * for an lcore that is dead for certain, while no thread moves this pool's mbufs, and one scan at a time;
+   * `recoverDead` sees to all of that, for all pools, rings and queues. Returns how many mbufs came back.
    */
-  reclaim(lcore: number, options: ReclaimOptions = {}): number {
+  reclaim(lcore: number): number {
+    return this.reclaimHeld(lcore) + this.reclaimStray();
+  }
+
+  /** The part of `reclaim` that is safe while others use the pool: the lcore's claims, its cache and its program's mbufs. */
+  reclaimHeld(lcore: number): number {
     this.#refuseClosed();
-    return this.arena.reclaiming(() => reclaimFrom(this.arena, this.offset, lcore, options));
+    return reclaimHeld(this.arena, this.offset, lcore);
+  }
+
+  /** The rest of it: mbufs that died on their way. Only while no thread moves this pool's mbufs. */
+  reclaimStray(): number {
+    this.#refuseClosed();
+    return reclaimStray(this.arena, this.offset);
   }
 
   /**

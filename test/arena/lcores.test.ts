@@ -63,7 +63,7 @@ t.test('threads that died are found, counted, and their lcores used again', asyn
   }
   const dead = arena.deadLcores();
   t.same(dead, [61, 62, 63]);
-  t.throws(() => Arena.attach(arena.share()), { code: 'EARENAFULL', message: /3 of them by threads that died.*reclaimDead/ });
+  t.throws(() => Arena.attach(arena.share()), { code: 'EARENAFULL', message: /3 of them by threads that died.*recoverDead/ });
   for (const lcore of dead) arena.freeLcore(lcore);
   t.same(arena.deadLcores(), []);
   t.same(arena.zones().map(({ name }) => name), ['of 61', 'of 62', 'of 63'], 'burst vectors went, named zones stayed');

@@ -27,7 +27,7 @@ export interface Tools {
   readonly Ring: typeof import('../../lib/ring/ring.js').Ring;
   readonly Mempool: typeof import('../../lib/mbuf/mempool.js').Mempool;
   readonly Burst: typeof import('../../lib/burst/burst.js').Burst;
-  readonly reclaimDead: typeof import('../../lib/mbuf/reclaim.js').reclaimDead;
+  readonly recoverDead: typeof import('../../lib/lcore/recover.js').recoverDead;
   readonly burstFunctions: typeof import('../../lib/burst/module.js').burstFunctions;
   readonly instantiate: typeof import('../../lib/burst/module.js').instantiate;
   readonly misuseReporter: typeof import('../../lib/burst/module.js').misuseReporter;

@@ -6,10 +6,10 @@ import { binding } from '../../lib/binding.js';
 import { Burst } from '../../lib/burst/burst.js';
 import { burstFunctions, instantiate, misuseReporter } from '../../lib/burst/module.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
-import { reclaimDead } from '../../lib/mbuf/reclaim.js';
+import { recoverDead } from '../../lib/lcore/recover.js';
 import { Ring } from '../../lib/ring/ring.js';
 
-const tools: Tools = { Arena, Ring, Mempool, Burst, reclaimDead, burstFunctions, instantiate, misuseReporter, binding, held: {} as Held };
+const tools: Tools = { Arena, Ring, Mempool, Burst, recoverDead, burstFunctions, instantiate, misuseReporter, binding, held: {} as Held };
 
 async function answer({ source, argument }: Request): Promise<Reply> {
   try {

@@ -2,7 +2,7 @@ import t from 'tap';
 import { Arena, MIN_ARENA } from '../../lib/arena/arena.js';
 import { Burst } from '../../lib/burst/burst.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
-import { reclaimDead } from '../../lib/mbuf/reclaim.js';
+import { recoverDead } from '../../lib/lcore/recover.js';
 import { Ring } from '../../lib/ring/ring.js';
 import { Party, until, type Tools } from '../arena/party_helper.js';
 
@@ -39,12 +39,11 @@ for (const kind of KINDS) {
       return burst.handles[0]!;
     });
     t.match(pool.audit(), { app: 140, ring: 10, free: 874 });
-    t.same(reclaimDead(arena), [], 'nothing while it lives');
+    t.same(recoverDead(arena), [], 'nothing while it lives');
     await party.kill();
     await until(() => arena.deadLcores().length === 1);
-    const { cached } = pool.audit();
-    t.ok(cached > 0);
-    t.same(reclaimDead(arena), [{ lcore, claims: 0, mbufs: 140 + cached }]);
+    t.ok(pool.audit().cached > 0);
+    t.same(recoverDead(arena), [{ lcore, claims: 0, held: 140, stray: 0, queues: [], complete: true }]);
     const burst = new Burst(arena, 32);
     t.match(pool.audit(), { app: 0, ring: 10, cached: 0, free: 1014, stray: 0, twice: 0 });
     t.equal(ring.dequeueBurst(burst), 10);
@@ -55,7 +54,7 @@ for (const kind of KINDS) {
     t.match(pool.audit(), { app: 0, free: 1024, twice: 0 });
     t.equal(arena.lcores().length, 1);
     t.notOk(arena.zones().some(({ name }) => name.startsWith(`burst/${lcore}/`)));
-    t.same(reclaimDead(arena), []);
+    t.same(recoverDead(arena), []);
     pool.close();
     arena.close();
   });
@@ -64,7 +63,7 @@ for (const kind of KINDS) {
 for (const kind of KINDS) {
   for (const work of ['alloc', 'free'] as const) {
     for (const point of [1, 2]) {
-      t.test(`a ${kind} dies inside mbuf${work}, with the pool's ring claimed (point ${point}): after a quiet reclaim every mbuf is in one place`, async t => {
+      t.test(`a ${kind} dies inside mbuf${work}, with the pool's ring claimed (point ${point}): afterwards every mbuf is in one place`, async t => {
         const arena = Arena.create({ size: MIN_ARENA, name: NAME });
         const pool = Mempool.create(arena, 'pool', { count: 512, cache: 32 });
         const flag = arena.reserve('flag', 64).offset >> 2;
@@ -87,9 +86,9 @@ for (const kind of KINDS) {
         if (kind === 'thread') await until(() => Atomics.load(arena.i32, flag) === 1).then(() => party.kill());
         await ending;
         await until(() => arena.deadLcores().length === 1);
-        const [back, ...others] = reclaimDead(arena, { quiet: true });
+        const [back, ...others] = recoverDead(arena);
         t.same(others, []);
-        t.match(back, { lcore, claims: 1 });
+        t.match(back, { lcore, claims: 1, complete: true });
         t.match(pool.audit(), { free: 512, cached: 0, twice: 0, stray: 0, app: 0 });
         const burst = new Burst(arena, 512);
         t.equal(pool.alloc(burst, 512), 512, 'all of them, each once');
@@ -128,7 +127,7 @@ t.test('threads are terminated in full work, again and again, while others go on
   const survivor = new Party(t, { kind: 'thread' });
   await survivor.run(join, { name: '', share: arena.share() });
   const surviving = survivor.run(work, { stop, started: stop + 1 });
-  let mbufs = 0;
+  let held = 0;
   for (let death = 0; death < deaths; death++) {
     const victim = new Party(t, { kind: 'thread' });
     await victim.run(join, { name: '', share: arena.share() });
@@ -138,21 +137,23 @@ t.test('threads are terminated in full work, again and again, while others go on
     await new Promise(resolve => { setTimeout(resolve, 1 + death % 7); });
     await victim.kill();
     await until(() => arena.deadLcores().length === 1);
-    // The survivor goes on meanwhile.
-    mbufs += reclaimDead(arena)[0]!.mbufs;
+    // The survivor goes on meanwhile: it polls by itself, so it cannot be asked to rest, and strays have to wait.
+    const [recovery] = recoverDead(arena);
+    t.match(recovery, { complete: false, stray: 0 });
+    held += recovery!.held;
   }
   Atomics.store(arena.i32, stop, 1);
   const moved = await surviving;
   await survivor.run(({ held }) => { held.arena.close(); });
-  t.ok(moved > 1000, `the survivor moved ${moved}; ${mbufs} mbufs came back at once`);
+  t.ok(moved > 1000, `the survivor moved ${moved}; ${held} mbufs were held by the dead`);
   const burst = new Burst(arena, 256);
   const left = ring.dequeueBurst(burst);
   if (left > 0) pool.free(burst, 0, left);
   const { free, stray, ring: between, twice, app } = pool.audit();
   t.equal(twice, 0, 'none is in two places');
   t.equal(app, 0);
-  t.equal(free + stray + between, 2048, `${stray} stray and ${between} between two places wait for a quiet reclaim`);
-  pool.reclaim(63, { quiet: true });
+  t.equal(free + stray + between, 2048, `${stray} stray and ${between} between two places wait for a quiet moment`);
+  t.equal(pool.reclaimStray(), stray + between);
   t.match(pool.audit(), { free: 2048, stray: 0, ring: 0, twice: 0 });
   t.equal(arena.lcores().length, 1);
   pool.close();
@@ -175,10 +176,10 @@ t.test('a reclaimer that dies while it is at it holds nobody up, and two at a ti
   await until(() => arena.deadLcores().length === 4);
   const other = new Party(t);
   await other.run(join, way(arena, other));
-  const theirs = other.run(({ held, reclaimDead }) => reclaimDead(held.arena));
-  const back = [...reclaimDead(arena), ...await theirs];
+  const theirs = other.run(({ held, recoverDead }) => recoverDead(held.arena));
+  const back = [...recoverDead(arena), ...await theirs];
   t.equal(back.length, 4);
-  t.equal(back.reduce((sum, { mbufs }) => sum + mbufs, 0), 180);
+  t.equal(back.reduce((sum, { held }) => sum + held, 0), 180);
   t.match(pool.audit(), { free: 256, app: 0, twice: 0 });
   t.equal(arena.lcores().length, 2);
   await other.kill();

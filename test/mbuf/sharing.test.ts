@@ -89,7 +89,7 @@ t.test('an lcore that lets go of a shared mbuf takes its name off, so that its d
   await thread.kill();
   await until(() => arena.deadLcores().length === 1);
   const [dead] = arena.deadLcores();
-  pool.reclaim(dead!, { quiet: true });
+  pool.reclaim(dead!);
   t.equal(pool.mbufs.refcnt(handle), 1);
   t.match(pool.audit(), { free: 31, app: 1 });
   burst.handles[0] = handle;
