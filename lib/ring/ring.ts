@@ -5,7 +5,7 @@ import type { Burst } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
 import { PollmodeError } from '../errors.js';
-import { OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
+import { OWNER_APP, OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
 import {
   RING_CONS, RING_CONS_BUSY, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_PROD_BUSY, RING_SC, RING_SIZE,
   RING_SLOTS, RING_SP,
@@ -41,7 +41,10 @@ export class Ring {
   readonly #zone: Memzone;
   readonly #burst: BurstFunctions;
   readonly #single: number;
+  /** The owner word of what is in it; 0 for a ring of plain numbers. */
+  readonly #owner: number;
   readonly #lcore: number;
+  #open = true;
 
   private constructor(arena: Arena, zone: Memzone) {
     this.name = zone.name;
@@ -51,6 +54,7 @@ export class Ring {
     this.#burst = burstFunctions(arena);
     this.size = arena.u32[(zone.offset + RING_SIZE) >>> 2]!;
     this.#single = arena.u32[(zone.offset + RING_FLAGS) >>> 2]!;
+    this.#owner = arena.u32[(zone.offset + RING_OWNER) >>> 2]!;
     this.#lcore = arena.lcore;
   }
 
@@ -100,6 +104,7 @@ export class Ring {
 
   /** What is in it, at some moment of the call. */
   get count(): number {
+    this.#refuseClosed();
     const index = (side: number): number => Atomics.load(this.#arena.u32, (this.offset + side) >>> 2);
     const consumed = index(RING_CONS);
     return Math.min((index(RING_PROD) - consumed) >>> 0, this.size);
@@ -110,6 +115,7 @@ export class Ring {
   }
 
   stats(): RingStats {
+    this.#refuseClosed();
     const read = (field: number): number => Number(this.#arena.u64[(this.offset + field) / 8]!);
     return { enqueueBusy: read(RING_PROD_BUSY), dequeueBusy: read(RING_CONS_BUSY) };
   }
@@ -119,27 +125,57 @@ export class Ring {
    * lcore that is dead for certain, because a live one would go on writing. Returns how many claims there were (0 to 2).
    */
   recover(lcore: number): number {
+    this.#refuseClosed();
     return this.#burst.ringRecover(this.offset, lcore);
   }
 
-  /** Releases its memory. Nobody may use it any more. */
+  /**
+   * Releases its memory: other threads' objects of the ring may not be used any more. Of a ring of mbufs, take out what
+   * is in it first. A second time nothing happens; bursts then move 0, stats and recover throw ECLOSED.
+   */
   close(): void {
+    if (!this.#open) return;
+    this.#open = false;
     Atomics.store(this.#arena.u32, (this.offset + RING_KIND) >>> 2, 0);
     this.#arena.release(this.#zone);
   }
 
   #enqueue(burst: Burst, from: number, count: number, fixed: number): number {
-    if (!(count > 0 && from + count <= burst.capacity)) return 0;
+    if (!(count > 0 && from >= 0 && from + count <= burst.capacity) || !this.#open) return 0;
     const at = burst.offset + from * 4;
+    if (this.#owner === 0) return this.#put(at, count, fixed);
+    // Before the enqueue: afterwards the mbufs may be another thread's already. What is refused is still the caller's.
+    this.#burst.mbufOwn(this.#arena.table, at, count, this.#owner);
+    const put = this.#put(at, count, fixed);
+    if (put < count) this.#burst.mbufOwn(this.#arena.table, at + put * 4, count - put, this.#program);
+    return put;
+  }
+
+  #dequeue(burst: Burst, count: number, fixed: number): number {
+    if (!(count > 0 && count <= burst.capacity) || !this.#open) return 0;
+    const got = this.#take(burst.offset, count, fixed);
+    if (got > 0 && this.#owner !== 0) this.#burst.mbufOwn(this.#arena.table, burst.offset, got, this.#program);
+    return got;
+  }
+
+  #put(at: number, count: number, fixed: number): number {
     return this.#single & RING_SP
       ? this.#burst.ringEnqueueSp(this.offset, at, count, fixed)
       : this.#burst.ringEnqueueMp(this.offset, at, count, fixed, this.#lcore);
   }
 
-  #dequeue(burst: Burst, count: number, fixed: number): number {
-    if (!(count > 0 && count <= burst.capacity)) return 0;
+  #take(to: number, count: number, fixed: number): number {
     return this.#single & RING_SC
-      ? this.#burst.ringDequeueSc(this.offset, burst.offset, count, fixed)
-      : this.#burst.ringDequeueMc(this.offset, burst.offset, count, fixed, this.#lcore);
+      ? this.#burst.ringDequeueSc(this.offset, to, count, fixed)
+      : this.#burst.ringDequeueMc(this.offset, to, count, fixed, this.#lcore);
+  }
+
+  /** The owner word of what this thread's program holds. */
+  get #program(): number {
+    return (OWNER_APP << OWNER_SHIFT) | this.#lcore;
+  }
+
+  #refuseClosed(): void {
+    if (!this.#open) throw new PollmodeError('ECLOSED', `Ring "${this.name}" is closed: create or find one anew.`);
   }
 }
