@@ -35,10 +35,10 @@ function valuesOf(lines) {
   return lines.flatMap((line) => [...line.values, ...line.low, ...line.high]).filter(present);
 }
 
-// One y scale for all panels of a chart; a log scale has a foot just below the least value that is not zero.
-function yScale(lines, logarithmic) {
+// One y scale for all panels of a chart; a log scale has a foot just below the least value that has a place on it.
+function yScale(lines, logarithmic, floor) {
   const all = valuesOf(lines);
-  const positive = all.filter((value) => value > 0);
+  const positive = all.filter((value) => value > 0 && value >= floor);
   const top = positive.length ? Math.max(...positive) : 1;
   if (!logarithmic) return { distr: 1, range: () => [0, top * 1.08] };
   const foot = Math.min(...positive, top) / (all.length > positive.length ? 2 : 1.25);
@@ -162,14 +162,14 @@ function drawChart(chart) {
   const card = document.getElementById('chart-' + chart.id);
   const holder = card.querySelector('.panels');
   const lines = chart.panels.flatMap((panel) => panel.lines).filter((line) => !hidden.has(line.path));
-  const any = valuesOf(lines).some((value) => value > 0);
+  const any = valuesOf(lines).some((value) => value > 0 && value >= chart.floor);
   const logarithmic = any && (scales.get(chart.id) ?? chart.logarithmic);
   card.querySelector('.log').checked = logarithmic;
   card.querySelector('.note').textContent = !lines.length ? 'Nothing was measured here, or every path is hidden.'
-    : logarithmic && chart.zeros ? 'A value of 0 is drawn at the foot of the log scale.' : '';
+    : logarithmic && valuesOf(lines).some((value) => value <= 0 || value < chart.floor) ? 'Values ' + (chart.floor ? 'below ' + chart.floor : 'of 0') + ' are drawn at the foot of the log scale.' : '';
   holder.replaceChildren();
   if (!lines.length) return;
-  const y = yScale(lines, logarithmic);
+  const y = yScale(lines, logarithmic, chart.floor);
   // All frames stand before the first plot asks how wide its frame is.
   const frames = chart.panels.map((panel) => addFrame(holder, panel));
   chart.panels.forEach((panel, index) => drawPanel(frames[index], panel, y));

@@ -48,7 +48,7 @@ function cellColumns(result: SweepResult, cell: SweepCell, width: number, earlie
   if (cell.status === 'missing') return [data(String(cell.burst)), `<td class="text" colspan="${width - 1}">not measured: ${escapeHtml(cell.reason)}</td>`];
   const own = [data(String(cell.burst)), range(cell.packetsPerSecond, mpps), ratio(cell, findMeasured(result, { ...cell, path: BASELINE_PATH })),
     range(cell.packetsPerSecond, (rate) => gbps(frameBits(rate, cell.frame))), range(cell.packetsPerSecond, (rate) => gbps(lineBits(rate, cell.frame))),
-    range(cell.userNs), range(cell.systemNs), cell.syscalls === null ? data('-', 'not counted') : range(cell.syscalls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
+    rangeOrNone(cell.userNs), rangeOrNone(cell.systemNs), rangeOrNone(cell.syscalls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
     data(count(lost(cell)), cell.sent === 0 ? '' : percent(lost(cell) / cell.sent)), whereLost(cell)];
   if (earlier === undefined) return own;
   const before = findMeasured(earlier, cell);
@@ -88,4 +88,8 @@ function range(spread: Spread, format: (value: number) => string = figure): stri
 
 function data(main: string, small = ''): string {
   return `<td>${main}${small === '' ? '' : `<small>${small}</small>`}</td>`;
+}
+
+function rangeOrNone(spread: Spread | null): string {
+  return spread === null ? data('-', 'not counted') : range(spread);
 }

@@ -57,7 +57,7 @@ function cell(shape: Shape, direction: Direction, frame: number, burst: number, 
 function latencyCell(shape: Shape, frame: number, burst: number, random: () => number): LatencyCell {
   const typical = shape.latency + burst * shape.packet * 0.4 + frame;
   return {
-    path: shape.path, burst, frame, kind: 'one-way', offered: 50_000, samples: ROUNDS * 25_000,
+    path: shape.path, burst, frame, kind: 'round-trip', offered: 50_000, samples: ROUNDS * 25_000, sent: ROUNDS * 32_000, returned: ROUNDS * 32_000,
     p50: rounds(typical, 0.04, random), p99: rounds(typical * 2.2, 0.15, random), p999: rounds(typical * 7, 0.4, random),
   };
 }

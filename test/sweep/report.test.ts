@@ -39,7 +39,7 @@ t.test('the page is well-formed and holds every figure of every cell', async (t)
     if (cell.status === 'missing') { want(cell.reason); continue; }
     const rate = cell.packetsPerSecond;
     for (const one of [rate.median, rate.min, rate.max]) [mpps(one), gbps(frameBits(one, cell.frame)), gbps(lineBits(one, cell.frame))].forEach(want);
-    for (const one of [cell.userNs, cell.systemNs, cell.syscalls ?? cell.userNs]) [one.median, one.min, one.max].map(figure).forEach(want);
+    for (const one of [cell.userNs!, cell.systemNs!, cell.syscalls!]) [one.median, one.min, one.max].map(figure).forEach(want);
     [cell.sent, cell.received, cell.sent - cell.received, ...cell.loss.map(({ packets }) => packets)].map(count).forEach(want);
   }
   for (const cell of result.latency) for (const one of [cell.p50, cell.p99, cell.p999]) [one.median, one.min, one.max].map(figure).forEach(want);
