@@ -26,6 +26,8 @@ export interface Chart {
   /** The y axis, with its unit. */
   readonly unit: string;
   readonly panels: readonly Panel[];
+  /** Those that any line has a value at. */
+  readonly bursts: readonly number[];
   /** Log y: set where the lines are too far apart for a linear axis to show the lower ones. */
   readonly logarithmic: boolean;
   /** Values below it are drawn at the foot of a log axis, and the page says so: 0, which has no place there, and next to nothing. */
@@ -34,7 +36,7 @@ export interface Chart {
 
 export interface View { readonly frame: number; readonly direction: Direction; readonly charts: readonly Chart[] }
 
-export interface ChartData { readonly paths: readonly string[]; readonly bursts: readonly number[]; readonly views: readonly View[] }
+export interface ChartData { readonly paths: readonly string[]; readonly views: readonly View[] }
 
 type Pick = (frame: number, direction: Direction) => (result: SweepResult, path: string, burst: number) => Spread | null | undefined;
 type Panels = readonly (readonly [title: string, pick: Pick])[];
@@ -72,19 +74,21 @@ export function chartData(result: SweepResult, earlier?: SweepResult): ChartData
   const sources = earlier === undefined ? [result] : [result, earlier];
   const views = framesOf(result).flatMap((frame) => directionsOf(result).map((direction) =>
     ({ frame, direction, charts: plans.map((plan) => chart(plan, sources, paths, bursts, frame, direction)) })));
-  return { paths, bursts, views };
+  return { paths, views };
 }
 
 function chart(plan: Plan, sources: readonly SweepResult[], paths: readonly string[], bursts: readonly number[], frame: number, direction: Direction): Chart {
-  const panels = plan.panels.map(([title, pick]) => {
+  const drawn = plan.panels.map(([title, pick]) => {
     const at = pick(frame, direction);
     const lines = sources.flatMap((source, order) => paths.map((path, index) => line(index, order > 0, bursts.map((burst) => plan.of(path) ? at(source, path, burst) : null))));
     return { title, lines: lines.filter(({ values }) => values.some((value) => value !== null)) };
   }).filter(({ lines }) => lines.length > 0);
+  const at = bursts.flatMap((_, index) => drawn.some(({ lines }) => lines.some((one) => one.values[index] !== null)) ? index : []);
+  const panels = drawn.map(({ title, lines }) => ({ title, lines: lines.map((one) => only(one, at)) }));
   const values = panels.flatMap(({ lines }) => lines.flatMap((one) => [...one.low, ...one.high])).filter((value) => value !== null);
   const positive = values.filter((value) => value > 0);
   const logarithmic = positive.length > 0 && (!plan.linear || Math.max(...positive) > LINEAR_UP_TO * Math.min(...positive));
-  return { id: plan.id, title: plan.title, unit: plan.unit, panels, logarithmic, floor: plan.floor ?? 0 };
+  return { id: plan.id, title: plan.title, unit: plan.unit, panels, bursts: at.map((index) => bursts[index]), logarithmic, floor: plan.floor ?? 0 };
 }
 
 function line(path: number, earlier: boolean, spreads: readonly (Spread | null | undefined)[]): Line {
@@ -92,6 +96,12 @@ function line(path: number, earlier: boolean, spreads: readonly (Spread | null |
     path, earlier, values: spreads.map((one) => one?.median ?? null),
     low: spreads.map((one) => one?.min ?? null), high: spreads.map((one) => one?.max ?? null),
   };
+}
+
+/** The line at some of the bursts, by their places. */
+function only(one: Line, places: readonly number[]): Line {
+  const pick = (values: readonly (number | null)[]): (number | null)[] => places.map((place) => values[place]);
+  return { ...one, values: pick(one.values), low: pick(one.low), high: pick(one.high) };
 }
 
 function measured(figure: (cell: MeasuredCell) => Spread | null): Pick {

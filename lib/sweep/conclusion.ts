@@ -28,7 +28,7 @@ export function conclusions(result: SweepResult): string[] {
 function conclude(result: SweepResult, path: string, direction: Direction, frame: number): string {
   const series = seriesOf(result, path, direction, frame);
   const cell = usual(series);
-  if (cell === undefined) return `${name(path)} was not measured: what was left out, and why, stands below.`;
+  if (cell === undefined) return `${name(path)} was not measured; the reason stands with what was left out.`;
   const ending = series.length > 1 ? `; ${growth(series)}` : '';
   return `${name(path)} ${direction === 'send' ? 'sends' : 'receives'} ${frame}-byte frames ${comparison(result, cell)}${ending}.`;
 }
