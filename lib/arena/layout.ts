@@ -32,6 +32,8 @@ export const HEADER_PID = 20;
 export const HEADER_LOCK = 24;
 /** How many pages a SIGBUS made the guard replace, over all overlays. */
 export const HEADER_SIGBUS = 28;
+/** 0, or the lcore id + 1 of the one who asks all others to rest between two bursts (lcore/rest.ts). */
+export const HEADER_PAUSE = 32;
 // The lcore table: one entry for each thread that is attached to the arena.
 export const LCORE_MAX = 64;
 export const LCORE_TABLE = 0x10000 + 1024;
@@ -40,6 +42,15 @@ export const LCORE_STRIDE = 32;
 export const LCORE_STATE = 0;
 export const LCORE_PID = 4;
 export const LCORE_TID = 8;
+/** What it is doing, one of REST_*: see lcore/rest.ts. */
+export const LCORE_REST = 12;
+
+/** Not said: a thread that polls by itself. Nobody can know when it is between two bursts. */
+export const REST_UNKNOWN = 0;
+/** It may be in the middle of a burst. */
+export const REST_ACTIVE = 1;
+/** It is between two bursts, and asks before it goes on. */
+export const REST_RESTING = 2;
 
 export const DIRECTORY = 0x11000;
 export const DIRECTORY_ENTRIES = 1024;
@@ -69,6 +80,8 @@ export const ZONE_BUFFERS = 4;
 export const ZONE_QUEUE = 5;
 export const ZONE_BURST = 6;
 export const ZONE_OVERLAY = 7;
+export const ZONE_RSS = 8;
+export const ZONE_STEER = 9;
 
 export const BACKING_HEAP = 0;
 export const BACKING_MEMFD = 1;

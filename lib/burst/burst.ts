@@ -20,6 +20,8 @@ export class Burst {
   /** Offset of the first handle in the arena. */
   readonly offset: number;
   readonly capacity: number;
+  /** How many of its first handles are packets, where `bursts()` hands it out; the burst calls themselves return theirs and do not touch it. */
+  count = 0;
   readonly #release: () => void;
 
   /** @param capacity handles, 1 to 512 */
@@ -32,6 +34,15 @@ export class Burst {
     this.offset = zone.offset;
     this.handles = new Uint32Array(arena.buffer, zone.offset, capacity);
     this.#release = () => arena.release(zone);
+  }
+
+  /**
+   * How many entries a call that asks for `count` is about: whole, at most the capacity; 0 for what is no number. The
+   * first thing that every rxBurst and txBurst does with what it is given.
+   */
+  bounded(count: number): number {
+    if (count >= this.capacity) return this.capacity;
+    return count > 0 ? Math.trunc(count) : 0;
   }
 
   /** Moves entries [from, to) to the front: what a port refused, kept for the next try. Returns how many. */

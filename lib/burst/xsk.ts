@@ -2,7 +2,7 @@
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS,
-  XSK_HELD, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../port/drivers/af_xdp/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
@@ -32,7 +32,7 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
       setField(queue, XSK_HELD, field(queue, XSK_HELD) - got);
       count64(u32, queue + QUEUE_PACKETS, got);
     }
-    if (((field(queue, XSK_AIM) - field(queue, XSK_HELD)) >>> 0) >= XSK_SCRATCH_COUNT) xskFill(queue, lcore);
+    if (lacking(queue)) xskFill(queue, lcore);
     return got;
   }
 
@@ -85,6 +85,13 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, 1);
   }
 
+  /** Is it worth a fill: a vector's worth, or in a short ring the half of it? */
+  function lacking(queue: number): boolean {
+    const aim = field(queue, XSK_AIM);
+    const lack = (aim - field(queue, XSK_HELD)) >>> 0;
+    return lack >= XSK_SCRATCH_COUNT || lack >= aim >>> 1;
+  }
+
   /** In steps of the scratch vector; when the pool runs dry, in smaller and smaller ones, so that its last few are used. */
   function xskFill(queue: number, lcore: number): number {
     const aim = field(queue, XSK_AIM);
@@ -93,13 +100,13 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     while (held < aim && chunk > 0) {
       const want = Math.min(aim - held, chunk);
       if (pools.takeFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, want) === 0) {
-        count64(u32, queue + QUEUE_NOMBUF, 1);
         chunk = want >>> 1;
       } else {
         pushFill(queue, want);
         held += want;
       }
     }
+    if (held < aim) count64(u32, queue + QUEUE_NOMBUF, 1);
     setField(queue, XSK_HELD, held);
     return held;
   }
@@ -148,7 +155,7 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     const header = headerOf(queue, handle);
     const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
-    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && offset + length <= bufferMask + 1;
+    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && length <= field(queue, XSK_LONGEST) && offset + length <= bufferMask + 1;
     if (!whole) return refuse(queue + XSK_BAD_FRAME);
     const at = (field(queue, XSK_RING_A + XSK_DESCRIPTORS) + (index & field(queue, XSK_RING_A + XSK_MASK)) * 16) >>> 2;
     u32[at] = start + offset;

@@ -53,7 +53,10 @@ async function forward(a: string, b: string, options: ForwardOptions): Promise<v
     });
     forwarder.flush();
     live.end();
-    report(forwarder, (performance.now() - started) / 1000, options);
+    const seconds = (performance.now() - started) / 1000;
+    // Before the report: a port may write out what it holds only now, and what came of it is in its last counts.
+    host.close();
+    report(forwarder, seconds, options);
   } finally {
     live.end();
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);

@@ -5,7 +5,7 @@ import { PollmodeError } from '../errors.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
-/** Exit codes: 0 done, 1 refused or failed (the sentence is on stderr), 2 wrong usage (commander's own is 1). */
+/** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr. */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
 const program = new Command('pollmode')
@@ -14,6 +14,9 @@ const program = new Command('pollmode')
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand());
+
+// Commands that were made elsewhere do not inherit by themselves.
+for (const command of program.commands) command.copyInheritedSettings(program);
 
 try {
   await program.parseAsync();

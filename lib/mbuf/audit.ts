@@ -89,7 +89,8 @@ export function listFree(arena: Arena, pool: number): { seen: Set<number>; cache
   return { seen, cached, twice };
 }
 
-function* ringHandles(arena: Arena, ring: number): Generator<number> {
+/** What a ring holds, in order; exact while nobody uses it. */
+export function* ringHandles(arena: Arena, ring: number): Generator<number> {
   const size = arena.u32[(ring + RING_SIZE) >>> 2]!;
   const start = Atomics.load(arena.u32, (ring + RING_CONS) >>> 2);
   const count = Math.min((Atomics.load(arena.u32, (ring + RING_PROD) >>> 2) - start) >>> 0, size);

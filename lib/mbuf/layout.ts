@@ -35,7 +35,7 @@ export const MBUF_VLAN_TCI = 22;
 export const MBUF_HASH = 24;
 /** u32: handle of the next segment, 0 for none. */
 export const MBUF_NEXT = 28;
-/** u64: nanoseconds, clock as the port says. */
+/** Two u32: seconds and nanoseconds, clock as the port says. */
 export const MBUF_TIMESTAMP = 32;
 /** u32: who holds it now: kind in the top 8 bits, which one in the low 24. See OWNER_*. */
 export const MBUF_OWNER = 40;

@@ -10,7 +10,7 @@ import { Ring } from '../ring/ring.js';
 import { auditPool, type PoolAudit } from './audit.js';
 import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_OWNER, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT, OWNER_POOL, OWNER_SHIFT } from './layout.js';
 import { mbufsOf, type Mbufs } from './mbufs.js';
-import { reclaimLcore } from './reclaim.js';
+import { reclaimHeld, reclaimLcore, reclaimStray } from './reclaim.js';
 import {
   CACHE_MAX, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
   POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
@@ -145,6 +145,16 @@ export class Mempool {
    */
   reclaim(lcore: number): number {
     return reclaimLcore(this.arena, this.offset, lcore);
+  }
+
+  /** The part of `reclaim` that is safe while others use the pool: the lcore's claims, its cache and its program's mbufs. */
+  reclaimHeld(lcore: number): number {
+    return reclaimHeld(this.arena, this.offset, lcore);
+  }
+
+  /** The rest of it: buffers that died on their way. Only while no thread moves this pool's buffers. */
+  reclaimStray(): number {
+    return reclaimStray(this.arena, this.offset);
   }
 
   /** Releases its memory. Throws EPOOL while any mbuf is still with a port or a program. */

@@ -1,4 +1,4 @@
-/** Copies of handle vectors: short and 4-byte aligned, so a loop of 16-byte moves beats a call of memory.copy. */
+/** Copies of handle vectors and frames: short, so a loop of 16-byte moves beats a call of memory.copy. */
 
 // @ts-ignore: decorator
 @inline
@@ -22,4 +22,33 @@ export function copyHandles(to: usize, from: usize, count: u32): void {
     from += 4;
     to += 4;
   }
+}
+
+/**
+ * Copies a frame: exactly `length` bytes, at any alignment. The last 16 are moved once more where the length is no
+ * multiple of 16, so nothing beside the frame is read or written.
+ */
+// @ts-ignore: decorator
+@inline
+export function copyFrame(to: usize, from: usize, length: u32): void {
+  if (length < 16) {
+    for (let i: u32 = 0; i < length; i++) store<u8>(to + (i as usize), load<u8>(from + (i as usize)));
+    return;
+  }
+  const lastFrom = from + (length as usize) - 16;
+  const lastTo = to + (length as usize) - 16;
+  while (from + 64 <= lastFrom) {
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
+    v128.store(to, v128.load(from, 32), 32);
+    v128.store(to, v128.load(from, 48), 48);
+    from += 64;
+    to += 64;
+  }
+  while (from < lastFrom) {
+    v128.store(to, v128.load(from));
+    from += 16;
+    to += 16;
+  }
+  v128.store(lastTo, v128.load(lastFrom));
 }

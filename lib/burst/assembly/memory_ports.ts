@@ -2,7 +2,7 @@
 import {
   QUEUE_BYTES, QUEUE_DRIVER, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from '../../port/layout';
-import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
+import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PORT, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
 import { NULL_FRAME, RING_PORT_RING } from '../../port/drivers/memory_layout';
 import { RING_FLAGS, RING_SC, RING_SP } from '../../ring/layout';
 import { mbufFree, mbufOwn, takeFree } from './mempool';
@@ -60,11 +60,13 @@ export function ringRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (got == 0) return 0;
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
+  const port = load<u16>(queue, QUEUE_TEMPLATE + MBUF_PORT);
   const end = burst + ((got as usize) << 2);
   let bytes: u32 = 0;
   for (let slot = burst; slot < end; slot += 4) {
     const header = table + ((load<u32>(slot) as usize) << HEADER_SHIFT);
     bytes += load<u32>(header, MBUF_PKT_LEN);
+    store<u16>(header, port, MBUF_PORT);
     store<u32>(header, owner, MBUF_OWNER);
   }
   count64(queue + QUEUE_PACKETS, got);

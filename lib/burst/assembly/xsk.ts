@@ -4,7 +4,7 @@ import {
 } from '../../mbuf/layout';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER,
-  XSK_DESCRIPTORS, XSK_HELD, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_DESCRIPTORS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../../port/drivers/af_xdp/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
@@ -34,7 +34,10 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
   }
-  if (load<u32>(queue, XSK_AIM) - load<u32>(queue, XSK_HELD) >= (XSK_SCRATCH_COUNT as u32)) xskFill(queue, lcore);
+  const aim = load<u32>(queue, XSK_AIM);
+  const lack = aim - load<u32>(queue, XSK_HELD);
+  // Worth a fill: a vector's worth, or in a short ring the half of it.
+  if (lack >= (XSK_SCRATCH_COUNT as u32) || lack >= aim >> 1) xskFill(queue, lcore);
   return got;
 }
 
@@ -103,13 +106,13 @@ export function xskFill(queue: usize, lcore: u32): u32 {
     const want = min(aim - held, chunk);
     if (takeFree(pool, lcore, queue + XSK_SCRATCH, want) == 0) {
       // The pool's last few: smaller and smaller.
-      count64(queue + QUEUE_NOMBUF, 1);
       chunk = want >> 1;
       continue;
     }
     pushFill(queue, want);
     held += want;
   }
+  if (held < aim) count64(queue + QUEUE_NOMBUF, 1);
   store<u32>(queue, held, XSK_HELD);
   return held;
 }
@@ -163,6 +166,7 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
   const umem = load<u32>(queue, XSK_UMEM);
   const umemBytes = load<u32>(queue, XSK_UMEM_BYTES);
   const bufferMask = load<u32>(queue, XSK_BUFFER_MASK);
+  const longest = load<u32>(queue, XSK_LONGEST);
   const mine = load<u32>(queue, QUEUE_OWNER);
   let bytes: u32 = 0;
   let i: u32 = 0;
@@ -176,7 +180,7 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || offset + length > bufferMask + 1) {
+    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) {
       count64(queue + XSK_BAD_FRAME, 1);
       break;
     }
