@@ -41,10 +41,11 @@ function scaled(value: number | undefined, by: number): number | undefined {
   return value === undefined ? undefined : value * by;
 }
 
-/** Null where any round could not tell. A round without a packet counts as one with one. */
+/** Of the rounds that had packets; null where there is none, or one could not tell. */
 function perPacket(sides: readonly RunOutcome[], value: (side: RunOutcome) => number | undefined): Spread | null {
-  const values = sides.flatMap(side => scaled(value(side), 1 / Math.max(1, side.measured.packets)) ?? []);
-  return values.length < sides.length ? null : spread(values);
+  const moved = sides.filter(({ measured }) => measured.packets > 0);
+  const values = moved.flatMap(side => scaled(value(side), 1 / side.measured.packets) ?? []);
+  return values.length === 0 || values.length < moved.length ? null : spread(values);
 }
 
 /** What both sides counted, by name. */

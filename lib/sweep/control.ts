@@ -44,12 +44,16 @@ export interface RoundTrips {
   readonly returned: number;
 }
 
-/** The phases of a run, in one i32 that the conductor writes and both sides look at. */
+/** The phases of a run, in one i32 that both sides look at. The conductor enters the first four, */
 export const IDLE = 0;
 export const WARM_UP = 1;
 export const MEASURE = 2;
-/** Nothing new is sent; what is still under way is taken until it is quiet. */
+/** Nothing new is sent; what is still under way is taken. */
 export const DRAIN = 3;
+/** the sender this one, when it has stopped for certain, */
+export const SENT = 4;
+/** and the receiver the last, when nothing came any more. */
+export const RECEIVED = 5;
 
 /** What a turn does, by the side and the order. */
 export type Part = 'send' | 'receive' | 'ping' | 'echo';

@@ -1,7 +1,7 @@
 /** The report's explanations, for a reader who has never measured packets. Nothing here comes from a result. */
 const PATHS: Readonly<Record<string, string>> = {
   'af_xdp': 'AF_XDP: rings in memory that program and kernel share, past the network stack; a system call per burst at most. What this project is about.',
-  'af_packet ring': 'A packet socket with rings in shared memory (TPACKET_V3), through the kernel’s device layer.',
+  'af_packet ring': 'A packet socket with rings in shared memory (TPACKET_V3). What comes in is handed over by the block, when one is full or after a millisecond, so a lone packet waits.',
   'raw socket': 'A packet socket with one system call for each packet.',
   'dgram': 'UDP by Node.js’ own <code>dgram</code> module: the usual way, and the measure for the others.',
   'memory ring': 'Two threads of one program hand packets over in a ring in their common memory; no kernel.',

@@ -110,10 +110,10 @@ function latencyBlock(result: SweepResult, frame: number, style: TableStyle): st
   const range = (of: (cell: LatencyCell) => Spread) => (cell: LatencyCell): string => `${micro(of(cell).min)}-${micro(of(cell).max)}`;
   const columns: Column[] = [
     column('p50', rows, (cell) => micro(cell.p50.median)), column('p99', rows, (cell) => micro(cell.p99.median)), column('p99.9', rows, (cell) => micro(cell.p999.median)),
-    column('p50 of rounds', rows, range((cell) => cell.p50)), column('p99.9 of rounds', rows, range((cell) => cell.p999)),
+    column('p50 range', rows, range((cell) => cell.p50)), column('p99.9 range', rows, range((cell) => cell.p999)),
     column('lost', rows, (cell) => percent(cell.sent === 0 ? 0 : (cell.sent - cell.returned) / cell.sent)),
   ];
-  const title = `Round trip, ${frame}-byte frames: µs at ${count(Math.round(first.offered))} packets/s (median of ${result.header.rounds} rounds)`;
+  const title = `Round trip, ${frame}-byte frames: µs at ${count(Math.round(first.offered))} packets/s (median and range of ${result.header.rounds} rounds)`;
   return [...heading(title, style), ...layOut(placeLabels(rows, style), columns, style)].join('\n');
 }
 

@@ -6,7 +6,7 @@ import { PollmodeError } from '../errors.js';
 import type { BpfMap } from '../kernel/bpf.js';
 import { CLONE_NEWNET } from '../kernel/constants.js';
 import { check } from '../kernel/errno.js';
-import { DRAIN, IDLE, MEASURE, type Endpoint, type MemoryShare, type RunOrder, type RunOutcome } from './control.js';
+import { DRAIN, IDLE, MEASURE, RECEIVED, SENT, type Endpoint, type MemoryShare, type RunOrder, type RunOutcome } from './control.js';
 import { openEndpoint, type EndpointPlan } from './endpoints/open.js';
 import type { FrameEnds } from './frame.js';
 import { linkDrops } from './link_drops.js';
@@ -38,8 +38,8 @@ export type SideMessage =
   | { readonly kind: 'armed' }
   | { readonly kind: 'done'; readonly outcome: RunOutcome };
 
-/** The drain is over when nothing moved for so long, or in the end anyhow. */
-const QUIET_MS = 20;
+/** A drain is over when nothing moved for so long, or in the end anyhow: on a sender, what is queued goes out by then. */
+const QUIET_MS = { sender: 3, receiver: 20 };
 const DRAIN_MS_MAX = 1000;
 /** A rest of a side that shares its CPU, in milliseconds. */
 const REST_MS = 0.05;
@@ -78,9 +78,26 @@ async function run(endpoint: Endpoint, order: RunOrder): Promise<void> {
   packets += await turns(endpoint, () => endpoint.turn(), () => Atomics.load(phase, 0) < DRAIN);
   const measured = between(from, readEnd(packets, data.calls));
   trips.end();
-  packets += await turns(endpoint, () => endpoint.drain(), quiet());
+  packets += await (data.sends ? endSending(endpoint) : endReceiving(endpoint));
   const sent = order.rate !== undefined && data.sends ? { latency: trips.read() } : {};
   answer({ kind: 'done', outcome: { packets, measured, counters: difference(totals(endpoint), before), ...sent } });
+}
+
+/** What is queued goes out. Round trips are under way until the other side has nothing more to send back. */
+async function endSending(endpoint: Endpoint): Promise<number> {
+  const sent = await turns(endpoint, () => endpoint.drain(), quiet(QUIET_MS.sender));
+  Atomics.store(phase, 0, SENT);
+  await turns(endpoint, () => endpoint.drain(), () => Atomics.load(phase, 0) < RECEIVED);
+  await turns(endpoint, () => endpoint.drain(), quiet(QUIET_MS.sender));
+  return sent;
+}
+
+/** What the sender sent until it stopped, and what is under way then. */
+async function endReceiving(endpoint: Endpoint): Promise<number> {
+  const before = await turns(endpoint, () => endpoint.drain(), () => Atomics.load(phase, 0) < SENT);
+  const after = await turns(endpoint, () => endpoint.drain(), quiet(QUIET_MS.receiver));
+  Atomics.store(phase, 0, RECEIVED);
+  return before + after;
 }
 
 /** Turns for as long as there should be more. Endpoints of the event loop wait for its next turn in between. */
@@ -105,16 +122,19 @@ function worked(packets: number): number {
   return packets;
 }
 
-/** Until nothing has moved and nothing came back for a while. */
-function quiet(): (last: number) => boolean {
+/** Until nothing has moved and nothing came back for so long, and the turn after that found nothing either: the thread may have been away. */
+function quiet(milliseconds: number): (last: number) => boolean {
   const end = performance.now() + DRAIN_MS_MAX;
   let since = performance.now();
+  let before = since;
   let { returned } = trips;
   return last => {
     const now = performance.now();
     if (last > 0 || trips.returned > returned) since = now;
     ({ returned } = trips);
-    return now < end && now - since < QUIET_MS;
+    const over = before - since >= milliseconds;
+    before = now;
+    return now < end && !over;
   };
 }
 

@@ -80,7 +80,7 @@ t.test('nothing is loaded from elsewhere, and only the two known scripts may run
   const policy = elements.find(({ attributes }) => attributes.get('http-equiv') === 'Content-Security-Policy')?.attributes.get('content') ?? '';
   t.match(policy, /^default-src 'none'/);
   for (const script of scripts) t.ok(policy.includes(createHash('sha256').update(script).digest('base64')), 'its hash is in the policy');
-  t.equal((JSON.parse(data) as { paths: string[] }).paths.length, 4);
+  t.equal((JSON.parse(data) as { paths: string[] }).paths.length, 5);
   t.notMatch(REPORT_SCRIPT, /innerHTML|insertAdjacentHTML|document\.write|fetch\(|eval\(/);
   t.doesNotThrow(() => new Script(REPORT_SCRIPT), 'the script compiles');
 });
