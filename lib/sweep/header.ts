@@ -46,7 +46,7 @@ function linkOf(paths: Circumstances['paths']): string {
 
 function notes({ calls, cpus: [sender, receiver], stopped, taken }: Circumstances): string[] {
   const found = stopped === undefined ? [] : [stopped];
-  if (calls instanceof PollmodeError) found.push(`System calls were not counted: ${calls.message}`);
+  if (calls instanceof PollmodeError && calls.code !== 'EADDON') found.push(`System calls were not counted: ${calls.message}`);
   if (sender === receiver) found.push('Sender and receiver shared one CPU, because this process may use no other, and gave it up whenever they had nothing to do: rates are lower and round trips longer than on two.');
   else if (taken !== undefined && taken > BUSY) found.push(`The machine was busy: other programs had ${Math.round(taken * 100)} % of the two CPUs while this ran, so rates are lower, and losses and round trips greater, than on an idle one.`);
   return found;

@@ -81,7 +81,7 @@ function latencyNote(result: SweepResult): string {
 }
 
 export function leftOut(result: SweepResult): string {
-  const items = missingReasons(result).map(({ path, reason, cells }) => `${path} (${cells} ${cells === 1 ? 'cell' : 'cells'}): ${reason}`);
+  const items = missingReasons(result);
   return items.length === 0 ? '<p>Nothing: every cell of the grid was measured.</p>' : `<ul>${items.map((item) => `<li>${escapeHtml(item)}</li>`).join('')}</ul>`;
 }
 

@@ -60,6 +60,7 @@ function openCounter(): SyscallCounter | PollmodeError {
 
 /** Why no namespaces can be made here; undefined where they can, which only trying tells. */
 function noLab(): string | undefined {
+  if (tryBinding() instanceof PollmodeError) return 'It needs the native addon, which could not be loaded.';
   return refusal(() => openLab().close());
 }
 

@@ -24,7 +24,7 @@ export function sweepTables(result: SweepResult, style: TableStyle, earlier?: Sw
 
 function rateBlock(result: SweepResult, frame: number, direction: Direction, style: TableStyle, earlier: SweepResult | undefined): string {
   const against = earlier === undefined ? `× of ${BASELINE_PATH}` : '× of the earlier sweep';
-  const title = `${frame}-byte frames, ${direction}: Mpps (median of ${result.header.rounds} rounds), ${against}`;
+  const title = `${frame}-byte frames, ${direction}: Mpps (median of ${rounds(result)}), ${against}`;
   const bursts = burstsOf(result);
   const rows = bursts.map((burst) => pathsOf(result).map((path) => rate(result, { path, burst, frame, direction }, earlier)));
   const columns = pathsOf(result).map((path, index) => ({ title: printable(path, style.width - 8), cells: markBest(rows)(index) }));
@@ -38,7 +38,7 @@ function rate(result: SweepResult, key: CellKey, earlier: SweepResult | undefine
   const cell = findMeasured(result, key);
   const overLink = isOverLink(key.path);
   if (cell === undefined) return { ...MISSING, rate: -1, overLink };
-  const baseline = overLink ? findMeasured(result, { ...key, path: BASELINE_PATH }) : undefined;
+  const baseline = overLink && key.path !== BASELINE_PATH ? findMeasured(result, { ...key, path: BASELINE_PATH }) : undefined;
   const other = earlier === undefined ? baseline : findMeasured(earlier, key);
   const ratio = other && ratioTo(cell.packetsPerSecond, other.packetsPerSecond);
   return { text: mpps(cell.packetsPerSecond.median), more: ratio === undefined ? '' : times(ratio.ratio), look: 'plain', rate: cell.packetsPerSecond.median, overLink };
@@ -113,7 +113,7 @@ function latencyBlock(result: SweepResult, frame: number, style: TableStyle): st
     column('p50 range', rows, range((cell) => cell.p50)), column('p99.9 range', rows, range((cell) => cell.p999)),
     column('lost', rows, (cell) => percent(cell.sent === 0 ? 0 : (cell.sent - cell.returned) / cell.sent)),
   ];
-  const title = `Round trip, ${frame}-byte frames: µs at ${count(Math.round(first.offered))} packets/s (median and range of ${result.header.rounds} rounds)`;
+  const title = `Round trip, ${frame}-byte frames: µs at ${count(Math.round(first.offered))} packets/s (median and range of ${rounds(result)})`;
   return [...heading(title, style), ...layOut(placeLabels(rows, style), columns, style)].join('\n');
 }
 
@@ -133,18 +133,21 @@ function optional(value: number | undefined, format: (value: number) => string):
 }
 
 function leftOut(result: SweepResult, style: TableStyle): string {
-  const lines = missingReasons(result).flatMap(({ path, reason, cells }) => wrap(`${path} (${cells} ${cells === 1 ? 'cell' : 'cells'}): ${reason}`, style.width));
+  const lines = missingReasons(result).flatMap((sentence) => wrap(sentence, style.width));
   return lines.length === 0 ? '' : ['Left out:', ...lines].join('\n');
 }
 
-/** What was not measured, by path and reason; the strings are printable. */
-export function missingReasons(result: SweepResult): { path: string; reason: string; cells: number }[] {
-  const counts = new Map<string, { path: string; reason: string; cells: number }>();
+/** What was not measured, a printable sentence for each reason: "raw socket (4 cells): ..." */
+export function missingReasons(result: SweepResult): string[] {
+  const found = new Map<string, { paths: Set<string>; cells: number }>();
   for (const cell of result.cells) {
     if (cell.status !== 'missing') continue;
-    const key = JSON.stringify([cell.path, cell.reason]);
-    const found = counts.get(key) ?? { path: printable(cell.path), reason: printable(cell.reason, 1000), cells: 0 };
-    counts.set(key, { ...found, cells: found.cells + 1 });
+    const { paths, cells } = found.get(cell.reason) ?? { paths: new Set(), cells: 0 };
+    found.set(cell.reason, { paths: paths.add(printable(cell.path, 40)), cells: cells + 1 });
   }
-  return [...counts.values()];
+  return [...found].map(([reason, { paths, cells }]) => `${[...paths].join(', ')} (${cells} ${cells === 1 ? 'cell' : 'cells'}): ${printable(reason, 1000)}`);
+}
+
+function rounds({ header }: SweepResult): string {
+  return header.rounds === 1 ? 'one round' : `${header.rounds} rounds`;
 }
