@@ -19,11 +19,11 @@ export interface SweepGrid {
 
 const LATENCY_RATE = 20_000;
 
-/** The grids that `pollmode sweep` has names for; times are for all six paths. A cell is measured for 0.6 s or more but in the quick one. */
+/** The grids that `pollmode sweep` has names for; times are for all six paths. A cell is measured for half a second or more but in the quick one. */
 export const GRIDS = {
-  /** About 75 seconds. */
+  /** About 65 seconds on an idle machine of two cores, and within 90 on a busy one. */
   usual: {
-    bursts: [1, 8, 32, 128, 512], frames: [64, 1518], rounds: 3, seconds: 0.2, warmUp: 0.05,
+    bursts: [1, 8, 32, 128, 512], frames: [64, 1518], rounds: 3, seconds: 0.17, warmUp: 0.05,
     latencyBursts: [1, 32], latencyFrames: [64, 1518], latencyRate: LATENCY_RATE,
   },
   /** Everything: about 6 minutes. */

@@ -19,7 +19,7 @@ export const HOW_TO_READ = `
 <dt><b>Burst</b></dt><dd>How many packets a program hands over in one call. A call has a price that does not depend on how many packets it carries
 (entering the kernel, touching shared indices, ringing a doorbell). With 32 packets in a call each of them pays a 32nd of it. So the rate rises
 with the burst, and flattens once the price of the packet itself is all that is left. For dgram a burst is the sends of one turn of the event loop:
-each is still a system call of its own.</dd>
+each is still a system call of its own. Very large bursts can be slower again: the buffers of 512 packets no longer fit in the nearer caches of a CPU.</dd>
 <dt><b>Why packets per second, and not bits</b></dt><dd>The work is per packet, hardly per byte: a header has to be looked at, whether 18 or 1472 bytes follow it.
 Small frames are therefore the hard case. Frame sizes count the 4 bytes of check sequence (RFC 2544): 64 means 60 bytes in the buffer.
 <i>Frame bits</i> count the frame with it; <i>layer 1</i> counts 20 bytes more per frame for preamble and gap, which is what a link's speed is named by.

@@ -48,7 +48,7 @@ function cellColumns(result: SweepResult, cell: SweepCell, width: number, earlie
   if (cell.status === 'missing') return [data(String(cell.burst)), `<td class="text" colspan="${width - 1}">not measured: ${escapeHtml(cell.reason)}</td>`];
   const own = [data(String(cell.burst)), range(cell.packetsPerSecond, mpps), ratio(cell, isOverLink(cell.path) ? findMeasured(result, { ...cell, path: BASELINE_PATH }) : undefined),
     range(cell.packetsPerSecond, (rate) => gbps(frameBits(rate, cell.frame))), range(cell.packetsPerSecond, (rate) => gbps(lineBits(rate, cell.frame))),
-    rangeOrNone(cell.userNs), rangeOrNone(cell.systemNs), share(cell), rangeOrNone(cell.syscalls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
+    rangeOrNone(cell.userNs), rangeOrNone(cell.systemNs), share(cell), rangeOrNone(cell.syscalls, calls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
     data(count(lost(cell)), cell.sent === 0 ? '' : percent(lost(cell) / cell.sent)), whereLost(cell)];
   if (earlier === undefined) return own;
   const before = findMeasured(earlier, cell);
@@ -91,6 +91,11 @@ function data(main: string, small = ''): string {
   return `<td>${main}${small === '' ? '' : `<small>${small}</small>`}</td>`;
 }
 
-function rangeOrNone(spread: Spread | null): string {
-  return spread === null ? data('-', 'not counted') : range(spread);
+function rangeOrNone(spread: Spread | null, format = figure): string {
+  return spread === null ? data('-', 'not counted') : range(spread, format);
+}
+
+/** A thread that makes none for its packets makes one now and then for itself. */
+function calls(value: number): string {
+  return value > 0 && value < 0.0005 ? '&lt; 0.0005' : figure(value);
 }

@@ -8,6 +8,12 @@ import { burstsPerTurn, Pacer, partOf, type Endpoint, type MemoryShare, type Par
 import { buildFrame, TIMESTAMP, type FrameEnds } from '../frame.js';
 import { nanoseconds } from '../thread.js';
 
+/**
+ * mbufs that a thread keeps for itself. A burst that is as large as this cache passes it by and draws on the whole pool
+ * in turn, out of every CPU cache: with the usual 256, sending bursts of 256 took a quarter more time per packet.
+ */
+const CACHE = 512;
+
 /** Sends or receives on a port of this library. */
 export class PortEndpoint implements Endpoint {
   readonly mode: string;
@@ -26,7 +32,7 @@ export class PortEndpoint implements Endpoint {
 
   /** @param share of a memory path's other side, which has arena and pool already */
   constructor(device: string, ends: FrameEnds, sends: boolean, time: Timer, share?: MemoryShare) {
-    this.#host = open([device], share === undefined ? {} : { pool: Mempool.find(Arena.attach(share.arena), share.pool) });
+    this.#host = open([device], share === undefined ? { cache: CACHE } : { pool: Mempool.find(Arena.attach(share.arena), share.pool) });
     this.#port = this.#host.ports[0]!;
     this.share = { arena: this.#host.arena.share(), pool: this.#host.pool.name };
     this.mode = this.#port.capabilities.mode;
