@@ -198,7 +198,7 @@ export class SteeringWorker extends ReceiveQueue {
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    const most = max < burst.capacity ? max : burst.capacity;
+    const most = burst.bounded(max);
     return most > 0 ? this.#take(this.#steer, this.number, burst.offset, most, this.#lcore) : 0;
   }
 

@@ -9,7 +9,7 @@ import { ratioTo, relativeRange, type Spread } from './statistics.js';
 import { count, figure, mpps, percent, printable, roughPercent, times } from './text.js';
 import { MISSING, heading, labels, layOut, plain, wrap, type Column, type Entry, type Labels, type TableStyle } from './text_table.js';
 
-export { tableStyle, type TableStyle } from './text_table.js';
+export { tableStyle, wrap, type TableStyle } from './text_table.js';
 
 /**
  * All tables, what was left out, and the conclusion; ends in a line end. With `earlier`, the second figure of each

@@ -57,6 +57,7 @@ export function heading(text: string, style: TableStyle): string[] {
   return wrap(text, style.width).map((line) => paint(line, 'title', style));
 }
 
+/** Lines of at most `width` characters, broken at spaces; a longer word has a line of its own. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {

@@ -9,8 +9,8 @@ import { buildFrame, TIMESTAMP, type FrameEnds } from '../frame.js';
 import { nanoseconds } from '../thread.js';
 
 /**
- * mbufs that a thread keeps for itself. A burst that is as large as this cache passes it by and draws on the whole pool
- * in turn, out of every CPU cache: with the usual 256, sending bursts of 256 took a quarter more time per packet.
+ * mbufs that a thread keeps for itself. Bursts of more than half of it overflow it and draw on the whole pool in turn,
+ * out of every CPU cache: with the usual 256, AF_XDP took a quarter more time per packet at burst 256 than at 128.
  */
 const CACHE = 512;
 
