@@ -58,6 +58,8 @@ export class Mempool {
   readonly #zone: Memzone;
   readonly #burst: BurstFunctions;
   #open = true;
+  /** What stays readable after close. */
+  #final: { readonly audit: PoolAudit; readonly stats: MempoolStats } | undefined;
 
   private constructor(arena: Arena, zone: Memzone) {
     this.arena = arena;
@@ -133,15 +135,14 @@ export class Mempool {
   }
 
   stats(): MempoolStats {
-    this.#refuseClosed();
+    if (this.#final !== undefined) return this.#final.stats;
     const read = (field: number): number => Number(this.arena.u64[(this.offset + field) / 8]!);
     return { dry: read(POOL_DRY), foreign: read(POOL_FOREIGN), stray: read(POOL_STRAY) };
   }
 
   /** Finds every buffer and its owner. Exact while no other thread moves buffers. */
   audit(): PoolAudit {
-    this.#refuseClosed();
-    return auditPool(this.arena, this.offset);
+    return this.#final?.audit ?? auditPool(this.arena, this.offset);
   }
 
   /**
@@ -167,14 +168,17 @@ export class Mempool {
 
   /**
    * Releases its memory: other threads' objects of the pool may not be used any more. Throws EPOOL while any mbuf is
-   * still with a port or a program. A second time nothing happens; alloc then gives 0, audit and stats throw ECLOSED.
+   * still with a port or a program. A second time nothing happens; alloc then gives 0, and the last audit and
+   * counts stay readable.
    */
   close(): void {
     if (!this.#open) return;
-    const { free, total } = this.audit();
+    const audit = this.audit();
+    const { free, total } = audit;
     if (free < total) {
       throw new PollmodeError('EPOOL', `Mempool "${this.name}" has ${total - free} mbufs out: close its ports and free what the program holds (audit() says who has them).`);
     }
+    this.#final = { audit, stats: this.stats() };
     this.#open = false;
     this.arena.u32[(this.offset + POOL_KIND) >>> 2] = 0;
     Ring.find(this.arena, `${this.name}/free`).close();

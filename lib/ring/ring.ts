@@ -14,7 +14,7 @@ import {
 export interface RingOptions {
   /** Slots, a power of two from 2 to 2^24. All of them can be filled. */
   readonly size: number;
-  /** Only one thread will ever enqueue (DPDK's SP), or dequeue (SC): faster. Default false: any number may. */
+  /** Only one thread will ever enqueue (DPDK's SP), or dequeue (SC): faster. Default false: any number may. POLLMODE_DEBUG=1 tells of a second one while the first is attached; otherwise nobody looks. */
   readonly singleProducer?: boolean;
   readonly singleConsumer?: boolean;
   /** What goes in: `mbufs` are handles, whose owner words then name the ring. Default `numbers`, any u32. */
