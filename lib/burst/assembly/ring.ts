@@ -5,6 +5,7 @@ import {
 import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from '../codes';
 import { copyHandles } from './copy';
 import { deathPoint } from './check';
+import { publish, publish64 } from './publish';
 
 // @ts-ignore: decorator
 @inline
@@ -43,7 +44,7 @@ export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool)
   fillSlots(ring, size, index, from, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the consumers' load: the slots before the index.
-  atomic.store<u32>(ring, index + count, RING_PROD);
+  publish(ring + RING_PROD, index + count);
   return count;
 }
 
@@ -63,7 +64,7 @@ export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool): 
   }
   readSlots(ring, size, index, to, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
-  atomic.store<u32>(ring, index + count, RING_CONS);
+  publish(ring + RING_CONS, index + count);
   return count;
 }
 
@@ -89,7 +90,7 @@ export function ringEnqueueMp(ring: usize, from: usize, count: u32, fixed: bool,
     fillSlots(ring, size, index, from, take);
     deathPoint(DEATH_BEFORE_PUBLISH);
     // One store publishes the slots and drops the claim.
-    atomic.store<u64>(ring, (index + take) as u64, RING_PROD);
+    publish64(ring + RING_PROD, (index + take) as u64);
     return take;
   }
 }
@@ -115,7 +116,7 @@ export function ringDequeueMc(ring: usize, to: usize, count: u32, fixed: bool, l
     deathPoint(DEATH_AFTER_CLAIM);
     readSlots(ring, size, index, to, take);
     deathPoint(DEATH_BEFORE_PUBLISH);
-    atomic.store<u64>(ring, (index + take) as u64, RING_CONS);
+    publish64(ring + RING_CONS, (index + take) as u64);
     return take;
   }
 }
