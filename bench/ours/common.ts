@@ -104,20 +104,20 @@ export function cyclesPerSecond(): number {
   return (to[0]! - from[0]!) / ((to[1]! - from[1]!) / 1e9);
 }
 
-/** The ring programs: elements of a bulk, slots (as ring_perf_autotest has them), and bulks of a slice. */
-export const BULK = 32;
+/** The ring programs: slots, as ring_perf_autotest has them. */
 export const RING_SLOTS = 4096;
-export const SLICE = 4000;
+/** Bulks of a slice. */
+const SLICE = 4000;
 
 /**
- * Runs `slice` for so long and returns time-stamp counter cycles per bulk: the median of many short slices, as other
- * work disturbs some. The first eighth of them is warm-up.
+ * Runs `slice` (so many bulks) for so long and returns time-stamp counter cycles per bulk: the median of many short
+ * slices, as other work disturbs some. The first eighth of them is warm-up.
  */
-export function slices(seconds: number, slice: () => void): number {
+export function slices(seconds: number, slice: (bulks: number) => void): number {
   const found: number[] = [];
   for (const until = performance.now() + seconds * 1000; performance.now() < until;) {
     const start = performance.now();
-    slice();
+    slice(SLICE);
     found.push(performance.now() - start);
   }
   const sorted = found.slice(found.length >> 3).sort((a, b) => a - b);

@@ -3,7 +3,9 @@ import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { Arena, type ArenaShare } from '../../lib/arena/arena.js';
 import { Burst } from '../../lib/burst/burst.js';
 import { Ring } from '../../lib/ring/ring.js';
-import { BULK, pin, print, RING_SLOTS, settings, slices, SLICE } from './common.js';
+import { pin, print, RING_SLOTS, settings, slices } from './common.js';
+
+const BULK = 32;
 
 const { seconds, cpu, otherCpu } = settings();
 
@@ -15,7 +17,7 @@ if (isMainThread) {
   worker.once('message', () => {
     pin(cpu);
     const burst = new Burst(arena, BULK);
-    const cycles = slices(seconds, () => consume(ring, burst));
+    const cycles = slices(seconds, bulks => consume(ring, burst, bulks));
     Atomics.store(stop, 0, 1);
     print({ cycles, elementBytes: 4, bulk: BULK });
     worker.once('exit', () => process.exit());
@@ -36,8 +38,8 @@ async function produce(arena: Arena, stop: Int32Array): Promise<void> {
   }
 }
 
-function consume(ring: Ring, burst: Burst): void {
-  for (let got = 0; got < SLICE;) {
+function consume(ring: Ring, burst: Burst, bulks: number): void {
+  for (let got = 0; got < bulks;) {
     if (ring.dequeueBulk(burst, BULK) > 0) got++;
     else pause();
   }

@@ -56,7 +56,7 @@ export class Mempool {
   readonly buffers: Memzone;
   readonly mbufs: Mbufs;
   readonly #zone: Memzone;
-  readonly #burst: BurstFunctions;
+  private readonly burstFunctions: BurstFunctions;
 
   private constructor(arena: Arena, zone: Memzone) {
     this.arena = arena;
@@ -68,7 +68,7 @@ export class Mempool {
     this.room = this.#read(POOL_ROOM);
     this.buffers = arena.find(`${zone.name}/buffers`);
     this.mbufs = mbufsOf(arena);
-    this.#burst = burstFunctions(arena);
+    this.burstFunctions = burstFunctions(arena);
   }
 
   /** Throws EOPTION, EEXISTS, EARENAFULL; ESYSCALL when huge pages must be had and cannot. */
@@ -115,13 +115,13 @@ export class Mempool {
    */
   alloc(burst: Burst, count: number): number {
     if (!(count > 0 && count <= burst.capacity)) return 0;
-    return this.#burst.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
+    return this.burstFunctions.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
   }
 
   /** Gives up one hold on each of entries [from, to); the last holder's goes back to the pool, with its chain. */
   free(burst: Burst, from: number, to: number): void {
     if (!(from >= 0 && to > from && to <= burst.capacity)) return;
-    this.#burst.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
+    this.burstFunctions.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
   }
 
   /** Free mbufs, the caches' included, at some moment of the call. */

@@ -99,28 +99,31 @@ export class QueueState {
 /** A burst function of the burst module, for one queue. */
 export type QueueFunction = (queue: number, burst: number, count: number, lcore: number) => number;
 
-/** An rx queue that is nothing but a burst function over a queue's state. */
+/**
+ * An rx queue that is nothing but a burst function over a queue's state. Its fields are `private` and not #, as a # field
+ * is undefined before it is set and V8 then never knows what kind it holds.
+ */
 export class FunctionRxQueue implements RxQueue {
   afterClose = 0;
-  readonly #function: QueueFunction;
-  readonly #queue: number;
-  readonly #lcore: number;
-  #open = true;
+  private readonly function: QueueFunction;
+  private readonly queue: number;
+  private readonly lcore: number;
+  private open = true;
 
   constructor(state: QueueState, burstFunction: QueueFunction) {
-    this.#function = burstFunction;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
+    this.function = burstFunction;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (!this.#open) return this.#refuse();
+    if (!this.open) return this.#refuse();
     const most = max < burst.capacity ? max : burst.capacity;
-    return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
+    return most > 0 ? this.function(this.queue, burst.offset, most, this.lcore) : 0;
   }
 
   close(): void {
-    this.#open = false;
+    this.open = false;
   }
 
   #refuse(): number {
@@ -132,25 +135,25 @@ export class FunctionRxQueue implements RxQueue {
 /** A tx queue that is nothing but a burst function over a queue's state. */
 export class FunctionTxQueue implements TxQueue {
   afterClose = 0;
-  readonly #function: QueueFunction;
-  readonly #queue: number;
-  readonly #lcore: number;
-  #open = true;
+  private readonly function: QueueFunction;
+  private readonly queue: number;
+  private readonly lcore: number;
+  private open = true;
 
   constructor(state: QueueState, burstFunction: QueueFunction) {
-    this.#function = burstFunction;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
+    this.function = burstFunction;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
   }
 
   txBurst(burst: Burst, count: number): number {
-    if (!this.#open) return this.#refuse();
+    if (!this.open) return this.#refuse();
     const most = count < burst.capacity ? count : burst.capacity;
-    return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
+    return most > 0 ? this.function(this.queue, burst.offset, most, this.lcore) : 0;
   }
 
   close(): void {
-    this.#open = false;
+    this.open = false;
   }
 
   #refuse(): number {

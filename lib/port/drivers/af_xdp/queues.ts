@@ -3,8 +3,12 @@ import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import type { QueueState } from '../../queue.js';
 import type { RxQueue, TxQueue } from '../../port.js';
-import { XDP_RING_NEED_WAKEUP, XSK_FLAGS, XSK_RING_A, XSK_RING_B } from './layout.js';
-import { MSG_DONTWAIT } from './uapi.js';
+import * as layout from './layout.js';
+import * as uapi from './uapi.js';
+
+// V8 loads an imported constant at each use, and knows a module's own.
+const { XDP_RING_NEED_WAKEUP, XSK_FLAGS, XSK_RING_A, XSK_RING_B } = layout;
+const { MSG_DONTWAIT } = uapi;
 
 /** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
 export class XskRxQueue implements RxQueue {
