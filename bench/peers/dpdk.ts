@@ -33,11 +33,11 @@ export function dpdkLacks(machine: Machine): string | undefined {
 }
 
 /**
- * Options of DPDK's environment: huge pages without a mount and without files (in-memory), no NIC of this machine
+ * Options of DPDK's environment: lcore 0 is its main thread's. Huge pages without a mount and without files (in-memory), no NIC of this machine
  * touched (no-pci); RUNTIME_DIRECTORY keeps its own folder out of /run.
  */
-function environmentOptions({ measured, other }: Cpus): string[] {
-  return ['-l', `${other},${measured}`, '--main-lcore', String(other), '--in-memory', '--no-pci', '--no-telemetry'];
+function environmentOptions(mainCpu: number, secondCpu: number): string[] {
+  return ['--lcores', `0@${mainCpu},1@${secondCpu}`, '--in-memory', '--no-pci', '--no-telemetry'];
 }
 
 /**
@@ -46,7 +46,7 @@ function environmentOptions({ measured, other }: Cpus): string[] {
  */
 export async function testpmd<T>(machine: Machine, cpus: Cpus, seconds: number, options: TestpmdOptions, during?: () => Promise<T>): Promise<{ rates: TestpmdRates; seen: T | undefined }> {
   const { vdevs, forward, firstBursts, netns } = options;
-  const args = [...environmentOptions(cpus), ...vdevs.map(vdev => `--vdev=${vdev}`), '--',
+  const args = [...environmentOptions(cpus.other, cpus.measured), ...vdevs.map(vdev => `--vdev=${vdev}`), '--',
     `--forward-mode=${forward}`, '--nb-cores=1', '--burst=32', '--total-num-mbufs=16384', '-i'];
   // Its standard output is a pipe here, which the C library would keep back by blocks.
   const program = machine.start('stdbuf', ['-oL', 'dpdk-testpmd', ...args], { environment: { RUNTIME_DIRECTORY: machine.folder }, ...(netns === undefined ? {} : { netns }) });
@@ -84,7 +84,8 @@ export interface RingPerf {
 }
 
 export async function ringPerf(machine: Machine, cpus: Cpus): Promise<RingPerf> {
-  const program = machine.start('dpdk-test', environmentOptions({ measured: cpus.other, other: cpus.measured }), { environment: { DPDK_TEST: 'ring_perf_autotest', RUNTIME_DIRECTORY: machine.folder } });
+  const program = machine.start('dpdk-test', environmentOptions(cpus.measured, cpus.other), { environment: { DPDK_TEST: 'ring_perf_autotest', RUNTIME_DIRECTORY: machine.folder } });
+  program.end(); // it would wait for more commands
   const output = await program.finish(60);
   const figure = (section: string, line: string): number => {
     const found = new RegExp(`### Testing ${section} ###[^#]*?legacy APIs: ${line} \\(size: 32\\): ([\\d.]+)`).exec(output);

@@ -47,6 +47,11 @@ export class Program {
     return lines.slice(-3).join(' / ').slice(-300);
   }
 
+  /** Nothing more will be written to it. */
+  end(): void {
+    this.#child.stdin!.end();
+  }
+
   write(line: string): void {
     this.#child.stdin!.write(`${line}\n`);
   }
