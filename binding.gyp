@@ -9,7 +9,8 @@
         "native/file.cc",
         "native/socket.cc",
         "native/bpf.cc",
-        "native/thread.cc"
+        "native/thread.cc",
+        "native/watch.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "_GNU_SOURCE"],

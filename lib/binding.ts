@@ -76,10 +76,24 @@ export interface Binding {
   send(fd: number, bytes: Uint8Array | null, flags: number, address?: Uint8Array): number;
   /** recvfrom(2); `bytes` null is AF_XDP's kick for the receive side. */
   recv(fd: number, bytes: Uint8Array | null, flags: number): number;
+  listen(fd: number, backlog: number): number;
+  /** accept4(2), always SOCK_CLOEXEC. */
+  accept(fd: number, flags: number): number;
+  /** sendmsg(2) with descriptors as SCM_RIGHTS (at most 253, the kernel's SCM_MAX_FD); they stay open here too. Never raises SIGPIPE. */
+  sendFds(fd: number, bytes: Uint8Array, fds: Int32Array, flags: number): number;
+  /** recvmsg(2). Descriptors that came are stored in `fds`, close-on-exec and the caller's; the rest of it is -1. Those that find no place are closed. */
+  recvFds(fd: number, into: Uint8Array, fds: Int32Array, flags: number): number;
 
   // native/bpf.cc
   /** bpf(2) with `attribute` as union bpf_attr. File descriptors it returns are close-on-exec already. */
   bpf(command: number, attribute: Uint8Array, pointers?: readonly Pointer[]): number;
+
+  // native/watch.cc: the event loop of the calling environment
+  /** A number that names a watch on `fd`, or -errno. The descriptor stays the caller's, and open until `unwatch`. Keeps the event loop alive while armed. */
+  watch(fd: number, readable: () => void): number;
+  /** Calls back once, when it is readable or its peer has gone. */
+  rearm(watch: number): number;
+  unwatch(watch: number): number;
 
   // native/thread.cc: all of it about the calling thread
   gettid(): number;
@@ -114,6 +128,15 @@ export function binding(): Binding {
   const found = tryBinding();
   if (found instanceof PollmodeError) throw found;
   return found;
+}
+
+/** The file that the addon was loaded from; undefined where it was not. */
+export function addonPath(): string | undefined {
+  if (tryBinding() instanceof PollmodeError) return undefined;
+  const named = process.env['POLLMODE_ADDON'];
+  if (named !== undefined && named !== '') return resolve(named);
+  const nodeGypBuild = createRequire(import.meta.url)('node-gyp-build') as { path(root: string): string };
+  return nodeGypBuild.path(packageRoot());
 }
 
 function load(): Binding | PollmodeError {

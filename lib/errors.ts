@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'EFORMAT'       // a file or message is malformed
   | 'ECLOSED'       // used after close
   | 'ETHREAD'       // used from the wrong thread
+  | 'ELCORE'        // an lcore ended before its work was done
   | 'ESYSCALL';     // any other refusal of the kernel
 
 export class PollmodeError extends Error {

@@ -42,6 +42,14 @@ std::string Arguments::String(size_t index) {
   return info_[index].As<Napi::String>().Utf8Value();
 }
 
+Napi::Function Arguments::Function(size_t index) {
+  if (!info_[index].IsFunction()) {
+    Fail(index, "a function");
+    return {};
+  }
+  return info_[index].As<Napi::Function>();
+}
+
 bool Arguments::Absent(size_t index) const {
   return info_[index].IsUndefined() || info_[index].IsNull();
 }
@@ -110,6 +118,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitSocket(env, exports);
   InitBpf(env, exports);
   InitThread(env, exports);
+  InitWatch(env, exports);
   return exports;
 }
 

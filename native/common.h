@@ -37,6 +37,7 @@ class Arguments {
   double Double(size_t index);
   bool Bool(size_t index);
   std::string String(size_t index);
+  Napi::Function Function(size_t index);
   View Bytes(size_t index) { return Typed(index, napi_uint8_array, "a Uint8Array"); }
   View Words(size_t index) { return Typed(index, napi_uint32_array, "a Uint32Array"); }
   View Ints(size_t index) { return Typed(index, napi_int32_array, "an Int32Array"); }
@@ -69,6 +70,7 @@ void InitFile(Napi::Env env, Napi::Object exports);
 void InitSocket(Napi::Env env, Napi::Object exports);
 void InitBpf(Napi::Env env, Napi::Object exports);
 void InitThread(Napi::Env env, Napi::Object exports);
+void InitWatch(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 void Export(Napi::Env env, Napi::Object exports, const char* name) {

@@ -37,10 +37,27 @@ export interface BurstFunctions {
   xskRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Gives the kernel buffers up to XSK_AIM. Returns how many it has. */
   xskFill(queue: number, lcore: number): number;
-  /** Frees what was sent, then sends. `count` 0 only frees. Stops at the first mbuf that cannot be sent. */
+  /** Frees what was sent, then sends. `count` 0 only frees. Frames that cannot be sent are taken too, dropped and counted; another pool's mbuf stops it. */
   xskTx(queue: number, burst: number, count: number, lcore: number): number;
   /** Frees what the kernel says was sent. Returns how many. */
   xskComplete(queue: number, lcore: number): number;
+
+  /** Toeplitz hashes (rss/layout.ts) of `count` inputs of `length` bytes, a multiple of 4 and at most 36, `stride` apart, to a vector of u32. */
+  toeplitz(rss: number, inputs: number, stride: number, length: number, to: number, count: number): void;
+  /** Hashes frames as a NIC does, into their headers; what is no IP gets hash 0 and no flag. Returns how many were hashed. */
+  rssHash(rss: number, table: number, burst: number, count: number): number;
+
+  /** Hands up to 512 mbufs to workers by their hash, each flow in order; all are gone afterwards. Returns how many were handed over, the rest was dropped and counted. */
+  steerDistribute(steer: number, burst: number, count: number, lcore: number): number;
+  /** A worker's receive; coming back says that it is done with what it took before. */
+  steerTake(steer: number, worker: number, burst: number, max: number, lcore: number): number;
+  /** RFS: the flows of these mbufs are wanted by `worker` from now on. */
+  steerRecord(steer: number, burst: number, count: number, worker: number): void;
+
+  /** AF_PACKET over the kernel's rings (port/drivers/af_packet/layout.ts): copies frames out, after checking where they stand. */
+  packetRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Copies frames into the ring and frees their mbufs; the caller then kicks the kernel. Takes bad ones too, and counts them. */
+  packetTx(queue: number, burst: number, count: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

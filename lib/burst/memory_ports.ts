@@ -1,5 +1,5 @@
 /** The null and ring ports, in plain TypeScript. The fast double is assembly/memory_ports.ts; neither calls the other. */
-import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PORT, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
 import { NULL_FRAME, RING_PORT_RING } from '../port/drivers/memory_layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import { RING_FLAGS, RING_SC, RING_SP } from '../ring/layout.js';
@@ -10,7 +10,7 @@ import { count64, type ArenaViews } from './views.js';
 
 export type MemoryPortFunctions = Pick<BurstFunctions, 'nullRx' | 'nullTx' | 'ringRx' | 'ringTx'>;
 
-export function memoryPortFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
+export function memoryPortFunctions({ u16, u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
   return { nullRx, nullTx, ringRx, ringTx };
 
   /** The template is the first half of a header as a receive leaves it: lengths, port, refcnt 1, no chain. */
@@ -42,6 +42,8 @@ export function memoryPortFunctions({ u32 }: ArenaViews, rings: RingFunctions, p
       ? rings.ringDequeueSc(ring, burst, max, 0)
       : rings.ringDequeueMc(ring, burst, max, 0, lcore);
     stamp(queue, burst, got, program(lcore));
+    const port = u16[(queue + QUEUE_TEMPLATE + MBUF_PORT) >>> 1];
+    for (let i = 0; i < got; i++) u16[(headerAt(queue, burst, i) + MBUF_PORT) >>> 1] = port;
     countPackets(queue, got, sumBytes(queue, burst, got));
     return got;
   }

@@ -2,7 +2,10 @@ import type { WasmMemory } from '../arena/webassembly.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
+import { packetFunctions } from './packet.js';
 import { ringFunctions } from './ring.js';
+import { rssFunctions } from './rss.js';
+import { steerFunctions } from './steer.js';
 import { xskFunctions } from './xsk.js';
 import { viewsOf } from './views.js';
 
@@ -16,6 +19,11 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const views = viewsOf(memory instanceof SharedArrayBuffer ? memory : memory.buffer);
   const rings = ringFunctions(views, hooks);
   const pools = mempoolFunctions(views, hooks, rings);
+  const rss = rssFunctions(views);
+  const { toeplitz, rssHash } = rss; // hashOne is the steering's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
-  return { ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, pools) };
+  return {
+    ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, pools),
+    ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
+  };
 }

@@ -5,13 +5,14 @@
  * so an offset becomes an index by `>>>`, never by `>>` or `|`: `(ring + RING_SIZE) >>> 2` is right for either.
  */
 export interface ArenaViews {
+  readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly u64: BigUint64Array;
 }
 
 export function viewsOf(buffer: ArrayBufferLike): ArenaViews {
-  return { u16: new Uint16Array(buffer), u32: new Uint32Array(buffer), u64: new BigUint64Array(buffer) };
+  return { u8: new Uint8Array(buffer), u16: new Uint16Array(buffer), u32: new Uint32Array(buffer), u64: new BigUint64Array(buffer) };
 }
 
 /**

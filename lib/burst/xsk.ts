@@ -2,7 +2,7 @@
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS,
-  XSK_HELD, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../port/drivers/af_xdp/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
@@ -32,7 +32,7 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
       setField(queue, XSK_HELD, field(queue, XSK_HELD) - got);
       count64(u32, queue + QUEUE_PACKETS, got);
     }
-    if (((field(queue, XSK_AIM) - field(queue, XSK_HELD)) >>> 0) >= XSK_SCRATCH_COUNT) xskFill(queue, lcore);
+    if (lacking(queue)) xskFill(queue, lcore);
     return got;
   }
 
@@ -85,6 +85,13 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, 1);
   }
 
+  /** Is it worth a fill: a vector's worth, or in a short ring the half of it? */
+  function lacking(queue: number): boolean {
+    const aim = field(queue, XSK_AIM);
+    const lack = (aim - field(queue, XSK_HELD)) >>> 0;
+    return lack >= XSK_SCRATCH_COUNT || lack >= aim >>> 1;
+  }
+
   /** In steps of the scratch vector; when the pool runs dry, in smaller and smaller ones, so that its last few are used. */
   function xskFill(queue: number, lcore: number): number {
     const aim = field(queue, XSK_AIM);
@@ -93,13 +100,13 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     while (held < aim && chunk > 0) {
       const want = Math.min(aim - held, chunk);
       if (pools.takeFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, want) === 0) {
-        count64(u32, queue + QUEUE_NOMBUF, 1);
         chunk = want >>> 1;
       } else {
         pushFill(queue, want);
         held += want;
       }
     }
+    if (held < aim) count64(u32, queue + QUEUE_NOMBUF, 1);
     setField(queue, XSK_HELD, held);
     return held;
   }
@@ -127,29 +134,50 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     const index = u32[producer]; // ours
     // No more in flight than the completion ring, which is as long, can tell of.
     const held = field(queue, XSK_HELD);
-    const most = Math.min(count, field(ring, XSK_MASK) + 1 - held);
-    if (most < count) count64(u32, queue + XSK_RING_FULL, 1);
+    const room = field(ring, XSK_MASK) + 1 - held;
+    let taken = 0;
     let sent = 0;
-    while (sent < most && writeDescriptor(queue, index + sent, u32[(burst >>> 2) + sent])) sent++;
-    count64(u32, queue + QUEUE_NOMBUF, count - sent);
-    if (sent === 0) return 0;
+    for (; taken < count && sent < room; taken++) {
+      const slot = burst + taken * 4;
+      if (writeDescriptor(queue, index + sent, u32[slot >>> 2])) sent++;
+      else if (!dropBad(queue, slot, lcore)) break;
+    }
+    if (taken < count && sent === room) count64(u32, queue + XSK_RING_FULL, 1);
+    count64(u32, queue + QUEUE_NOMBUF, count - taken);
+    if (sent === 0) return taken;
     // Pairs with the kernel's smp_load_acquire of the producer.
     Atomics.store(u32, producer, index + sent);
     setField(queue, XSK_HELD, held + sent);
     count64(u32, queue + QUEUE_PACKETS, sent);
-    return sent;
+    return taken;
+  }
+
+  /** The mbuf in the slot cannot be sent. One of this UMEM is freed, and the port goes on; another's is the program's mistake. */
+  function dropBad(queue: number, slot: number, lcore: number): boolean {
+    if (!inUmem(queue, u32[slot >>> 2])) {
+      count64(u32, queue + XSK_NOT_IN_UMEM, 1);
+      return false;
+    }
+    count64(u32, queue + XSK_BAD_FRAME, 1);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, slot, 1);
+    return true;
+  }
+
+  function inUmem(queue: number, handle: number): boolean {
+    const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
+    return start < field(queue, XSK_UMEM_BYTES) && (start & field(queue, XSK_BUFFER_MASK)) === 0;
   }
 
   /** Returns whether the mbuf can be sent; if so the port has it. */
   function writeDescriptor(queue: number, index: number, handle: number): boolean {
     const bufferMask = field(queue, XSK_BUFFER_MASK);
     const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
-    if (start >= field(queue, XSK_UMEM_BYTES) || (start & bufferMask) !== 0) return refuse(queue + XSK_NOT_IN_UMEM);
+    if (!inUmem(queue, handle)) return false;
     const header = headerOf(queue, handle);
     const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
-    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && offset + length <= bufferMask + 1;
-    if (!whole) return refuse(queue + XSK_BAD_FRAME);
+    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && length <= field(queue, XSK_LONGEST) && offset + length <= bufferMask + 1;
+    if (!whole) return false;
     const at = (field(queue, XSK_RING_A + XSK_DESCRIPTORS) + (index & field(queue, XSK_RING_A + XSK_MASK)) * 16) >>> 2;
     u32[at] = start + offset;
     u32[at + 1] = 0;
@@ -158,11 +186,6 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     own(queue, handle, field(queue, QUEUE_OWNER));
     count64(u32, queue + QUEUE_BYTES, length);
     return true;
-  }
-
-  function refuse(counter: number): boolean {
-    count64(u32, counter, 1);
-    return false;
   }
 
   function xskComplete(queue: number, lcore: number): number {

@@ -2,10 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
+import { doctorCommand } from './doctor.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
-/** Exit codes: 0 done, 1 refused or failed (the sentence is on stderr), 2 wrong usage (commander's own is 1). */
+/** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr. */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
 const program = new Command('pollmode')
@@ -13,7 +14,11 @@ const program = new Command('pollmode')
   .version(version)
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
-  .addCommand(forwardCommand());
+  .addCommand(forwardCommand())
+  .addCommand(doctorCommand());
+
+// Commands that were made elsewhere do not inherit by themselves.
+for (const command of program.commands) command.copyInheritedSettings(program);
 
 try {
   await program.parseAsync();

@@ -19,14 +19,20 @@ const BPF_PROG_LOAD = 5;
 const BPF_OBJ_PIN = 6;
 const BPF_OBJ_GET = 7;
 const BPF_PROG_TEST_RUN = 10;
+const BPF_PROG_GET_FD_BY_ID = 13;
+const BPF_MAP_GET_FD_BY_ID = 14;
 const BPF_OBJ_GET_INFO_BY_FD = 15;
 const BPF_RAW_TRACEPOINT_OPEN = 17;
 const BPF_LINK_CREATE = 28;
+const BPF_LINK_GET_FD_BY_ID = 30;
+const BPF_LINK_GET_NEXT_ID = 31;
+const BPF_LINK_TYPE_XDP = 6;
 const BPF_XDP = 37;
 const EBUSY = 16;
 const EEXIST = 17;
 const EINVAL = 22;
 const ENOSPC = 28;
+const ERANGE = 34;
 const LOG_SIZE = 1 << 20;
 const NAME_SIZE = 16;
 const ATTRIBUTE_SIZE = 128;
@@ -106,7 +112,7 @@ export function lookupElement(map: BpfMap, key: Uint8Array, value: Uint8Array): 
   return true;
 }
 
-/** `flags` is BPF_ANY, BPF_NOEXIST or BPF_EXIST. */
+/** `flags` is BPF_ANY, BPF_NOEXIST (then EEXISTS when it is there) or BPF_EXIST. */
 export function updateElement(map: BpfMap, key: Uint8Array, value: Uint8Array, flags = BPF_ANY): void {
   if (value.length !== map.valueSize) throw wrongSize('value', value.length, map.valueSize);
   const attr = element(map, key);
@@ -159,6 +165,9 @@ export function attachXdp(program: number, ifindex: number, mode?: XdpMode): num
   if (result === -ENOSPC) {
     throw kernelError(ENOSPC, 'bpf(BPF_LINK_CREATE)', `Link ${ifindex} has too few queues for native XDP (a veth needs as many to receive as its peer has to send): give it more, or use generic mode.`);
   }
+  if (result === -ERANGE) {
+    throw new PollmodeError('EUNSUPPORTED', `Link ${ifindex} has too large an MTU for native XDP, or its peer has (a frame must fit in one page): make it smaller (ip link set dev NAME mtu 1500), or use generic mode.`, { syscall: 'bpf(BPF_LINK_CREATE)', errno: ERANGE });
+  }
   // The kernel says EINVAL for everything from here on: the missing interface is told apart by asking.
   if (result === -EINVAL) readLink(ifindex);
   return check(result, 'bpf(BPF_LINK_CREATE)', `No XDP program could be attached to link ${ifindex} in ${mode ?? 'automatic'} mode: check the rights (CAP_NET_ADMIN), and that the program is an XDP one; or use generic mode.`);
@@ -183,8 +192,14 @@ export function pin(fd: number, path: string): void {
   check(bpf(BPF_OBJ_PIN, attr, [[0, cString(path)]]), 'bpf(BPF_OBJ_PIN)');
 }
 
+/** Longer than any of the kernel's info structures so far; the rest stays zero. */
+const INFO_SIZE = 512;
+
 function objectInfo(fd: number): Uint8Array {
-  const info = new Uint8Array(512);
+  return readInfo(fd, new Uint8Array(INFO_SIZE));
+}
+
+function readInfo(fd: number, info: Uint8Array): Uint8Array {
   check(bpf(BPF_OBJ_GET_INFO_BY_FD, attribute(fd, info.length), [[8, info]]), 'bpf(BPF_OBJ_GET_INFO_BY_FD)', `Descriptor ${fd} is no BPF object: pass one from bpf(2).`);
   return info;
 }
@@ -199,6 +214,43 @@ export function programInfo(fd: number): ProgramInfo {
 export function mapFromFd(fd: number): BpfMap {
   const info = objectInfo(fd);
   return { fd, type: getU32(info, 0), keySize: getU32(info, 8), valueSize: getU32(info, 12), maxEntries: getU32(info, 16) };
+}
+
+const BY_ID = 'Taking hold of a BPF object by its number needs CAP_SYS_ADMIN: run as root';
+
+/** A descriptor of the program with that number, which the caller closes. Needs CAP_SYS_ADMIN; ENOTFOUND when it is gone. */
+export function programById(id: number): number {
+  return check(bpf(BPF_PROG_GET_FD_BY_ID, attribute(id)), 'bpf(BPF_PROG_GET_FD_BY_ID)', `There is no BPF program ${id} to be had. ${BY_ID}.`);
+}
+
+/** Likewise a map. */
+export function mapById(id: number): BpfMap {
+  return mapFromFd(check(bpf(BPF_MAP_GET_FD_BY_ID, attribute(id)), 'bpf(BPF_MAP_GET_FD_BY_ID)', `There is no BPF map ${id} to be had. ${BY_ID}.`));
+}
+
+/** The numbers of the maps that a program uses, 64 at most. */
+export function mapsOfProgram(fd: number): number[] {
+  const ids = new Uint8Array(64 * 4);
+  const info = new Uint8Array(INFO_SIZE);
+  setU32(info, 52, ids.length / 4); // nr_map_ids
+  setU64(info, 56, binding().address(ids));
+  readInfo(fd, info);
+  return Array.from({ length: Math.min(getU32(info, 52), ids.length / 4) }, (_, i) => getU32(ids, i * 4));
+}
+
+/** A descriptor of the XDP link that holds that program, which the caller closes: the program stays attached until the last such descriptor goes. Undefined when no link does. Needs CAP_SYS_ADMIN. */
+export function xdpLinkOf(programId: number): number | undefined {
+  const next = attribute(0);
+  while (bpf(BPF_LINK_GET_NEXT_ID, next) >= 0) {
+    const id = getU32(next, 4);
+    setU32(next, 0, id);
+    const fd = bpf(BPF_LINK_GET_FD_BY_ID, attribute(id));
+    if (fd < 0) continue; // it went meanwhile, or another has the right to it
+    const info = objectInfo(fd);
+    if (getU32(info, 0) === BPF_LINK_TYPE_XDP && getU32(info, 8) === programId) return fd;
+    binding().close(fd);
+  }
+  return undefined;
 }
 
 /** Runs a program once on `frame`, attached nowhere, and returns its result (XDP_* for XDP). The frame is 14 bytes or more. */

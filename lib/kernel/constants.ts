@@ -80,6 +80,7 @@ export const BPF_MAP_TYPE_XSKMAP = 17;
 export const BPF_PROG_TYPE_XDP = 6;
 export const BPF_PROG_TYPE_RAW_TRACEPOINT = 17;
 export const BPF_ANY = 0;
+export const BPF_NOEXIST = 1;
 export const XDP_ABORTED = 0;
 export const XDP_DROP = 1;
 export const XDP_PASS = 2;

@@ -6,10 +6,12 @@ import { PollmodeError, type ErrorCode } from '../errors.js';
 const { errno } = constants;
 /** Kernel-internal "not supported", which some drivers let out. */
 export const ENOTSUPP = 524;
+/** What a tap says whose interface is gone. Node has no name for it. */
+const EBADFD = 77;
 
 const names = new Map<number, string>(Object.entries(errno).map(([name, value]) => [value, name]));
 // Names that share a number: the usual one wins.
-names.set(errno.EOPNOTSUPP, 'EOPNOTSUPP').set(errno.EAGAIN, 'EAGAIN').set(ENOTSUPP, 'ENOTSUPP');
+names.set(errno.EOPNOTSUPP, 'EOPNOTSUPP').set(errno.EAGAIN, 'EAGAIN').set(ENOTSUPP, 'ENOTSUPP').set(EBADFD, 'EBADFD');
 
 const codes = new Map<number, ErrorCode>([
   [errno.EPERM, 'ERIGHTS'], [errno.EACCES, 'ERIGHTS'],

@@ -50,7 +50,7 @@ export interface Feature {
 }
 
 /** One SIOCETHTOOL; the kernel's answer is in `command`. */
-function ethtool(name: string, command: Uint8Array, wanted: string): void {
+export function ethtool(name: string, command: Uint8Array, wanted: string): void {
   checkName(name);
   const b = binding();
   const fd = check(b.socket(AF_INET, SOCK_DGRAM, 0), 'socket');
@@ -64,7 +64,8 @@ function ethtool(name: string, command: Uint8Array, wanted: string): void {
   }
 }
 
-function command(code: number, size: number): Uint8Array {
+/** A structure of an ethtool command, its code filled in. */
+export function command(code: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   setU32(bytes, 0, code);
   return bytes;

@@ -6,7 +6,7 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { ipv4Bytes, macBytes, macText } from './address.js';
 import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
-import { concat, fromCString, getI32, getU32, setI32, setU16, setU32 } from './bytes.js';
+import { concat, fromCString, getI32, getU32, getU64, setI32, setU16, setU32 } from './bytes.js';
 import { AF_INET, AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from './constants.js';
 import { netlinkRequest, type Message } from './netlink.js';
 
@@ -20,10 +20,14 @@ const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_OPERSTATE = 16;
 const IFLA_LINKINFO = 18;
+const IFLA_STATS64 = 23;
 const IFLA_AF_SPEC = 26;
 const IFLA_NET_NS_FD = 28;
 const IFLA_NUM_TX_QUEUES = 31;
 const IFLA_NUM_RX_QUEUES = 32;
+const IFLA_XDP = 43;
+const IFLA_XDP_ATTACHED = 2;
+const IFLA_XDP_PROG_ID = 4;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
@@ -40,6 +44,19 @@ const IFINFO_SIZE = 16;
 const OPERSTATES = ['unknown', 'notpresent', 'down', 'lowerlayerdown', 'testing', 'dormant', 'up'] as const;
 export type Operstate = (typeof OPERSTATES)[number];
 
+/** XDP_ATTACHED_*, by number. `several`: one program in the driver and another in the stack. */
+const XDP_ATTACHED = ['none', 'native', 'generic', 'hardware', 'several'] as const;
+
+/** linux/if.h: the driver has a carrier. */
+const IFF_LOWER_UP = 0x10000;
+
+/** What stands at the interface's XDP hooks. */
+export interface AttachedXdp {
+  readonly where: (typeof XDP_ATTACHED)[number];
+  /** The kernel's number of the program; 0 where there is none, or are several. */
+  readonly programId: number;
+}
+
 export interface Link {
   ifindex: number;
   name: string;
@@ -55,6 +72,7 @@ export interface Link {
   kind: string;
   rxQueues: number;
   txQueues: number;
+  xdp: AttachedXdp;
 }
 
 export interface VethEnd {
@@ -162,7 +180,28 @@ export function parseLink(answer: Message): Link {
     kind: kind === undefined ? '' : fromCString(kind),
     rxQueues: word(IFLA_NUM_RX_QUEUES),
     txQueues: word(IFLA_NUM_TX_QUEUES),
+    xdp: parseXdp(found.get(IFLA_XDP)),
   };
+}
+
+function parseXdp(nested: Uint8Array | undefined): AttachedXdp {
+  const found = nested === undefined ? undefined : parseAttributes(nested);
+  const id = found?.get(IFLA_XDP_PROG_ID);
+  return { where: XDP_ATTACHED[found?.get(IFLA_XDP_ATTACHED)?.[0] ?? 0] ?? 'several', programId: id === undefined ? 0 : getU32(id, 0) };
+}
+
+/** What the kernel dropped on a link: of what the link received, and of what it had to send (struct rtnl_link_stats64). */
+export interface LinkDrops {
+  rx: number;
+  tx: number;
+}
+
+/** ENOTFOUND when this namespace has no such link. */
+export function readLinkDrops(ifindex: number): LinkDrops {
+  const [answer] = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, 0, ifinfo(ifindex), `read link ${ifindex}`);
+  const counts = answer === undefined ? undefined : parseAttributes(answer.payload.subarray(IFINFO_SIZE)).get(IFLA_STATS64);
+  if (counts === undefined) throw new PollmodeError('ENOTFOUND', `The kernel keeps no counters of link ${ifindex}: check that it exists.`);
+  return { rx: Number(getU64(counts, 6 * 8)), tx: Number(getU64(counts, 7 * 8)) };
 }
 
 /**
@@ -172,11 +211,16 @@ export function parseLink(answer: Message): Link {
 export function waitForCarrier(ifindex: number, timeoutMs = 2000): Link {
   const end = performance.now() + timeoutMs;
   let link = readLink(ifindex);
-  while (link.operstate !== 'up' && performance.now() < end) {
+  while (!carries(link) && performance.now() < end) {
     binding().poll(new Int32Array(), 1);
     link = readLink(ifindex);
   }
   return link;
+}
+
+/** A tap or a loopback never says "up": its state is unknown, and the flag tells. */
+function carries({ operstate, flags }: Link): boolean {
+  return operstate === 'up' || (operstate === 'unknown' && (flags & IFF_LOWER_UP) !== 0);
 }
 
 /** Gives the link an IPv4 address; `prefix` is the length of its network part in bits. */

@@ -3,7 +3,8 @@ import type { OptionSpec, PortDriver } from './port.js';
 
 /**
  * Device strings, in DPDK's manner: `driver:device,key=value,flag`. The device and the options may be missing
- * (`null:`). A comma or a backslash in a value is written with a backslash before it.
+ * (`null:`). A comma or a backslash in a value is written with a backslash before it; so is the first "=" of a device
+ * that would read as key=value (`pcap:a\\=b.pcap`).
  */
 export interface DeviceString {
   readonly driver: string;
@@ -13,6 +14,7 @@ export interface DeviceString {
 
 /** Longer ones are refused unread: nobody writes them by hand. */
 const MAX_DEVICE_STRING = 4096;
+const CONTROL = /[\0-\x1f\x7f]/;
 
 /** Throws EDEVICE, with the place of the fault. */
 export function parseDevice(text: string): DeviceString {
@@ -20,7 +22,7 @@ export function parseDevice(text: string): DeviceString {
   if (typeof text !== 'string' || text.length > MAX_DEVICE_STRING) return refuse(`it must be a string of at most ${MAX_DEVICE_STRING} characters`);
   const match = /^([a-z][a-z0-9_]*):/.exec(text);
   if (match === null) return refuse('it must start with a driver\'s name and a colon');
-  if (/[\0-\x1f\x7f]/.test(text)) return refuse('it has a control character');
+  if (CONTROL.test(text)) return refuse('it has a control character');
   const parts = splitCommas(text.slice(match[0].length));
   // "pcap:,tx=out" and "null:size=512" both leave the device out.
   const device = /^[a-z][a-z0-9_]*=/.test(parts[0]!) ? '' : unescape(parts.shift()!);
@@ -40,12 +42,13 @@ export function readOptions<Options extends object>(driver: PortDriver<Options>,
   const { device, options } = parseDevice(text);
   const table = driver.options as Record<string, OptionSpec>;
   const read: Record<string, string | number | boolean> = {};
+  if (device !== '' && !Object.hasOwn(table, 'device')) throw new PollmodeError('EDEVICE', `Device string ${quote(text)}: ${driver.name} takes no device: write ${driver.name}: and options behind it (${optionNames(table)}).`);
   if (device !== '') read['device'] = device;
   for (const [key, value] of options) {
     const name = camel(key);
     const spec = Object.hasOwn(table, name) ? table[name] : undefined;
     if (spec === undefined || name === 'device') throw new PollmodeError('EDEVICE', `Device string ${quote(text)}: ${driver.name} has no option "${printable(key)}". It has: ${optionNames(table)}.`);
-    read[name] = readValue(spec, key, value, text);
+    read[name] = readValue(spec, value, wanted => { throw new PollmodeError('EDEVICE', `Device string ${quote(text)}: ${key}=${printable(value)} — give ${wanted}.`); });
   }
   for (const [name, spec] of Object.entries(table)) {
     if (spec.required === true && read[name] === undefined) throw new PollmodeError('EDEVICE', `Device string ${quote(text)}: ${driver.name} needs ${name === 'device' ? `something after the colon: ${spec.help}` : `${snake(name)}=: ${spec.help}`}.`);
@@ -61,9 +64,9 @@ export function checkOptions<Options extends object>(driver: PortDriver<Options>
     if (value === undefined) continue;
     const spec = Object.hasOwn(table, name) ? table[name] : undefined;
     if (spec === undefined) throw new PollmodeError('EOPTION', `${driver.name} has no option "${printable(name)}". It has: ${Object.keys(table).join(', ')}.`);
-    const wanted = spec.type === 'flag' ? 'boolean' : spec.type === 'count' || spec.type === 'size' ? 'number' : 'string';
-    if (typeof value !== wanted) throw new PollmodeError('EOPTION', `${driver.name}: option "${name}" is a ${wanted}, not ${typeof value}.`);
-    read[name] = readValue(spec, name, String(value), `${driver.name}:`);
+    const refuse = (wanted: string): never => { throw new PollmodeError('EOPTION', `${driver.name}: the option "${name}" is ${described(value)} — give ${wanted}.`); };
+    if (typeof value !== TYPES[spec.type]) refuse(`a ${TYPES[spec.type]}`);
+    read[name] = readValue(spec, String(value), refuse);
   }
   for (const [name, spec] of Object.entries(table)) {
     if (spec.required === true && read[name] === undefined) throw new PollmodeError('EOPTION', `${driver.name} needs the option "${name}": ${spec.help}.`);
@@ -71,10 +74,14 @@ export function checkOptions<Options extends object>(driver: PortDriver<Options>
   return read as unknown as Options;
 }
 
-function readValue(spec: OptionSpec, key: string, value: string, text: string): string | number | boolean {
-  const refuse = (wanted: string): never => { throw new PollmodeError('EDEVICE', `Device string ${quote(text)}: ${key}=${printable(value)} — give ${wanted}.`); };
+/** What an option's value is in an object. */
+const TYPES = { text: 'string', choice: 'string', flag: 'boolean', count: 'number', size: 'number' } as const;
+
+function readValue(spec: OptionSpec, value: string, refuse: (wanted: string) => never): string | number | boolean {
   switch (spec.type) {
-    case 'text': return value === '' ? refuse('a value') : value;
+    case 'text':
+      if (value === '' || value.length > MAX_DEVICE_STRING || CONTROL.test(value)) refuse(`a text of at most ${MAX_DEVICE_STRING} characters, without control characters`);
+      return value;
     case 'choice': return spec.choices!.includes(value) ? value : refuse(`one of ${spec.choices!.join(', ')}`);
     case 'flag':
       if (value === 'true' || value === '1' || value === 'on') return true;
@@ -117,6 +124,11 @@ function snake(name: string): string {
 
 function printable(text: string): string {
   return text.slice(0, 60).replace(/[^\x20-\x7e]/g, '?');
+}
+
+/** A value that may be anything, for a person. */
+function described(value: unknown): string {
+  return typeof value === 'string' ? quote(value) : typeof value === 'number' || typeof value === 'boolean' ? String(value) : `of type ${value === null ? 'null' : typeof value}`;
 }
 
 function quote(text: unknown): string {

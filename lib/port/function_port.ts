@@ -1,12 +1,13 @@
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from './port.js';
-import { FunctionRxQueue, FunctionTxQueue, QueueState, type QueueFunction } from './queue.js';
+import { countRefused } from './port_queue.js';
+import { FunctionRxQueue, FunctionTxQueue, queueStates, type QueueFunction, type QueueState } from './queue.js';
 
 /** How a port's queues are made. */
 export interface FunctionPortParts {
   readonly capabilities: PortCapabilities;
   readonly rx: QueueFunction;
   readonly tx: QueueFunction;
-  /** Fills in the driver's part of a queue's state. */
+  /** Fills in the driver's part of a queue's state; reserves nothing and does not throw. */
   readonly prepare?: (state: QueueState, queue: number) => void;
   readonly xstats?: (into: Record<string, number>) => void;
   /** Gives back what the queues hold, once no burst can come any more and before their state goes. */
@@ -20,7 +21,7 @@ export class FunctionPort implements Port {
   readonly capabilities: PortCapabilities;
   readonly rx: readonly FunctionRxQueue[];
   readonly tx: readonly FunctionTxQueue[];
-  readonly #states: QueueState[] = [];
+  readonly #states: readonly QueueState[];
   readonly #parts: FunctionPortParts;
   #last: Record<string, number> | undefined;
 
@@ -29,26 +30,17 @@ export class FunctionPort implements Port {
     this.number = host.number;
     this.#parts = parts;
     this.capabilities = parts.capabilities;
-    const make = (direction: 'rx' | 'tx', count: number): QueueState[] => Array.from({ length: count }, (_, queue) => {
-      const state = new QueueState(host, direction, queue);
-      this.#states.push(state);
-      parts.prepare?.(state, queue);
-      return state;
-    });
-    try {
-      this.rx = make('rx', parts.capabilities.rxQueues).map(state => new FunctionRxQueue(state, parts.rx));
-      this.tx = make('tx', parts.capabilities.txQueues).map(state => new FunctionTxQueue(state, parts.tx));
-    } catch (cause) {
-      for (const state of this.#states) state.close();
-      throw cause;
-    }
+    const { rx, tx } = queueStates(host, parts.capabilities.rxQueues, parts.capabilities.txQueues);
+    for (const states of [rx, tx]) states.forEach((state, queue) => parts.prepare?.(state, queue));
+    this.#states = [...rx, ...tx];
+    this.rx = rx.map(state => new FunctionRxQueue(state, parts.rx));
+    this.tx = tx.map(state => new FunctionTxQueue(state, parts.tx));
   }
 
   readStats(into: PortStats): void {
     Object.assign(into, emptyStats());
     for (const state of this.#states) state.addTo(into);
-    into.xstats['rx_after_close'] = this.rx.reduce((sum, queue) => sum + queue.afterClose, 0);
-    into.xstats['tx_after_close'] = this.tx.reduce((sum, queue) => sum + queue.afterClose, 0);
+    countRefused(into, this.rx, this.tx);
     if (this.#last === undefined) this.#parts.xstats?.(into.xstats);
     else Object.assign(into.xstats, this.#last);
   }

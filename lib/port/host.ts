@@ -1,7 +1,9 @@
-import { Arena, DEFAULT_ARENA, type ArenaOptions } from '../arena/arena.js';
+import { Arena, DEFAULT_ARENA, MAX_ARENA, type ArenaOptions } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
+import { BACKING_HUGE } from '../arena/layout.js';
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
+import { undoLeftOnce } from '../journal/left.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import { Mempool } from '../mbuf/mempool.js';
 import { checkOptions, parseDevice, readOptions } from './device.js';
@@ -36,9 +38,11 @@ let hosts = 0;
 
 /**
  * Opens ports over one pool that satisfies all of them, so that a packet received on one is sent on any other without a
- * copy. Throws EDEVICE, EOPTION, EPOOL, and whatever the drivers throw; nothing is left open then.
+ * copy. Throws EDEVICE, EOPTION, EPOOL, and whatever the drivers throw; nothing is left open then. The first call of a
+ * thread also undoes what a killed run left (see journal/).
  */
 export function open(requests: readonly PortRequest[], options: OpenOptions = {}): Host {
+  undoLeftOnce();
   return new Host(requests, options);
 }
 
@@ -64,10 +68,11 @@ export class Host {
     try {
       this.pool = options.pool ?? Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
         count, bufferSize,
-        hugePages: options.hugePages ?? (demand.some(each => each.registered) ? 'try' : 'never'),
+        hugePages: options.hugePages ?? hugePagesFor(demand),
         ...(options.cache === undefined ? {} : { cache: options.cache }),
       });
       this.mbufs = this.pool.mbufs;
+      refuseSmallPages(plans, this.pool);
       for (const plan of plans) this.#open(plan);
     } catch (cause) {
       this.#abandon();
@@ -85,6 +90,7 @@ export class Host {
     if (this.#closed) throw new PollmodeError('ECLOSED', 'This host is closed: open a new one with open([...]).');
     const plan = prepare(request);
     refuseSmall([plan], this.pool.bufferSize);
+    refuseSmallPages([plan], this.pool);
     const free = this.pool.available;
     if (plan.demand.mbufs > free) {
       throw new PollmodeError('EPOOL', `${plan.device} may hold ${plan.demand.mbufs} mbufs and the pool has ${free} free: open it together with the other ports, or ask for more with { mbufs }.`);
@@ -108,8 +114,9 @@ export class Host {
     if (this.#closed) return;
     this.#closed = true;
     for (const port of [...this.#ports].reverse()) port.close();
+    // Also in an arena of its own, which goes without it: its huge pages are a file's.
+    if (this.#ownsPool && this.pool.audit().free === this.pool.size) this.pool.close();
     if (this.#ownsArena) this.arena.close();
-    else if (this.#ownsPool && this.pool.audit().free === this.pool.size) this.pool.close();
   }
 
   #open({ driver, options, device }: Plan): Port {
@@ -123,8 +130,8 @@ export class Host {
   #abandon(): void {
     this.#closed = true;
     for (const port of this.#ports.reverse()) port.close();
+    if (this.#ownsPool && (this.pool as Mempool | undefined) !== undefined) this.pool.close();
     if (this.#ownsArena) this.arena.close();
-    else if (this.#ownsPool && (this.pool as Mempool | undefined) !== undefined) this.pool.close();
   }
 }
 
@@ -136,6 +143,9 @@ interface Plan {
 }
 
 function prepare(request: PortRequest): Plan {
+  if (typeof request !== 'string' && (typeof request !== 'object' || request === null)) {
+    throw new PollmodeError('EDEVICE', `A port is asked for by a device string or an object with a driver, not by ${String(request)}: write 'null:' or { driver: 'null' }.`);
+  }
   const driver = driverNamed(typeof request === 'string' ? parseDevice(request).driver : request.driver);
   const options = typeof request === 'string' ? readOptions(driver, request) : checkOptions(driver, withoutDriver(request));
   const device = typeof request === 'string' ? request : `${driver.name}:${typeof request['device'] === 'string' ? request['device'] : ''}`;
@@ -146,7 +156,7 @@ function prepare(request: PortRequest): Plan {
 
 function driverNamed(name: string): PortDriver {
   const driver = drivers.find(each => each.name === name);
-  if (driver === undefined) throw new PollmodeError('EDEVICE', `No driver is named "${name.slice(0, 40)}": there are ${drivers.map(each => each.name).join(', ')}.`);
+  if (driver === undefined) throw new PollmodeError('EDEVICE', `No driver is named "${String(name).slice(0, 40)}": there are ${drivers.map(each => each.name).join(', ')}.`);
   return driver;
 }
 
@@ -161,10 +171,22 @@ function refuseSmall(plans: readonly Plan[], bufferSize: number): void {
   }
 }
 
-/** The default size, or as much as the pool, its headers and its ring need. */
+function refuseSmallPages(plans: readonly Plan[], pool: Mempool): void {
+  const strict = plans.find(plan => plan.demand.hugePages === 'must');
+  if (strict === undefined || pool.buffers.backing === BACKING_HUGE) return;
+  throw new PollmodeError('EPOOL', `${strict.device} needs its packets in huge pages and the pool's are not: open it together with the other ports, or ask for { hugePages: 'must' }.`);
+}
+
+/** The strictest wish of the ports. */
+function hugePagesFor(demand: readonly MemoryDemand[]): HugePages {
+  const wishes = demand.map(each => each.hugePages ?? (each.registered ? 'try' : 'never'));
+  return wishes.includes('must') ? 'must' : wishes.includes('try') ? 'try' : 'never';
+}
+
+/** The default size, or as much as the pool, its headers and its ring need; what no arena can hold is the pool's to refuse. */
 function arenaFor(bytes: number): ArenaOptions {
   const needed = Math.ceil(bytes * 1.1) + (32 << 20);
-  return { size: Math.max(DEFAULT_ARENA, Math.ceil(needed / 65536) * 65536) };
+  return needed > DEFAULT_ARENA ? { size: Math.min(MAX_ARENA, Math.ceil(needed / 65536) * 65536) } : { size: DEFAULT_ARENA };
 }
 
 /** Port numbers are the arena's: the lowest whose queues are not there. */

@@ -10,12 +10,14 @@ export const QUEUE_KIND = 0;
 export const QUEUE_POOL = 4;
 /** u32: the owner word for buffers that the port holds. */
 export const QUEUE_OWNER = 8;
-/** u32: 0, or lcore id + 1 of the thread that polls it. */
+/** u32: lcore id + 1 of the one thread that may poll it; 0 when it is free to be taken (see port/attach.ts), and after close. */
 export const QUEUE_LCORE = 12;
 /** u32: offset of the mbuf header table. */
 export const QUEUE_TABLE = 16;
 /** u32: bytes of a frame that fit (buffer - headroom). */
 export const QUEUE_ROOM = 20;
+/** i32: the descriptor that the queue's system calls are made on, a number of the process that opened the port; -1 for none. */
+export const QUEUE_FD = 24;
 
 // Counters, u64 each. The first three mean the same for every driver; the rest have the names that the driver gives.
 export const QUEUE_PACKETS = 32;
@@ -29,6 +31,10 @@ export const QUEUE_X3 = 80;
 export const QUEUE_X4 = 88;
 export const QUEUE_X5 = 96;
 export const QUEUE_X6 = 104;
+
+/** 16 bytes of ASCII, padded with NUL: the driver's name, so that another thread knows whose queue this is. */
+export const QUEUE_DRIVER_NAME = 112;
+export const QUEUE_DRIVER_NAME_MAX = 16;
 
 /** The first 32 bytes of an mbuf header as a receive writes them: lengths are filled in per packet. */
 export const QUEUE_TEMPLATE = 128;

@@ -6,13 +6,16 @@
  * - `txBurst` takes the first m: the port owns those, and the caller keeps the rest, to retry or free;
  * - `close` gives every mbuf that the port holds back to its pool.
  *
- * The data path never throws. After close both bursts return 0 and count `after_close`.
- * Threads: a port belongs to the thread that opened it; one thread polls a queue.
+ * The data path never throws. After close both bursts return 0 and count `after_close`; from a thread that does not hold
+ * the queue they return 0 and count `wrong_thread`.
+ * Threads: a port belongs to the thread that opened it, and so do its queues until they are handed over (attach.ts); one
+ * thread polls a queue.
  */
 import type { Arena } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import type { Burst } from '../burst/burst.js';
 import type { Mempool } from '../mbuf/mempool.js';
+import type { QueueView } from './queue_view.js';
 
 export interface RxQueue {
   /**
@@ -20,10 +23,41 @@ export interface RxQueue {
    * 0 when there is nothing; never waits. The caller owns the mbufs.
    */
   rxBurst(burst: Burst, max?: number): number;
+  /** Nothing more will come (the end of a capture file). Absent for queues that go on for ever. */
+  readonly finished?: boolean;
+  /** What a thread can sleep on until something comes; undefined for queues that can only be polled. */
+  readonly wake: WakeSource | undefined;
+  /**
+   * Packets on the event loop: `for await (const burst of queue.bursts({ signal }))`, the first `burst.count` handles
+   * being the body's own. Sleeps in libuv while there is nothing, and keeps timers waiting for a millisecond at most.
+   */
+  bursts(options?: BurstsOptions): AsyncGenerator<Burst, void, undefined>;
+  /** Calls back when there is something to receive, until the returned function is called. Throws EUNSUPPORTED where `wake` is undefined. */
+  onReadable(callback: () => void): () => void;
+}
+
+export interface BurstsOptions {
+  /** Ends the iteration when aborted. */
+  readonly signal?: AbortSignal;
+  /** Most packets of a burst, 1 to 512. Default 32. */
+  readonly capacity?: number;
+  /** How long packets may keep the event loop from its timers, in milliseconds. Default 1. */
+  readonly turnMs?: number;
+}
+
+export interface WakeSource {
+  /** A descriptor of this process that is readable while there is something to receive. The queue's own: not to be read or closed. */
+  readonly fd: number;
+  /** Before a sleep, where the device must be told that it shall wake. Returns false when there is something already. */
+  arm?(): boolean;
 }
 
 export interface TxQueue {
-  /** Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's. Never waits. */
+  /**
+   * Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's, and
+   * can be taken later: a frame that could never be sent (too short, too long, a chain where there are none) is taken,
+   * freed, and counted by a name that says why, so that whoever tries the rest again is not held up for ever. Never waits.
+   */
   txBurst(burst: Burst, count: number): number;
 }
 
@@ -103,11 +137,26 @@ export interface PortDriver<Options extends object = object> {
   /** One line for `--help`. */
   readonly summary: string;
   readonly options: OptionTable<Options>;
+  /** Capabilities that opening one usually takes ("CAP_NET_RAW"); `pollmode doctor` says which of them are missing. */
+  readonly rights?: readonly string[];
   /** Usable here? Never throws, never alters anything. */
   probe(): Availability;
   /** Pure: what memory it will want. Throws EOPTION for options that cannot be together. */
   plan(options: Options): MemoryDemand;
   open(options: Options, host: PortHost): Port;
+  /** How another thread polls a queue, from the queue's state alone. Absent: only the thread that opened the port can. */
+  readonly attach?: QueueAttacher;
+}
+
+/** Makes the calling thread's queue objects over queues that another thread opened. */
+export interface QueueAttacher {
+  rx(state: QueueView): RxQueue;
+  tx(state: QueueView): TxQueue;
+  /**
+   * Puts a queue in order whose lcore died in the middle of a burst: state that was half written is completed or undone,
+   * and mbufs that carry the queue's owner word and are nowhere go back. Absent: there is nothing that can be half done.
+   */
+  repair?(state: QueueView): void;
 }
 
 /** How each option is written and read. `device` is what stands directly behind the colon. */

@@ -5,7 +5,7 @@
 import { wasm, type WasmMemory } from '../../lib/arena/webassembly.js';
 import type { BurstFunctions, BurstHooks } from '../../lib/burst/functions.js';
 import { instantiate, type BurstBuild } from '../../lib/burst/module.js';
-import { HEADER_BYTES, HEADROOM, MBUF_BUF_LEN, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT } from '../../lib/mbuf/layout.js';
+import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_BYTES, HEADROOM, MBUF_BUF_LEN, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT } from '../../lib/mbuf/layout.js';
 import {
   CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_FIRST, POOL_KIND, POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN,
   POOL_STEP_MASK, POOL_TABLE,
@@ -119,13 +119,20 @@ export interface Pool {
   readonly handles: readonly number[];
 }
 
-export interface PoolShape { readonly count: number; readonly cache: number; readonly lcores: number; readonly units?: 1 | 2; readonly start?: number }
+export interface PoolShape {
+  readonly count: number; readonly cache: number; readonly lcores: number; readonly units?: 1 | 2; readonly start?: number;
+  /** The buffers are in the zone too, for functions that touch contents. */
+  readonly buffers?: boolean;
+  /** The first handle of buffers that are nowhere. Default 1000. */
+  readonly first?: number;
+}
 
-/** A pool with all its mbufs in its ring. The buffers are nowhere: these functions never touch contents. */
-export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0 }: PoolShape): Pool {
+/** A pool with all its mbufs in its ring. Its buffers are nowhere unless asked for: most functions never touch contents. */
+export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0, buffers = false, first: nowhere = 1000 }: PoolShape): Pool {
+  // The zone starts at a multiple of a buffer, and buffers come first in it.
+  const first = buffers ? reserve(lab, count * units * BUFFER_UNIT) >>> HANDLE_SHIFT : nowhere;
   const offset = reserve(lab, POOL_CACHES + lcores * CACHE_STRIDE);
   const ring = makeRing(lab, { size: 2 ** Math.ceil(Math.log2(Math.max(count, 2))), start });
-  const first = 1000;
   // The table has a header for each handle from 0 on; only the pool's own are in the zone.
   const table = reserve(lab, count * units * HEADER_BYTES) - first * HEADER_BYTES;
   const fields = [

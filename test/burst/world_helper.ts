@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import {
-  HEADER_BYTES, HEADROOM, MBUF_BUF_LEN, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_POOL, MBUF_REFCNT,
+  HEADER_BYTES, HEADROOM, MBUF_BUF_LEN, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT,
   MBUF_TIMESTAMP, MBUF_TX_OFFLOAD, MBUF_USER, OWNER_APP, OWNER_RING, OWNER_SHIFT,
 } from '../../lib/mbuf/layout.js';
 import { CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE, POOL_CACHES, POOL_DRY, POOL_FOREIGN, POOL_STRAY } from '../../lib/mbuf/pool_layout.js';
@@ -262,7 +262,10 @@ function ringRx(world: World, lcore: number, max: number): number {
   const expected = world.sent.splice(0, max);
   count(world, 'ringRx', expected.length, bytesOf(world, expected), 0);
   const got = world.lab.burst.ringRx(world.queues.ringRx, world.vector, max, lcore);
-  expectEqual(received(world, lcore, got), expected.map(({ handles }) => handles[0]));
+  const handles = received(world, lcore, got);
+  expectEqual(handles, expected.map(packet => packet.handles[0]));
+  const portAt = (header: number): number => world.lab.u16[(header + MBUF_PORT) >>> 1]!;
+  for (const handle of handles) expectEqual(portAt(headerOf(world, handle)), portAt(world.queues.ringRx + QUEUE_TEMPLATE));
   world.held.push(...expected);
   return got;
 }

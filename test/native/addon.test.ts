@@ -8,6 +8,7 @@ const NAMES: readonly (keyof Binding)[] = [
   'address', 'overlay', 'restore', 'advise', 'memfd', 'guard', 'open', 'close', 'ioctl', 'read', 'write', 'poll',
   'eventfd', 'readEach', 'writeEach', 'sendEach', 'socket', 'bind', 'connect', 'setsockopt', 'getsockopt', 'send',
   'recv', 'bpf', 'gettid', 'setAffinity', 'affinity', 'setns', 'unshare', 'capabilities', 'usage', 'rlimit', 'alive', 'clock',
+  'listen', 'accept', 'sendFds', 'recvFds', 'watch', 'rearm', 'unwatch',
 ];
 
 t.test('the addon has what its type says, and no more', async (t) => {

@@ -2,7 +2,7 @@
 import {
   QUEUE_BYTES, QUEUE_DRIVER, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from '../../port/layout';
-import { MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
+import { MBUF_OWNER, MBUF_PKT_LEN, MBUF_PORT, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
 import { NULL_FRAME, RING_PORT_RING } from '../../port/drivers/memory_layout';
 import { RING_FLAGS, RING_SC, RING_SP } from '../../ring/layout';
 import { freeCounting, headerOf, takeFree } from './mempool';
@@ -59,7 +59,7 @@ export function ringRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   const single = load<u32>(ring, RING_FLAGS) & RING_SC;
   const got = single ? ringDequeueSc(ring, burst, max, false) : ringDequeueMc(ring, burst, max, false, lcore);
   if (got == 0) return 0;
-  const bytes = handOver(load<u32>(queue, QUEUE_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore);
+  const bytes = takeOver(load<u32>(queue, QUEUE_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore, load<u16>(queue, QUEUE_TEMPLATE + MBUF_PORT));
   count64(queue + QUEUE_PACKETS, got);
   count64(queue + QUEUE_BYTES, bytes);
   return got;
@@ -100,6 +100,31 @@ function handOver(table: usize, from: usize, count: u32, owner: u32): u32 {
   }
   for (; slot < end; slot += 4) bytes += stamp(headerOf(table, load<u32>(slot)), owner);
   return bytes;
+}
+
+/** The same at the other end, where the port is written too. */
+// @ts-ignore: decorator
+@inline
+function takeOver(table: usize, from: usize, count: u32, owner: u32, port: u16): u32 {
+  const end = from + ((count as usize) << 2);
+  let bytes: u32 = 0;
+  let slot = from;
+  for (; slot + 16 <= end; slot += 16) {
+    const a = headerOf(table, load<u32>(slot));
+    const b = headerOf(table, load<u32>(slot, 4));
+    const c = headerOf(table, load<u32>(slot, 8));
+    const d = headerOf(table, load<u32>(slot, 12));
+    bytes += (receive(a, owner, port) + receive(b, owner, port)) + (receive(c, owner, port) + receive(d, owner, port));
+  }
+  for (; slot < end; slot += 4) bytes += receive(headerOf(table, load<u32>(slot)), owner, port);
+  return bytes;
+}
+
+// @ts-ignore: decorator
+@inline
+function receive(header: usize, owner: u32, port: u16): u32 {
+  store<u16>(header, port, MBUF_PORT);
+  return stamp(header, owner);
 }
 
 // @ts-ignore: decorator

@@ -5,7 +5,7 @@ import {
 } from '../../mbuf/pool_layout';
 import {
   HEADER_SHIFT, HEADROOM, MBUF_REFCNT, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_TX_OFFLOAD, OWNER_APP, OWNER_POOL,
-  OWNER_SHIFT,
+  OWNER_SHARED, OWNER_SHIFT,
 } from '../../mbuf/layout';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from '../codes';
 import { copyHandles } from './copy';
@@ -83,15 +83,12 @@ function putThroughRing(pool: usize, lcore: u32, from: usize, count: u32): void 
   // The ring has a slot for each mbuf of the pool, so it cannot be full; it refuses only while a dead party's claim
   // stands on it. What it does not take stays in the cache, which has room to spare; past that, buffers stray: their
   // owner word says pool, nobody lists them, and the pool's reclaim finds them by that.
+  // The cache is emptied before and not after: who dies in between leaves handles that are listed nowhere, none twice.
+  store<u32>(cache, 0, CACHE_LENGTH);
   let kept = length;
   if (length > 0 && ringEnqueueMp(ring, cache + CACHE_SLOTS, length, true, lcore) == length) kept = 0;
   const aim = load<u32>(pool, POOL_CACHE);
-  if (kept == 0 && count > aim) {
-    if (ringEnqueueMp(ring, from, count, true, lcore) == count) {
-      store<u32>(cache, 0, CACHE_LENGTH);
-      return;
-    }
-  }
+  if (kept == 0 && count > aim && ringEnqueueMp(ring, from, count, true, lcore) == count) return;
   if (kept + count > (CACHE_CAPACITY as u32)) {
     store<u32>(cache, kept, CACHE_LENGTH); // they may be in the ring by now
     atomic.add<u64>(pool, count as u64, POOL_STRAY);
@@ -232,6 +229,7 @@ function freeOne(pool: usize, lcore: u32, slot: usize): void {
     }
     if (!ASC_NO_ASSERT && !mayFree(handle, load<u32>(header, MBUF_OWNER), lcore)) return;
     const next = load<u32>(header, MBUF_NEXT);
+    disown(header, lcore);
     if (atomic.sub<u16>(header, 1, MBUF_REFCNT) == 1) {
       store<u32>(header, MBUF_PLAIN, MBUF_REFCNT);
       store<u32>(header, 0, MBUF_NEXT);
@@ -240,6 +238,13 @@ function freeOne(pool: usize, lcore: u32, slot: usize): void {
       putFree(pool, lcore, slot, 1);
     }
     handle = next;
+  }
+}
+
+/** An owner word that names an lcore says that it has a hold: so who lets go of a shared mbuf takes its name off first. */
+function disown(header: usize, lcore: u32): void {
+  if (atomic.load<u16>(header, MBUF_REFCNT) > 1) {
+    atomic.cmpxchg<u32>(header, (OWNER_APP << OWNER_SHIFT) | lcore, OWNER_SHARED, MBUF_OWNER);
   }
 }
 

@@ -4,7 +4,7 @@ import {
 } from '../../mbuf/layout';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER,
-  XSK_DESCRIPTORS, XSK_HELD, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_DESCRIPTORS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../../port/drivers/af_xdp/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
@@ -35,7 +35,10 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
   }
-  if (load<u32>(queue, XSK_AIM) - load<u32>(queue, XSK_HELD) >= (XSK_SCRATCH_COUNT as u32)) xskFill(queue, lcore);
+  const aim = load<u32>(queue, XSK_AIM);
+  const lack = aim - load<u32>(queue, XSK_HELD);
+  // Worth a fill: a vector's worth, or in a short ring the half of it.
+  if (lack >= (XSK_SCRATCH_COUNT as u32) || lack >= aim >> 1) xskFill(queue, lcore);
   return got;
 }
 
@@ -104,13 +107,13 @@ export function xskFill(queue: usize, lcore: u32): u32 {
     const want = min(aim - held, chunk);
     if (takeFree(pool, lcore, queue + XSK_SCRATCH, want) == 0) {
       // The pool's last few: smaller and smaller.
-      count64(queue + QUEUE_NOMBUF, 1);
       chunk = want >> 1;
       continue;
     }
     pushFill(queue, want);
     held += want;
   }
+  if (held < aim) count64(queue + QUEUE_NOMBUF, 1);
   store<u32>(queue, held, XSK_HELD);
   return held;
 }
@@ -144,18 +147,41 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
   // No more in flight than the completion ring, which is as long, can tell of: so the consumer index need not be read.
   const held = load<u32>(queue, XSK_HELD);
   const room = mask + 1 - held;
-  let most = min(count, room);
-  if (most < count) count64(queue + XSK_RING_FULL, 1);
-  const sent = writeDescriptors(queue, index, most, mask, burst);
-  if (sent < count) count64(queue + QUEUE_NOMBUF, count - sent);
-  if (sent == 0) return 0;
+  let taken: u32 = 0;
+  let sent: u32 = 0;
+  while (true) {
+    const most = min(count - taken, room - sent);
+    const written = writeDescriptors(queue, index + sent, most, mask, burst + ((taken as usize) << 2));
+    sent += written;
+    taken += written;
+    if (written == most || !dropBad(queue, burst + ((taken as usize) << 2), lcore)) break;
+    taken++;
+  }
+  if (taken < count) {
+    if (sent == room) count64(queue + XSK_RING_FULL, 1);
+    count64(queue + QUEUE_NOMBUF, count - taken);
+  }
+  if (sent == 0) return taken;
   // Pairs with the kernel's smp_load_acquire of the producer.
   publish(producer, index + sent);
   store<u32>(queue, held + sent, XSK_HELD);
   count64(queue + QUEUE_PACKETS, sent);
-  return sent;
+  return taken;
 }
 
+/** The mbuf in the slot cannot be sent. One of this UMEM is freed, and the port goes on; another's is the program's mistake. */
+function dropBad(queue: usize, slot: usize, lcore: u32): bool {
+  const start = (load<u32>(slot) << HANDLE_SHIFT) - load<u32>(queue, XSK_UMEM);
+  if (start >= load<u32>(queue, XSK_UMEM_BYTES) || (start & load<u32>(queue, XSK_BUFFER_MASK))) {
+    count64(queue + XSK_NOT_IN_UMEM, 1);
+    return false;
+  }
+  count64(queue + XSK_BAD_FRAME, 1);
+  mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
+  return true;
+}
+
+/** Stops at the first mbuf that cannot be sent. Returns how many were written. */
 // @ts-ignore: decorator
 @inline
 function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst: usize): u32 {
@@ -164,23 +190,18 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
   const umem = load<u32>(queue, XSK_UMEM);
   const umemBytes = load<u32>(queue, XSK_UMEM_BYTES);
   const bufferMask = load<u32>(queue, XSK_BUFFER_MASK);
+  const longest = load<u32>(queue, XSK_LONGEST);
   const mine = load<u32>(queue, QUEUE_OWNER);
   let bytes: u32 = 0;
   let i: u32 = 0;
   for (; i < most; i++) {
     const handle = load<u32>(burst + ((i as usize) << 2));
     const start = (handle << HANDLE_SHIFT) - umem;
-    if (start >= umemBytes || (start & bufferMask)) {
-      count64(queue + XSK_NOT_IN_UMEM, 1);
-      break;
-    }
+    if (start >= umemBytes || (start & bufferMask)) break;
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || offset + length > bufferMask + 1) {
-      count64(queue + XSK_BAD_FRAME, 1);
-      break;
-    }
+    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) break;
     const at = descriptors + (((index + i) & mask) as usize << 4);
     store<u64>(at, (start + offset) as u64);
     store<u64>(at, length as u64, 8); // length and no options

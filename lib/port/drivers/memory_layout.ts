@@ -4,3 +4,6 @@
 export const NULL_FRAME = 192;
 /** ring, u32: offset of the ring. At QUEUE_DRIVER. */
 export const RING_PORT_RING = 192;
+/** ring, on the rx side: a vector of RING_PORT_SCRATCH_COUNT handles. */
+export const RING_PORT_SCRATCH = 256;
+export const RING_PORT_SCRATCH_COUNT = 128;

@@ -25,6 +25,11 @@ export const XSK_BUFFER_MASK = 264;
 /** u32: rx: buffers that the kernel has, and how many it should have. tx: packets given and not completed. */
 export const XSK_HELD = 268;
 export const XSK_AIM = 272;
+/** u32, tx: bytes of the longest frame that the link takes. The kernel does not look at an AF_XDP frame's length; what is too long for the link is lost behind it, uncounted. */
+export const XSK_LONGEST = 276;
+/** u64: system calls made for this queue, and from XSK_WAKE_REFUSED on one counter for each answer of queues.ts's REFUSALS. */
+export const XSK_WAKEUPS = 288;
+export const XSK_WAKE_REFUSED = 296;
 /** A vector of XSK_SCRATCH_COUNT handles. */
 export const XSK_SCRATCH = 512;
 export const XSK_SCRATCH_COUNT = 64;
@@ -37,7 +42,7 @@ export const XSK_MULTI_BUFFER = 64; // QUEUE_X1
 // tx
 /** txBurst stopped at an mbuf that is not in this UMEM. */
 export const XSK_NOT_IN_UMEM = 56; // QUEUE_X0
-/** txBurst stopped at a chain, or at a frame shorter than 14 bytes or longer than its buffer. */
+/** Chains, and frames shorter than 14 bytes, longer than their buffer, or longer than the link takes: taken and dropped. */
 export const XSK_BAD_FRAME = 64; // QUEUE_X1
 /** Completions that name no buffer that was given. */
 export const XSK_BAD_COMPLETION = 72; // QUEUE_X2

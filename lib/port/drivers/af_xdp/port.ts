@@ -1,15 +1,17 @@
-import { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
-import { errnoName } from '../../../kernel/errno.js';
 import type { Link } from '../../../kernel/link.js';
-import { handles } from '../../../mbuf/audit.js';
-import { HEADER_SHIFT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
+import { QUEUE_FD, QUEUE_LCORE } from '../../layout.js';
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from '../../port.js';
-import { QueueState } from '../../queue.js';
-import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
+import { countRefused } from '../../port_queue.js';
+import { queueStates, type QueueState } from '../../queue.js';
+import { settle, takeBack, unread } from './closing.js';
+import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LONGEST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
 import { release, type Steering } from './program.js';
-import { XskRxQueue, XskTxQueue } from './queues.js';
+import { countWakeups, XskRxQueue, XskTxQueue } from './queues.js';
 import type { XskSocket } from './socket.js';
+
+/** What a frame has besides its IP packet: the Ethernet header, and one VLAN tag, as the kernel reckons (is_skb_forwardable in net/core/dev.c). */
+const ETHERNET_AND_TAG = 14 + 4;
 
 /** An open AF_XDP port: one socket, one rx and one tx queue. */
 export class XskPort implements Port {
@@ -19,6 +21,7 @@ export class XskPort implements Port {
   readonly rx: readonly [XskRxQueue];
   readonly tx: readonly [XskTxQueue];
   readonly #host: PortHost;
+  readonly #functions: BurstFunctions;
   readonly #socket: XskSocket;
   readonly #states: readonly [QueueState, QueueState];
   readonly #txBudget: number;
@@ -36,15 +39,16 @@ export class XskPort implements Port {
     this.#mtu = link.mtu;
     this.#room = host.pool.room;
     this.#host = host;
+    this.#functions = functions;
     this.#socket = socket;
     this.#txBudget = txBudget;
-    const rx = new QueueState(host, 'rx', 0);
-    const tx = new QueueState(host, 'tx', 0);
+    const { rx: [rx], tx: [tx] } = queueStates(host, 1, 1) as { rx: [QueueState]; tx: [QueueState] };
     this.#states = [rx, tx];
     for (const state of this.#states) socket.describe(state);
+    tx.set(XSK_LONGEST, link.mtu + ETHERNET_AND_TAG);
     functions.xskFill(rx.offset, host.arena.lcore);
-    this.rx = [new XskRxQueue(rx, functions, socket.fd)];
-    this.tx = [new XskTxQueue(tx, functions, socket.fd)];
+    this.rx = [new XskRxQueue(rx, functions)];
+    this.tx = [new XskTxQueue(tx, functions)];
   }
 
   /** What came of opening it. */
@@ -55,26 +59,42 @@ export class XskPort implements Port {
 
   get capabilities(): PortCapabilities {
     const { zeroCopy, needWakeup } = this.#mode;
-    const words = [this.#steering?.attached === 'by another' ? 'program of another' : this.#steering?.attached ?? 'closed', zeroCopy ? 'zero-copy' : 'copy', needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`];
+    const { attached, whose } = this.#steering ?? { attached: 'closed', whose: '' };
+    const words = [`${attached}${whose}`, zeroCopy ? 'zero-copy' : 'copy', needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`];
     return { mtu: Math.min(this.#mtu, this.#room - 14), rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: words.join(', ') };
   }
 
   readStats(into: PortStats): void {
     Object.assign(into, this.#final === undefined ? this.#readNow() : { ...this.#final, xstats: { ...this.#final.xstats } });
-    into.xstats['rx_after_close'] = this.rx[0].afterClose;
-    into.xstats['tx_after_close'] = this.tx[0].afterClose;
+    countRefused(into, this.rx, this.tx);
   }
 
+  /**
+   * In this order: no frame is steered here any more, those to be sent are sent, and the socket goes.
+   *
+   * When close(2) returns the kernel copies no frame into a buffer any more (xsk_unbind_dev waits for who is in it), and
+   * what a stuck device still has to send keeps the socket's memory alive until its destructor has run; the pages are
+   * the UMEM's until then (xsk_destruct, xp_put_pool). So nothing is read or written that is not there; `settle` sees to
+   * it that it is not another packet's. In zero-copy the driver lets go of the queue only afterwards, in a work item
+   * (xp_release_deferred): unproven here, where no driver has it.
+   */
   close(): void {
     if (this.#final !== undefined) return;
+    const [rx, tx] = this.#states;
     this.rx[0].close();
     this.tx[0].close();
-    this.#final = this.#readNow();
-    // The link first: nothing is steered here any more. Then the socket: the kernel lets go of the buffers before close(2) returns.
+    // A thread that still polls one of them is refused from here on.
+    for (const state of this.#states) state.set(QUEUE_LCORE, this.#host.arena.lcore + 1);
     if (this.#steering !== undefined) release(this.#steering.fds);
+    const left = settle(this.tx[0], tx, this.#functions);
+    this.#final = this.#readNow();
+    Object.assign(this.#final.xstats, { rx_unread_at_close: unread(rx), tx_unsent_at_close: left.unsent, tx_uncompleted_at_close: left.uncompleted });
     this.#socket.close();
-    this.#takeBack();
-    for (const state of this.#states) state.close();
+    takeBack(this.#host.pool, this.#states, this.#functions);
+    for (const state of this.#states) {
+      state.set(QUEUE_FD, -1);
+      state.close();
+    }
   }
 
   #readNow(): PortStats {
@@ -84,31 +104,11 @@ export class XskPort implements Port {
     tx.addTo(stats);
     this.#socket.statistics(stats.xstats);
     Object.assign(stats.xstats, {
-      rx_bad_descriptor: rx.counter(XSK_BAD_DESCRIPTOR), rx_multi_buffer: rx.counter(XSK_MULTI_BUFFER), rx_wakeups: this.rx[0].wakeups,
+      rx_bad_descriptor: rx.counter(XSK_BAD_DESCRIPTOR), rx_multi_buffer: rx.counter(XSK_MULTI_BUFFER),
       tx_not_in_umem: tx.counter(XSK_NOT_IN_UMEM), tx_bad_frame: tx.counter(XSK_BAD_FRAME), tx_ring_full: tx.counter(XSK_RING_FULL),
-      tx_bad_completion: tx.counter(XSK_BAD_COMPLETION), tx_wakeups: this.tx[0].wakeups,
+      tx_bad_completion: tx.counter(XSK_BAD_COMPLETION), rx_unread_at_close: 0, tx_unsent_at_close: 0, tx_uncompleted_at_close: 0,
     });
-    for (const [errno, count] of this.rx[0].refusals) stats.xstats[`rx_wakeup_${errnoName(errno)}`] = count;
-    for (const [errno, count] of this.tx[0].refusals) stats.xstats[`tx_wakeup_${errnoName(errno)}`] = count;
+    for (const state of this.#states) countWakeups(state, stats.xstats);
     return stats;
-  }
-
-  /** Every mbuf that the kernel had goes back to the pool: its owner word says so. */
-  #takeBack(): void {
-    const { arena, pool } = this.#host;
-    const owners = this.#states.map(state => state.owner);
-    const burst = new Burst(arena, 256);
-    let count = 0;
-    for (const handle of handles(arena, pool.offset)) {
-      const owner = (arena.table + (handle << HEADER_SHIFT) + MBUF_OWNER) >>> 2;
-      if (!owners.includes(arena.u32[owner]!)) continue;
-      arena.u32[owner] = (OWNER_APP << OWNER_SHIFT) | arena.lcore;
-      burst.handles[count++] = handle;
-      if (count < burst.capacity) continue;
-      pool.free(burst, 0, count);
-      count = 0;
-    }
-    pool.free(burst, 0, count);
-    burst.close();
   }
 }

@@ -1,110 +1,139 @@
 import { binding, type Binding } from '../../../binding.js';
-import type { Burst } from '../../../burst/burst.js';
+import { MAX_BURST, type Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
-import type { QueueState } from '../../queue.js';
-import type { RxQueue, TxQueue } from '../../port.js';
+import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
+import type { QueueView } from '../../queue_view.js';
 import * as layout from './layout.js';
 import * as uapi from './uapi.js';
 
 // V8 loads an imported constant at each use, and knows a module's own.
-const { XDP_RING_NEED_WAKEUP, XSK_FLAGS, XSK_RING_A, XSK_RING_B } = layout;
+const { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } = layout;
 const { MSG_DONTWAIT } = uapi;
 
-/** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
-export class XskRxQueue implements RxQueue {
-  afterClose = 0;
-  /** System calls made, and those that the kernel refused, by errno. */
-  wakeups = 0;
-  readonly refusals = new Map<number, number>();
-  readonly #xskRx: BurstFunctions['xskRx'];
-  readonly #queue: number;
-  readonly #lcore: number;
-  readonly #fd: number;
-  readonly #u32: Uint32Array;
-  readonly #flags: number;
-  readonly #binding: Binding;
-  #open = true;
+/** What the largest burst needs with the smallest budget of the kernel's (TX_BATCH_SIZE in net/xdp/xsk.c). */
+const MOST_CALLS = MAX_BURST / 32;
 
-  constructor(state: QueueState, functions: BurstFunctions, fd: number) {
-    this.#xskRx = functions.xskRx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
-    this.#u32 = state.arena.u32;
-    this.#flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
-    this.#fd = fd;
-    this.#binding = binding();
+/**
+ * What the kernel answers to a wake-up that it does not carry out whole (net/xdp/xsk.c), each with a counter:
+ * EAGAIN: the budget is used up, or the device is busy, and more is waiting;
+ * EBUSY: the device threw a frame away, as one does whose peer is down; ENOBUFS: no memory for a frame, which waits;
+ * ENETDOWN: the interface is down; ENXIO: it is gone.
+ */
+const REFUSALS = [['EAGAIN', 11], ['EBUSY', 16], ['ENOBUFS', 105], ['ENETDOWN', 100], ['ENXIO', 6]] as const;
+const ERRNOS: readonly number[] = REFUSALS.map(([, errno]) => errno);
+/** Has the kernel done what it could, so that another call may do more? */
+export function mayGoOn(answer: number): boolean {
+  return answer === -11 || answer === -16 || answer === -105;
+}
+
+function countRefusal(state: QueueView, errno: number): void {
+  const known = ERRNOS.indexOf(errno);
+  state.add(XSK_WAKE_REFUSED + 8 * (known < 0 ? ERRNOS.length : known), 1);
+}
+
+/** The system calls made for a queue, and those that the kernel refused, by errno; only the refusals that there were. */
+export function countWakeups(state: QueueView, into: Record<string, number>): void {
+  into[`${state.direction}_wakeups`] = state.counter(XSK_WAKEUPS);
+  [...REFUSALS.map(([name]) => name), 'other'].forEach((name, index) => {
+    const count = state.counter(XSK_WAKE_REFUSED + 8 * index);
+    if (count > 0) into[`${state.direction}_wakeup_${name}`] = count;
+  });
+}
+
+/** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
+export class XskRxQueue extends PortRxQueue {
+  private readonly state: QueueView;
+  private readonly xskRx: BurstFunctions['xskRx'];
+  private readonly queue: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
+  /** Index of the fill ring's flags. */
+  private readonly flags: number;
+  private readonly binding: Binding;
+
+  constructor(state: QueueView, functions: BurstFunctions) {
+    super(state);
+    this.state = state;
+    this.xskRx = functions.xskRx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
+    this.u32 = state.arena.u32;
+    this.flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
+    this.binding = binding();
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (!this.#open) {
-      this.afterClose++;
-      return 0;
-    }
-    const most = max < burst.capacity ? max : burst.capacity;
-    if (!(most > 0)) return 0;
-    const got = this.#xskRx(this.#queue, burst.offset, most, this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wake();
+    if (!this.admits()) return 0;
+    const most = burst.bounded(max);
+    if (most === 0) return 0;
+    const got = this.xskRx(this.queue, burst.offset, most, this.lcore);
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
     return got;
   }
 
-  close(): void {
-    this.#open = false;
-  }
-
-  #wake(): void {
-    this.wakeups++;
-    const result = this.#binding.recv(this.#fd, null, MSG_DONTWAIT);
-    if (result < 0) count(this.refusals, -result);
+  #wakeUp(): void {
+    this.state.add(XSK_WAKEUPS, 1);
+    const result = this.binding.recv(this.state.fd, null, MSG_DONTWAIT);
+    if (result < 0) countRefusal(this.state, -result);
   }
 }
 
-/** Send side: one sendto per burst where the TX ring asks for it, which in copy mode is always, since the kernel sends inside the call. */
-export class XskTxQueue implements TxQueue {
-  afterClose = 0;
-  wakeups = 0;
-  readonly refusals = new Map<number, number>();
-  readonly #xskTx: BurstFunctions['xskTx'];
-  readonly #queue: number;
-  readonly #lcore: number;
-  readonly #fd: number;
-  readonly #u32: Uint32Array;
-  readonly #flags: number;
-  readonly #binding: Binding;
-  #open = true;
+/**
+ * Send side: one sendto per burst where the TX ring asks for it. In copy mode that is always, also without need-wakeup,
+ * since the kernel sends inside the call: it sets the flag when it makes the ring and never takes it away.
+ */
+export class XskTxQueue extends PortTxQueue {
+  private readonly state: QueueView;
+  private readonly xskTx: BurstFunctions['xskTx'];
+  private readonly queue: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
+  /** Indices of the TX ring's words. */
+  private readonly flags: number;
+  private readonly producer: number;
+  private readonly consumer: number;
+  private readonly binding: Binding;
 
-  constructor(state: QueueState, functions: BurstFunctions, fd: number) {
-    this.#xskTx = functions.xskTx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
-    this.#u32 = state.arena.u32;
-    this.#flags = state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
-    this.#fd = fd;
-    this.#binding = binding();
+  constructor(state: QueueView, functions: BurstFunctions) {
+    super(state);
+    this.state = state;
+    this.xskTx = functions.xskTx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
+    this.u32 = state.arena.u32;
+    this.flags = state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
+    this.producer = state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
+    this.consumer = state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
+    this.binding = binding();
   }
 
+  /** `wanted` 0 frees what was sent and has the kernel go on with what is still in the ring. */
   txBurst(burst: Burst, wanted: number): number {
-    if (!this.#open) {
-      this.afterClose++;
-      return 0;
-    }
-    const most = wanted < burst.capacity ? wanted : burst.capacity;
-    const sent = this.#xskTx(this.#queue, burst.offset, most > 0 ? most : 0, this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wake();
+    if (!this.admits()) return 0;
+    const sent = this.xskTx(this.queue, burst.offset, burst.bounded(wanted), this.lcore);
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
     return sent;
   }
 
-  close(): void {
-    this.#open = false;
+  /** One call, where the kernel takes all that waits; more where its budget is smaller than the burst, for as long as it gets on. */
+  #push(): void {
+    let [before, calls] = [0, 0];
+    do {
+      before = this.waiting;
+      if (!mayGoOn(this.wakeUp())) return;
+    } while (this.waiting > 0 && this.waiting < before && ++calls < MOST_CALLS);
   }
 
-  #wake(): void {
-    this.wakeups++;
-    const result = this.#binding.send(this.#fd, null, MSG_DONTWAIT);
-    // EAGAIN says that the budget was used up and more is waiting: the next burst's call goes on with it.
-    if (result < 0) count(this.refusals, -result);
+  /** Packets in the TX ring that the kernel has not come to. */
+  get waiting(): number {
+    return (this.u32[this.producer]! - this.u32[this.consumer]!) >>> 0;
   }
-}
 
-function count(map: Map<number, number>, key: number): void {
-  map.set(key, (map.get(key) ?? 0) + 1);
+  /** Returns what the kernel said. */
+  wakeUp(): number {
+    this.state.add(XSK_WAKEUPS, 1);
+    const result = this.binding.send(this.state.fd, null, MSG_DONTWAIT);
+    if (result < 0) countRefusal(this.state, -result);
+    return result;
+  }
 }

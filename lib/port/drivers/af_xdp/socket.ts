@@ -4,6 +4,7 @@ import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import { check } from '../../../kernel/errno.js';
 import type { Mempool } from '../../../mbuf/mempool.js';
+import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import {
   XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_FLAGS, XSK_HELD, XSK_MASK, XSK_PRODUCER,
@@ -58,6 +59,11 @@ export class XskSocket {
     }
   }
 
+  /** Of the pool's buffers. */
+  get #bytes(): number {
+    return this.#pool.size * this.#pool.bufferSize;
+  }
+
   /** bind(2): from here on frames flow. Returns 0 or -errno, for the caller to explain. */
   bind(ifindex: number, queue: number, flags: number): number {
     return binding().bind(this.fd, sockaddrXdp(flags, ifindex, queue));
@@ -78,15 +84,17 @@ export class XskSocket {
 
   /** Tells a queue's state where its rings are. */
   describe(state: QueueState): void {
+    state.set(QUEUE_FD, this.fd);
     const [rx, tx, fill, completion] = this.#rings as [MappedRing, MappedRing, MappedRing, MappedRing];
     const receives = state.direction === 'rx';
     describeRing(state, XSK_RING_A, receives ? rx : tx);
     describeRing(state, XSK_RING_B, receives ? fill : completion);
     state.set(XSK_UMEM, this.#pool.buffers.offset);
-    state.set(XSK_UMEM_BYTES, this.#pool.buffers.length);
+    // Not the zone's length: that is rounded up to huge pages, and the kernel knows of whole buffers only.
+    state.set(XSK_UMEM_BYTES, this.#bytes);
     state.set(XSK_BUFFER_MASK, this.#pool.bufferSize - 1);
     state.set(XSK_HELD, 0);
-    // The kernel counts a fill ring as empty one entry early: leave none unused otherwise.
+    // As many as the RX ring holds, so that a frame that was given a buffer finds a place in it.
     state.set(XSK_AIM, receives ? fill.size : 0);
   }
 
@@ -113,12 +121,12 @@ export class XskSocket {
     const { buffers, bufferSize } = this.#pool;
     const registration = new Uint8Array(32);
     const view = new DataView(registration.buffer);
-    view.setBigUint64(8, BigInt(this.#pool.size * bufferSize), true);
+    view.setBigUint64(8, BigInt(this.#bytes), true);
     view.setUint32(16, bufferSize, true);
-    const zone = this.#arena.u8.subarray(buffers.offset, buffers.offset + buffers.length);
+    const zone = this.#arena.u8.subarray(buffers.offset, buffers.offset + this.#bytes);
     const result = binding().setsockopt(this.fd, SOL_XDP, XDP_UMEM_REG, registration, [[0, zone]]);
     if (result === -ENOBUFS || result === -ENOMEM) {
-      throw new PollmodeError('EMEMLOCK', `The kernel may not lock the pool's ${this.#pool.size * bufferSize >> 20} MiB: raise the limit (ulimit -l unlimited, or LimitMEMLOCK= in a systemd unit), give node CAP_IPC_LOCK, or ask for fewer mbufs.`, { syscall: 'setsockopt(XDP_UMEM_REG)', errno: -result });
+      throw new PollmodeError('EMEMLOCK', `The kernel may not lock the pool's ${Math.ceil(this.#bytes / 2 ** 20)} MiB: raise the limit (ulimit -l unlimited, or LimitMEMLOCK= in a systemd unit), give node CAP_IPC_LOCK, or ask for fewer mbufs.`, { syscall: 'setsockopt(XDP_UMEM_REG)', errno: -result });
     }
     check(result, 'setsockopt(XDP_UMEM_REG)');
   }

@@ -2,6 +2,7 @@ import { burstFunctions } from '../../../burst/module.js';
 import { HEADROOM } from '../../../mbuf/layout.js';
 import { PollmodeError } from '../../../errors.js';
 import { FunctionPort } from '../../function_port.js';
+import { FunctionRxQueue, FunctionTxQueue } from '../../queue.js';
 import type { PortDriver } from '../../port.js';
 import { NULL_FRAME } from '../memory_layout.js';
 
@@ -39,5 +40,9 @@ export const nullDriver: PortDriver<NullOptions> = {
         state.setTemplateLength(size);
       },
     });
+  },
+  attach: {
+    rx: state => new FunctionRxQueue(state, burstFunctions(state.arena).nullRx),
+    tx: state => new FunctionTxQueue(state, burstFunctions(state.arena).nullTx),
   },
 };

@@ -1,13 +1,13 @@
 import type { Arena } from '../../../arena/arena.js';
 import { burstFunctions } from '../../../burst/module.js';
-import { Burst } from '../../../burst/burst.js';
 import { OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
-import { RING_OWNER } from '../../../ring/layout.js';
+import { RING_FLAGS, RING_OWNER, RING_SC } from '../../../ring/layout.js';
 import { Ring } from '../../../ring/ring.js';
 import { FunctionPort } from '../../function_port.js';
+import { FunctionRxQueue, FunctionTxQueue } from '../../queue.js';
 import { QUEUE_OWNER } from '../../layout.js';
 import type { PortDriver, PortHost } from '../../port.js';
-import { RING_PORT_RING } from '../memory_layout.js';
+import { RING_PORT_RING, RING_PORT_SCRATCH, RING_PORT_SCRATCH_COUNT } from '../memory_layout.js';
 
 export interface RingPortOptions {
   /** Name of the ring to receive from; made when it is not there. */
@@ -37,30 +37,50 @@ export const ringDriver: PortDriver<RingPortOptions> = {
   plan: ({ size = 1024, device, tx = device }) => ({ mbufs: tx === device ? size : 2 * size, bufferSize: 2048, registered: false }),
   open({ device, tx = device, size = 1024, single = false }, host) {
     const from = share(host.arena, device, size, single);
-    const to = tx === device ? from : share(host.arena, tx, size, single);
-    const { ringRx, ringTx } = burstFunctions(host.arena);
-    return new FunctionPort(host, {
-      capabilities: { mtu: host.pool.room - 14, rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: `${device} to ${tx}` },
-      rx: ringRx,
-      tx: ringTx,
-      prepare(state) {
-        const ring = state.direction === 'rx' ? from : to;
-        state.set(RING_PORT_RING, ring.offset);
-        state.set(QUEUE_OWNER, host.arena.u32[(ring.offset + RING_OWNER) >>> 2]!);
-      },
-      release() {
-        leave(host, from);
-        if (to !== from) leave(host, to);
-      },
-    });
+    let to = from;
+    try {
+      if (tx !== device) to = share(host.arena, tx, size, single);
+      return openBetween(from, to, host);
+    } catch (cause) {
+      leave(host, from);
+      if (to !== from) leave(host, to);
+      throw cause;
+    }
+  },
+  attach: {
+    rx: state => new FunctionRxQueue(state, burstFunctions(state.arena).ringRx),
+    tx: state => new FunctionTxQueue(state, burstFunctions(state.arena).ringTx),
   },
 };
+
+function openBetween(from: Ring, to: Ring, host: PortHost): FunctionPort {
+  const { ringRx, ringTx } = burstFunctions(host.arena);
+  const name = (ring: Ring): string => ring.name.slice(PREFIX.length);
+  let scratch = 0;
+  return new FunctionPort(host, {
+    capabilities: { mtu: host.pool.room - 14, rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: `${name(from)} to ${name(to)}` },
+    rx: ringRx,
+    tx: ringTx,
+    prepare(state) {
+      const ring = state.direction === 'rx' ? from : to;
+      if (state.direction === 'rx') scratch = state.offset + RING_PORT_SCRATCH;
+      state.set(RING_PORT_RING, ring.offset);
+      state.set(QUEUE_OWNER, host.arena.u32[(ring.offset + RING_OWNER) >>> 2]!);
+    },
+    release() {
+      leave(host, from, scratch);
+      if (to !== from) leave(host, to, scratch);
+    },
+  });
+}
+
+const PREFIX = 'ring/';
 
 /** How many ports of this thread use a ring of an arena; the last one takes it away, when this thread made it. */
 const users = new WeakMap<Arena, Map<string, number>>();
 
 function share(arena: Arena, name: string, size: number, single: boolean): Ring {
-  const zone = `ring/${name}`;
+  const zone = `${PREFIX}${name}`;
   const count = users.get(arena) ?? new Map<string, number>();
   users.set(arena, count);
   if (arena.lookup(zone) !== undefined) {
@@ -72,24 +92,28 @@ function share(arena: Arena, name: string, size: number, single: boolean): Ring 
   return ring;
 }
 
-function leave(host: PortHost, ring: Ring): void {
+/** `scratch`: where the packets' handles may stand on their way back to the pool; none for a port that never opened, whose own ring is empty. */
+function leave(host: PortHost, ring: Ring, scratch?: number): void {
   const count = users.get(host.arena)!;
-  const name = ring.name.slice('ring/'.length);
+  const name = ring.name.slice(PREFIX.length);
   if (!count.has(name)) return;
   const left = count.get(name)! - 1;
   count.set(name, left);
   if (left > 0) return;
   count.delete(name);
-  drain(host, ring);
+  if (scratch !== undefined) drain(host, ring, scratch);
   ring.close();
 }
 
-/** Packets that nobody will receive any more go back to the pool. */
-function drain({ arena, pool }: PortHost, ring: Ring): void {
-  const burst = new Burst(arena, 64);
-  for (let got = ring.dequeueBurst(burst); got > 0; got = ring.dequeueBurst(burst)) {
-    burstFunctions(arena).mbufOwn(arena.table, burst.offset, got, (OWNER_APP << OWNER_SHIFT) | arena.lcore);
-    pool.free(burst, 0, got);
+/** Packets that nobody will receive any more go back to the pool. Nothing is reserved for it: the arena may be full. */
+function drain({ arena, pool }: PortHost, ring: Ring, scratch: number): void {
+  const { ringDequeueMc, ringDequeueSc, mbufOwn, mbufFree } = burstFunctions(arena);
+  const single = (arena.u32[(ring.offset + RING_FLAGS) >>> 2]! & RING_SC) !== 0;
+  const take = (): number => single
+    ? ringDequeueSc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0)
+    : ringDequeueMc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0, arena.lcore);
+  for (let got = take(); got > 0; got = take()) {
+    mbufOwn(arena.table, scratch, got, (OWNER_APP << OWNER_SHIFT) | arena.lcore);
+    mbufFree(pool.offset, arena.lcore, scratch, got);
   }
-  burst.close();
 }

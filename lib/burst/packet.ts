@@ -1,0 +1,240 @@
+/** AF_PACKET's bursts, in plain TypeScript, over rings that the kernel shares. The fast double is assembly/packet.ts; neither calls the other. */
+import {
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
+  MBUF_PKT_LEN, MBUF_TIMESTAMP, MBUF_VLAN_TCI, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, RX_TIMESTAMP, RX_VLAN_STRIPPED,
+} from '../mbuf/layout.js';
+import { POOL_FIRST, POOL_SPAN, POOL_STEP_MASK } from '../mbuf/pool_layout.js';
+import {
+  BLOCK_FIRST_PKT, BLOCK_HEADER, BLOCK_NUM_PKTS, BLOCK_STATUS, ETHERNET_ADDRESSES, ETHERNET_HEADER, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
+  PACKET_BAD_BLOCK, PACKET_BAD_FRAME, PACKET_BLOCK, PACKET_BLOCKS, PACKET_BLOCK_BYTES, PACKET_KEEP_TAG, PACKET_LAST, PACKET_LEFT,
+  PACKET_LONGEST, PACKET_NEXT, PACKET_RING, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL,
+  PACKET_TRUNCATED, PACKET_TX_TOO_LONG, TP2_FRAME, TP2_LEN, TP2_LINEAR, TP2_STATUS, TP3_ALIGN_MASK, TP3_HEADER, TP3_LEN, TP3_MAC,
+  TP3_NEXT_OFFSET, TP3_RXHASH, TP3_SNAPLEN, TP3_STATUS, TP3_TIME, TP3_VLAN_TCI, TP3_VLAN_TPID, TP_STATUS_AVAILABLE, TP_STATUS_KERNEL,
+  TP_STATUS_SEND_REQUEST, TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID, VIRTIO_NET_HEADER, VLAN_TAG,
+} from '../port/drivers/af_packet/layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import type { BurstFunctions } from './functions.js';
+import type { MempoolFunctions } from './mempool.js';
+import { count64, type ArenaViews } from './views.js';
+
+export type PacketFunctions = Pick<BurstFunctions, 'packetRx' | 'packetTx'>;
+
+export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunctions): PacketFunctions {
+  return { packetRx, packetTx };
+
+  /** At most one round of the ring, so that a kernel that says "full" for ever holds nobody. */
+  function packetRx(queue: number, burst: number, max: number, lcore: number): number {
+    let got = 0;
+    for (let round = field(queue, PACKET_BLOCKS); round > 0 && got < max; round--) {
+      if (field(queue, PACKET_LEFT) === 0 && !openBlock(queue)) break;
+      if (field(queue, PACKET_LEFT) > 0) {
+        const vector = burst + got * 4;
+        const room = takeSome(queue, lcore, vector, Math.min(field(queue, PACKET_LEFT), max - got));
+        if (room === 0) break;
+        got += takePackets(queue, vector, room, lcore);
+      }
+      if (field(queue, PACKET_LEFT) === 0) returnBlock(queue);
+    }
+    count64(u32, queue + QUEUE_PACKETS, got);
+    return got;
+  }
+
+  /** Is the next block ours? Then PACKET_LEFT is what it holds: nothing, when it is empty or contradicts itself. */
+  function openBlock(queue: number): boolean {
+    const block = blockOf(queue);
+    // Pairs with the kernel's barrier before it sets the status: the block before its status.
+    if ((Atomics.load(u32, (block + BLOCK_STATUS) >>> 2) & TP_STATUS_USER) === 0) return false;
+    const packets = field(block, BLOCK_NUM_PKTS);
+    const first = field(block, BLOCK_FIRST_PKT);
+    const blockBytes = field(queue, PACKET_BLOCK_BYTES);
+    if (packets === 0) return true;
+    const inside = first >= BLOCK_HEADER && (first & TP3_ALIGN_MASK) === 0 && first + TP3_HEADER <= blockBytes;
+    if (!inside || packets > Math.floor(blockBytes / TP3_HEADER)) {
+      count64(u32, queue + PACKET_BAD_BLOCK, 1);
+      return true;
+    }
+    setField(queue, PACKET_LEFT, packets);
+    setField(queue, PACKET_NEXT, first);
+    return true;
+  }
+
+  /** Gives the block back to the kernel and goes on to the next. */
+  function returnBlock(queue: number): void {
+    // Our reads are over: pairs with the kernel's read of the status.
+    Atomics.store(u32, (blockOf(queue) + BLOCK_STATUS) >>> 2, TP_STATUS_KERNEL);
+    setField(queue, PACKET_BLOCK, (field(queue, PACKET_BLOCK) + 1) % field(queue, PACKET_BLOCKS));
+  }
+
+  /** `want` mbufs, or as many as the pool has when it runs dry: halves of it are tried. What is not had stays in the ring. */
+  function takeSome(queue: number, lcore: number, vector: number, want: number): number {
+    for (; want > 0; want >>>= 1) {
+      if (pools.takeFree(field(queue, QUEUE_POOL), lcore, vector, want) > 0) return want;
+    }
+    count64(u32, queue + QUEUE_NOMBUF, 1);
+    return 0;
+  }
+
+  /** Takes `room` packets of the block into the mbufs of the vector. Returns how many were good; the other mbufs are freed. */
+  function takePackets(queue: number, vector: number, room: number, lcore: number): number {
+    let good = 0;
+    for (let i = 0; i < room; i++) {
+      const outcome = takePacket(queue, u32[(vector >>> 2) + good], lcore);
+      if (outcome === 'bad') break;
+      if (outcome === 'taken') good++;
+    }
+    if (good < room) giveBack(queue, vector + good * 4, room - good, lcore);
+    return good;
+  }
+
+  /** The packet's header is copied once; the copy is checked and used. A bad one takes the rest of the block with it. */
+  function takePacket(queue: number, handle: number, lcore: number): 'taken' | 'dropped' | 'bad' {
+    const blockBytes = field(queue, PACKET_BLOCK_BYTES);
+    const next = field(queue, PACKET_NEXT);
+    const left = field(queue, PACKET_LEFT) - 1;
+    const at = blockOf(queue) + next;
+    const step = field(at, TP3_NEXT_OFFSET);
+    const [length, whole, mac] = [field(at, TP3_SNAPLEN), field(at, TP3_LEN), u16[(at + TP3_MAC) >>> 1]];
+    const frameInside = mac >= TP3_HEADER && next + mac + length <= blockBytes;
+    const stepInside = left === 0 || (step >= TP3_HEADER && (step & TP3_ALIGN_MASK) === 0 && next + step + TP3_HEADER <= blockBytes);
+    setField(queue, PACKET_LEFT, frameInside && stepInside ? left : 0);
+    if (!frameInside || !stepInside) return drop(queue + PACKET_BAD_BLOCK, 'bad');
+    setField(queue, PACKET_NEXT, next + step);
+    if (length < whole) return drop(queue + PACKET_TRUNCATED, 'dropped');
+    if (length > field(queue, QUEUE_ROOM)) return drop(queue + PACKET_RX_TOO_LONG, 'dropped');
+    const data = dataOf(handle, HEADROOM);
+    u8.copyWithin(data, at + mac, at + mac + length);
+    writeHeader(queue, headerOf(queue, handle), at, length, lcore);
+    const grown = (field(at, TP3_STATUS) & TP_STATUS_VLAN_VALID) === 0 ? 0 : writeTag(queue, headerOf(queue, handle), data, at, length);
+    count64(u32, queue + QUEUE_BYTES, length + grown);
+    return 'taken';
+  }
+
+  function drop<Outcome>(counter: number, outcome: Outcome): Outcome {
+    count64(u32, counter, 1);
+    return outcome;
+  }
+
+  /** Everything but the VLAN tag: template, flags, lengths, hash, time stamp, owner. */
+  function writeHeader(queue: number, header: number, at: number, length: number, lcore: number): void {
+    for (let word = 0; word < 4; word++) u32[(header >>> 2) + word] = u32[((queue + QUEUE_TEMPLATE) >>> 2) + word];
+    const hash = field(at, TP3_RXHASH);
+    setField(header, MBUF_OL_FLAGS, RX_TIMESTAMP | (hash === 0 ? 0 : RX_RSS_HASH));
+    setField(header, MBUF_PKT_LEN, length);
+    setField(header, MBUF_DATA_LEN, length); // and no VLAN tag
+    setField(header, MBUF_HASH, hash);
+    setField(header, MBUF_HASH + 4, 0); // no next segment
+    setField(header, MBUF_TIMESTAMP, field(at, TP3_TIME));
+    setField(header, MBUF_TIMESTAMP + 4, field(at, TP3_TIME + 4));
+    setField(header, MBUF_OWNER, program(lcore));
+  }
+
+  /**
+   * The tag that the kernel took out of a frame: into the header, as a NIC's VLAN stripping would; or back into the
+   * frame, when that is wanted or the header has no word for its kind. Returns by how much the frame grew.
+   */
+  function writeTag(queue: number, header: number, data: number, at: number, length: number): number {
+    const tci = u16[(at + TP3_VLAN_TCI) >>> 1];
+    const kind = (field(at, TP3_STATUS) & TP_STATUS_VLAN_TPID_VALID) === 0 ? ETHERTYPE_VLAN : u16[(at + TP3_VLAN_TPID) >>> 1];
+    const keep = field(queue, PACKET_KEEP_TAG) !== 0 || kind !== ETHERTYPE_VLAN;
+    if (!keep || length < ETHERNET_ADDRESSES) {
+      setField(header, MBUF_OL_FLAGS, field(header, MBUF_OL_FLAGS) | RX_VLAN_STRIPPED);
+      u16[(header + MBUF_VLAN_TCI) >>> 1] = tci;
+      return 0;
+    }
+    // The addresses move down into the headroom.
+    u8.copyWithin(data - VLAN_TAG, data, data + ETHERNET_ADDRESSES);
+    const tag = data - VLAN_TAG + ETHERNET_ADDRESSES;
+    [u8[tag], u8[tag + 1], u8[tag + 2], u8[tag + 3]] = [kind >>> 8, kind, tci >>> 8, tci];
+    u16[(header + MBUF_DATA_OFF) >>> 1] = HEADROOM - VLAN_TAG;
+    setField(header, MBUF_PKT_LEN, length + VLAN_TAG);
+    u16[(header + MBUF_DATA_LEN) >>> 1] = length + VLAN_TAG;
+    return VLAN_TAG;
+  }
+
+  /** mbufs that no frame came into. */
+  function giveBack(queue: number, from: number, count: number, lcore: number): void {
+    pools.mbufOwn(field(queue, QUEUE_TABLE), from, count, program(lcore));
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, from, count);
+  }
+
+  function packetTx(queue: number, burst: number, count: number, lcore: number): number {
+    let taken = 0;
+    for (; taken < count; taken++) {
+      const handle = u32[(burst >>> 2) + taken];
+      if (!isSendable(queue, handle)) continue;
+      const tail = field(queue, PACKET_TAIL);
+      const slot = field(queue, PACKET_RING) + tail * field(queue, PACKET_SLOT_BYTES);
+      // Pairs with the kernel's write when it has sent the slot's frame: its reads before its status.
+      if (Atomics.load(u32, (slot + TP2_STATUS) >>> 2) !== TP_STATUS_AVAILABLE) {
+        count64(u32, queue + PACKET_RING_FULL, 1);
+        break;
+      }
+      fillSlot(queue, slot, handle);
+      setField(queue, PACKET_LAST, slot);
+      setField(queue, PACKET_TAIL, (tail + 1) % field(queue, PACKET_SLOTS));
+    }
+    count64(u32, queue + QUEUE_NOMBUF, count - taken);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, burst, taken);
+    return taken;
+  }
+
+  function fillSlot(queue: number, slot: number, handle: number): void {
+    const header = headerOf(queue, handle);
+    const length = u16[(header + MBUF_DATA_LEN) >>> 1];
+    const data = dataOf(handle, u16[(header + MBUF_DATA_OFF) >>> 1]);
+    u8.copyWithin(slot + TP2_FRAME, data, data + length);
+    u16[(slot + TP2_LINEAR) >>> 1] = length;
+    setField(slot, TP2_LEN, length + VIRTIO_NET_HEADER);
+    setField(slot, TP2_STATUS, TP_STATUS_SEND_REQUEST);
+    count64(u32, queue + QUEUE_PACKETS, 1);
+    count64(u32, queue + QUEUE_BYTES, length);
+  }
+
+  /** One whole Ethernet frame inside its buffer, no longer than the interface takes. Counts the other kinds. */
+  function isSendable(queue: number, handle: number): boolean {
+    const header = headerOf(queue, handle);
+    if (!belongs(field(queue, QUEUE_POOL), handle)) return drop(queue + PACKET_BAD_FRAME, false);
+    const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
+    const length = u16[(header + MBUF_DATA_LEN) >>> 1];
+    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= ETHERNET_HEADER && offset + length <= field(header, MBUF_BUF_LEN);
+    if (!whole) return drop(queue + PACKET_BAD_FRAME, false);
+    const longest = field(queue, PACKET_LONGEST);
+    const longestTagged = isTagged(dataOf(handle, offset)) ? longest + VLAN_TAG : longest;
+    return length <= longestTagged || drop(queue + PACKET_TX_TOO_LONG, false);
+  }
+
+  function isTagged(frame: number): boolean {
+    const kind = (u8[frame + ETHERNET_ADDRESSES] << 8) | u8[frame + ETHERNET_ADDRESSES + 1];
+    return kind === ETHERTYPE_VLAN || kind === ETHERTYPE_QINQ;
+  }
+
+  function belongs(pool: number, handle: number): boolean {
+    const distance = (handle - field(pool, POOL_FIRST)) >>> 0;
+    return distance < field(pool, POOL_SPAN) && (distance & field(pool, POOL_STEP_MASK)) === 0;
+  }
+
+  function blockOf(queue: number): number {
+    return field(queue, PACKET_RING) + field(queue, PACKET_BLOCK) * field(queue, PACKET_BLOCK_BYTES);
+  }
+
+  function dataOf(handle: number, offset: number): number {
+    return ((handle << HANDLE_SHIFT) >>> 0) + offset;
+  }
+
+  function headerOf(queue: number, handle: number): number {
+    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
+  }
+
+  function field(structure: number, name: number): number {
+    return u32[(structure + name) >>> 2];
+  }
+
+  function setField(structure: number, name: number, value: number): void {
+    u32[(structure + name) >>> 2] = value;
+  }
+}
+
+/** The owner word of what lcore's program holds. */
+function program(lcore: number): number {
+  return (OWNER_APP << OWNER_SHIFT) | lcore;
+}

@@ -1,0 +1,87 @@
+import type { Arena } from '../arena/arena.js';
+import { Burst } from '../burst/burst.js';
+import type { Mbufs } from '../mbuf/mbufs.js';
+import { mbufsOf } from '../mbuf/mbufs.js';
+import { Mempool } from '../mbuf/mempool.js';
+import { attachRx, attachTx } from '../port/attach.js';
+import type { RxQueue, TxQueue } from '../port/port.js';
+import { poll, type PollGuest, type PollOptions } from './poll.js';
+import { RestPoint } from './rest.js';
+
+/** What an lcore's module has as its default export. What it returns is what `join` resolves with (structured clone). */
+export type LcoreMain<Arguments = unknown> = (lcore: LcoreContext<Arguments>) => unknown;
+
+/** What an lcore's module is given: who and where it is, the arena, and the loop. Belongs to the lcore's thread. */
+export class LcoreContext<Arguments = unknown> {
+  readonly name: string;
+  /** The CPU it is pinned to; -1 for none. */
+  readonly cpu: number;
+  readonly arena: Arena;
+  readonly args: Arguments;
+  /** Named access to mbufs of this arena. */
+  readonly mbufs: Mbufs;
+  /** Aborted when somebody asks the lcore to stop. A loop in `poll` ends by itself. */
+  readonly signal: AbortSignal;
+  readonly #stop: Int32Array;
+  readonly #rest: RestPoint;
+  readonly #poolName: string | undefined;
+  #pool: Mempool | undefined;
+
+  /** @param stop one i32: not 0 once the lcore shall stop */
+  constructor(parts: { name: string; cpu: number; arena: Arena; args: Arguments; pool: string | undefined; stop: Int32Array; signal: AbortSignal }) {
+    this.name = parts.name;
+    this.cpu = parts.cpu;
+    this.arena = parts.arena;
+    this.args = parts.args;
+    this.signal = parts.signal;
+    this.mbufs = mbufsOf(parts.arena);
+    this.#poolName = parts.pool;
+    this.#stop = parts.stop;
+    this.#rest = new RestPoint(parts.arena);
+  }
+
+  /** The lcore's id in the arena, which owner words and ring claims name. */
+  get id(): number {
+    return this.arena.lcore;
+  }
+
+  /** The pool of the host that started it. Throws ENOTFOUND for an lcore that was started with an arena alone. */
+  get pool(): Mempool {
+    this.#pool ??= Mempool.find(this.arena, this.#poolName ?? '(no pool)');
+    return this.#pool;
+  }
+
+  /** Takes a queue of a port by its numbers. Throws ENOTFOUND, ETHREAD, EUNSUPPORTED: see port/attach.ts. */
+  rx(port: number, queue = 0): RxQueue {
+    return attachRx(this.arena, port, queue);
+  }
+
+  tx(port: number, queue = 0): TxQueue {
+    return attachTx(this.arena, port, queue);
+  }
+
+  burst(capacity = 32): Burst {
+    return new Burst(this.arena, capacity);
+  }
+
+  /** Shall it stop? For loops of the program's own. */
+  get stopping(): boolean {
+    return Atomics.load(this.#stop, 0) !== 0;
+  }
+
+  /** Calls `body` over and over until it returns false, the lcore shall stop, or as the options say. See `poll`. */
+  async poll(body: () => unknown, options: PollOptions = {}): Promise<void> {
+    if (this.stopping) return;
+    await poll(body, { signal: this.signal, ...options }, this.#guest);
+    this.#rest.enter(); // what comes after the loop may burst too
+  }
+
+  readonly #guest: PollGuest = {
+    enter: () => this.#rest.enter(),
+    leave: () => this.#rest.leave(),
+    pass: () => {
+      this.#rest.pass();
+      return this.stopping;
+    },
+  };
+}

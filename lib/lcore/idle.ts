@@ -1,0 +1,107 @@
+import { binding } from '../binding.js';
+import { PollmodeError } from '../errors.js';
+import type { RxQueue, WakeSource } from '../port/port.js';
+
+/**
+ * What a poll loop does when there is nothing: NAPI's bargain, in user space.
+ * - `busy`: asks again at once. Best latency, a whole CPU.
+ * - `interrupt`: sleeps in the kernel at once, until the first packet wakes it.
+ * - `adaptive`: asks again for as long as it is likely that the next packet comes sooner than a sleep would cost, then sleeps.
+ */
+export type IdlePolicy = 'busy' | 'adaptive' | 'interrupt';
+
+export interface IdleOptions {
+  readonly policy: IdlePolicy;
+  /** What to sleep on. */
+  readonly queues: readonly Pick<RxQueue, 'wake'>[];
+  /** The longest that `adaptive` spins before it sleeps, in microseconds. Default 50: about what a sleep and its wake-up cost. */
+  readonly spinUs?: number;
+  /** The longest sleep, in milliseconds, so that timers and a stop are not kept waiting. Default 10. */
+  readonly sleepMs?: number;
+}
+
+/** What an idle policy did, and how long it spins now. */
+export interface IdleStats {
+  readonly policy: IdlePolicy;
+  /** Sleeps, and of these the ones that a packet ended. */
+  readonly sleeps: number;
+  readonly wakeups: number;
+  /** Microseconds that `adaptive` spins now before it sleeps, and the gap between two arrivals that it expects. */
+  readonly spinUs: number;
+  readonly expectedGapUs: number;
+}
+
+const POLLIN = 1;
+/** Weight of the newest gap in the expected one: an eighth, as TCP smooths its round trips (RFC 6298). */
+const SMOOTHING = 1 / 8;
+
+/** One loop's idling. Belongs to its thread. */
+export class Idle {
+  readonly policy: IdlePolicy;
+  readonly #sources: readonly WakeSource[];
+  readonly #most: number;
+  readonly #sleepMs: number;
+  /** Pairs (descriptor, events) for poll(2). */
+  readonly #fds: Int32Array;
+  #since = 0;
+  #expected = 0;
+  #sleeps = 0;
+  #wakeups = 0;
+
+  /** Throws EUNSUPPORTED when it shall sleep on a queue that has nothing to sleep on. */
+  constructor({ policy, queues, spinUs = 50, sleepMs = 10 }: IdleOptions) {
+    this.policy = policy;
+    this.#most = spinUs / 1000;
+    this.#sleepMs = sleepMs;
+    this.#sources = policy === 'busy' ? [] : queues.map(sourceOf);
+    this.#fds = new Int32Array(2 * this.#sources.length);
+    if (policy !== 'busy' && this.#sources.length === 0) throw new PollmodeError('EOPTION', `Idle policy ${policy}: say which queues it shall wait for.`);
+  }
+
+  /** The loop found something. */
+  work(): void {
+    if (this.#since === 0) return;
+    this.#learn(performance.now() - this.#since);
+    this.#since = 0;
+  }
+
+  /** The loop found nothing. Returns whether it is time to sleep. */
+  shouldSleep(): boolean {
+    if (this.policy === 'busy') return false;
+    if (this.policy === 'interrupt') return true;
+    const now = performance.now();
+    if (this.#since === 0) this.#since = now;
+    return now - this.#since >= this.#spin;
+  }
+
+  /** Sleeps until one of the queues has something, at most `sleepMs`. */
+  sleep(): void {
+    for (let i = 0; i < this.#sources.length; i++) {
+      const source = this.#sources[i]!;
+      if (source.arm?.() === false) return;
+      this.#fds[2 * i] = source.fd;
+      this.#fds[2 * i + 1] = POLLIN;
+    }
+    this.#sleeps++;
+    if (binding().poll(this.#fds, this.#sleepMs) > 0) this.#wakeups++;
+    else if (this.#since !== 0) this.#learn(performance.now() - this.#since); // nothing came: the gap is at least so long
+  }
+
+  stats(): IdleStats {
+    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.policy === 'adaptive' ? this.#spin * 1000 : 0, expectedGapUs: this.#expected * 1000 };
+  }
+
+  /** Twice the expected gap, which most gaps are shorter than, when that is less than a sleep costs; else not at all. */
+  get #spin(): number {
+    return 2 * this.#expected <= this.#most ? Math.max(2 * this.#expected, this.#most / 10) : 0;
+  }
+
+  #learn(gap: number): void {
+    this.#expected += (Math.min(gap, 4 * this.#most) - this.#expected) * SMOOTHING;
+  }
+}
+
+function sourceOf({ wake }: Pick<RxQueue, 'wake'>): WakeSource {
+  if (wake === undefined) throw new PollmodeError('EUNSUPPORTED', 'A queue of this port has no descriptor to sleep on (memory ports have none): poll it with the policy busy.');
+  return wake;
+}

@@ -1,0 +1,37 @@
+/** An lcore of lcore.test.ts: forwards from a queue to a queue until it is stopped, or does what `args` says instead. */
+import type { LcoreContext } from '../../lib/lcore/context.js';
+
+export interface ForwardArgs {
+  /** Ports whose queue 0 it receives from and sends to. */
+  readonly from: number;
+  readonly to: number;
+  readonly then: 'forward' | 'throw' | 'throw later' | 'exit' | 'no clone' | 'spin';
+  /** Buffers that it takes first and never gives back. */
+  readonly keep?: number;
+  /** Ends by its misfortune after so many packets. */
+  readonly after?: number;
+}
+
+export default async function forward(lcore: LcoreContext<ForwardArgs>): Promise<unknown> {
+  const { from, to, then, keep = 0, after = 0 } = lcore.args;
+  const burst = lcore.burst(32);
+  for (let kept = 0; kept < keep; kept += 32) lcore.pool.alloc(burst, Math.min(32, keep - kept));
+  if (then === 'no clone') return () => undefined;
+  const [rx, tx] = [lcore.rx(from), lcore.tx(to)];
+  let packets = 0;
+  await lcore.poll(() => {
+    const got = rx.rxBurst(burst);
+    const sent = tx.txBurst(burst, got);
+    if (sent < got) lcore.pool.free(burst, sent, got);
+    packets += sent;
+    if (then !== 'forward' && packets > after) misfortune(then);
+  });
+  return packets;
+}
+
+function misfortune(then: ForwardArgs['then']): void {
+  if (then === 'throw') throw new RangeError('thrown by the program');
+  if (then === 'throw later') setImmediate(() => { throw new RangeError('thrown by a callback'); });
+  if (then === 'exit') process.exit(3);
+  if (then === 'spin') for (;;);
+}

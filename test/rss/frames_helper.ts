@@ -1,0 +1,49 @@
+/** Frames for the tests of hashing: well-formed ones of a flow, and ones that are broken in likely places. */
+import fc from 'fast-check';
+import { addressBytes, type Flow } from '../../lib/rss/tuple.js';
+
+const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+export interface FrameShape extends Flow {
+  readonly tags: number;
+  /** IPv6 extension headers before the ports, by number. */
+  readonly extensions: readonly number[];
+  readonly fragment: boolean;
+}
+
+export function frameOf(shape: FrameShape): Uint8Array {
+  const six = shape.source.includes(':');
+  const tags = Array.from({ length: shape.tags }, (_, i) => [...(i === 0 && shape.tags === 2 ? [0x88, 0xa8] : [0x81, 0x00]), 0, 5]).flat();
+  const type = six ? [0x86, 0xdd] : [0x08, 0x00];
+  const protocol = shape.protocol === undefined ? 59 : PROTOCOLS[shape.protocol];
+  const { sourcePort = 0, destinationPort = 0 } = shape;
+  const payload = [sourcePort >> 8, sourcePort & 255, destinationPort >> 8, destinationPort & 255, ...new Array<number>(16).fill(0xa5)];
+  const packet = six ? ipv6(shape, protocol, payload) : ipv4(shape, protocol, payload);
+  return Uint8Array.from([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, ...tags, ...type, ...packet]);
+}
+
+function ipv4({ source, destination, fragment }: FrameShape, protocol: number, payload: number[]): number[] {
+  return [0x45, 0, 0, 20 + payload.length, 0, 0, fragment ? 0x20 : 0x40, 0, 64, protocol, 0, 0, ...addressBytes(source), ...addressBytes(destination), ...payload];
+}
+
+/** A fragment header comes last, as RFC 8200 section 4.1 has it but for destination options. */
+function ipv6({ source, destination, extensions, fragment }: FrameShape, protocol: number, payload: number[]): number[] {
+  const chain = [...extensions, ...(fragment ? [44] : [])];
+  const next = [...chain.slice(1), protocol];
+  const headers = chain.flatMap((kind, i) => (kind === 44 ? [next[i]!, 0, 0, 1, 0, 0, 0, 9] : [next[i]!, i % 2, ...new Array<number>(6 + (i % 2) * 8).fill(0)]));
+  return [0x60, 0, 0, 0, 0, headers.length + payload.length, chain[0] ?? protocol, 64, ...addressBytes(source), ...addressBytes(destination), ...headers, ...payload];
+}
+
+/** Like a frame, with a few bytes changed and cut anywhere. */
+export const frames: fc.Arbitrary<Uint8Array> = fc.tuple(
+  fc.record({
+    source: fc.ipV4(), destination: fc.ipV4(), six: fc.boolean(), high: fc.ipV6(), protocol: fc.constantFrom('tcp', 'udp', 'sctp', undefined),
+    sourcePort: fc.nat(65535), destinationPort: fc.nat(65535), tags: fc.nat(3), extensions: fc.array(fc.constantFrom(0, 43, 60, 51), { maxLength: 10 }), fragment: fc.boolean(),
+  }),
+  fc.array(fc.tuple(fc.nat(200), fc.nat(255)), { maxLength: 3 }), fc.nat(300),
+).map(([shape, changes, cut]) => {
+  const { six, high, ...flow } = shape;
+  const bytes = frameOf({ ...flow, ...(six ? { source: high, destination: high } : {}) } as FrameShape);
+  for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
+  return cut < bytes.length ? bytes.slice(0, cut) : bytes;
+});

@@ -1,0 +1,78 @@
+/** One run of a virtual machine: q35 with an emulated IOMMU, under software emulation, for as long as one job takes. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Image } from './image.js';
+
+export interface Job {
+  /** The shell script that the guest runs as root in the host's tree; /run/job is a folder that both sides can write to. */
+  readonly script: string;
+  /** More arguments of QEMU: the devices under test. */
+  readonly devices?: readonly string[];
+  readonly minutes?: number;
+  readonly memoryMb?: number;
+  /** More words of the kernel's command line. */
+  readonly append?: string;
+  /** Each line that the job prints, as it comes. */
+  readonly line?: (line: string) => void;
+}
+
+export interface Outcome {
+  /** The job's exit code; -1 when the machine ended without one. */
+  readonly code: number;
+  readonly output: string;
+  /** The guest's kernel log and console: IOMMU faults stand here. */
+  readonly console: string;
+}
+
+export async function boot(image: Image, job: Job): Promise<Outcome> {
+  const folder = mkdtempSync(join(tmpdir(), 'pollmode-vm-'));
+  try {
+    writeFileSync(join(folder, 'run.sh'), job.script);
+    const output = await run([
+      '-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(job.memoryMb ?? 2048),
+      '-nographic', '-vga', 'none', '-net', 'none', '-no-reboot', '-nodefaults',
+      '-device', 'intel-iommu,intremap=on,caching-mode=on',
+      '-kernel', image.kernel, '-initrd', image.initramfs,
+      '-append', `console=ttyS0 intel_iommu=on iommu=nopt quiet loglevel=5 panic=-1 ${job.append ?? ''}`,
+      '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio', '-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`,
+      '-fsdev', 'local,id=h,path=/,security_model=none,readonly=on,multidevs=remap', '-device', 'virtio-9p-pci,fsdev=h,mount_tag=host',
+      '-fsdev', `local,id=j,path=${folder},security_model=none`, '-device', 'virtio-9p-pci,fsdev=j,mount_tag=job',
+      ...job.devices ?? [],
+    ], job);
+    const end = /^exit (\d+)\s*$/m.exec(output);
+    return { code: end === null ? -1 : Number(end[1]), output: output.replace(/^exit \d+\s*$/m, ''), console: readFileSync(join(folder, 'console'), 'utf8') };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs QEMU to its end, or kills it. What the guest prints on its second port comes back. */
+function run(args: readonly string[], { minutes = 10, line }: Job): Promise<string> {
+  const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const stop = (): void => { child.kill('SIGKILL'); };
+  const timer = setTimeout(stop, minutes * 60_000);
+  process.once('exit', stop);
+  let output = '';
+  let rest = '';
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => { errors += String(chunk); });
+  child.stdout.on('data', (chunk: Buffer) => {
+    const text = String(chunk).replace(/\r/g, '');
+    output += text;
+    const lines = (rest + text).split('\n');
+    rest = lines.pop()!;
+    for (const each of lines) line?.(each);
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', cause => reject(new Error(`qemu-system-x86_64 cannot be run: ${cause.message}; apt-get install qemu-system-x86.`)));
+    child.on('close', code => {
+      clearTimeout(timer);
+      process.off('exit', stop);
+      if (code === 0 || output !== '') resolve(output);
+      else reject(new Error(`QEMU ended with ${String(code)}: ${errors}`));
+    });
+  });
+}
