@@ -1,11 +1,14 @@
 import type { Arena } from '../arena/arena.js';
 import { misuseReporter } from '../burst/module.js';
 import type { MisuseReporter } from '../burst/checking.js';
-import {
+import * as layout from './layout.js';
+
+// V8 loads an imported constant at each use, and knows a module's own.
+const {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI, OWNER_APP,
   OWNER_SHARED, OWNER_SHIFT,
-} from './layout.js';
+} = layout;
 
 /**
  * Named access to mbufs by handle: the fields of the header, the frame's bytes, and the headroom operations. Nothing
@@ -36,7 +39,7 @@ export class Mbufs {
 
   /** Offset of the frame's first byte: `u8[data(handle)]` is the destination MAC's first. */
   data(handle: number): number {
-    return ((handle << HANDLE_SHIFT) >>> 0) + this.u16[(this.header(handle) + MBUF_DATA_OFF) >>> 1]!;
+    return ((handle << HANDLE_SHIFT) + this.u16[(this.header(handle) + MBUF_DATA_OFF) >>> 1]!) >>> 0;
   }
 
   /** Bytes of the frame in this segment, without FCS. */

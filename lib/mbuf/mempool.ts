@@ -56,8 +56,8 @@ export class Mempool {
   readonly buffers: Memzone;
   readonly mbufs: Mbufs;
   readonly #zone: Memzone;
-  readonly #burst: BurstFunctions;
-  #open = true;
+  private readonly burstFunctions: BurstFunctions;
+  private open = true;
   /** What stays readable after close. */
   #final: { readonly audit: PoolAudit; readonly stats: MempoolStats } | undefined;
 
@@ -71,7 +71,7 @@ export class Mempool {
     this.room = this.#read(POOL_ROOM);
     this.buffers = arena.find(`${zone.name}/buffers`);
     this.mbufs = mbufsOf(arena);
-    this.#burst = burstFunctions(arena);
+    this.burstFunctions = burstFunctions(arena);
   }
 
   /** Throws EOPTION, EEXISTS, EARENAFULL; ESYSCALL when huge pages must be had and cannot. */
@@ -119,14 +119,14 @@ export class Mempool {
    * All or none: returns `count`, or 0 when the pool is dry (counted).
    */
   alloc(burst: Burst, count: number): number {
-    if (!(count > 0 && count <= burst.capacity) || !this.#open) return 0;
-    return this.#burst.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
+    if (!(count > 0 && count <= burst.capacity) || !this.open) return 0;
+    return this.burstFunctions.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
   }
 
   /** Gives up one hold on each of entries [from, to); the last holder's goes back to the pool, with its chain. */
   free(burst: Burst, from: number, to: number): void {
-    if (!(from >= 0 && to > from && to <= burst.capacity) || !this.#open) return;
-    this.#burst.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
+    if (!(from >= 0 && to > from && to <= burst.capacity) || !this.open) return;
+    this.burstFunctions.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
   }
 
   /** Free mbufs, the caches' included, at some moment of the call. */
@@ -172,14 +172,14 @@ export class Mempool {
    * counts stay readable.
    */
   close(): void {
-    if (!this.#open) return;
+    if (!this.open) return;
     const audit = this.audit();
     const { free, total } = audit;
     if (free < total) {
       throw new PollmodeError('EPOOL', `Mempool "${this.name}" has ${total - free} mbufs out: close its ports and free what the program holds (audit() says who has them).`);
     }
     this.#final = { audit, stats: this.stats() };
-    this.#open = false;
+    this.open = false;
     this.arena.u32[(this.offset + POOL_KIND) >>> 2] = 0;
     Ring.find(this.arena, `${this.name}/free`).close();
     this.arena.release(this.#zone);
@@ -187,7 +187,7 @@ export class Mempool {
   }
 
   #refuseClosed(): void {
-    if (!this.#open) throw new PollmodeError('ECLOSED', `Mempool "${this.name}" is closed: create or find one anew.`);
+    if (!this.open) throw new PollmodeError('ECLOSED', `Mempool "${this.name}" is closed: create or find one anew.`);
   }
 
   #read(field: number): number {

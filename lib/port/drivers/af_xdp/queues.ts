@@ -3,8 +3,12 @@ import { MAX_BURST, type Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
-import { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } from './layout.js';
-import { MSG_DONTWAIT } from './uapi.js';
+import * as layout from './layout.js';
+import * as uapi from './uapi.js';
+
+// V8 loads an imported constant at each use, and knows a module's own.
+const { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } = layout;
+const { MSG_DONTWAIT } = uapi;
 
 /** What the largest burst needs with the smallest budget of the kernel's (TX_BATCH_SIZE in net/xdp/xsk.c). */
 const MOST_CALLS = MAX_BURST / 32;
@@ -38,39 +42,39 @@ export function countWakeups(state: QueueView, into: Record<string, number>): vo
 
 /** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
 export class XskRxQueue extends PortRxQueue {
-  readonly #state: QueueView;
-  readonly #xskRx: BurstFunctions['xskRx'];
-  readonly #queue: number;
-  readonly #lcore: number;
-  readonly #u32: Uint32Array;
+  private readonly state: QueueView;
+  private readonly xskRx: BurstFunctions['xskRx'];
+  private readonly queue: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
   /** Index of the fill ring's flags. */
-  readonly #flags: number;
-  readonly #binding: Binding;
+  private readonly flags: number;
+  private readonly binding: Binding;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
-    this.#state = state;
-    this.#xskRx = functions.xskRx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
-    this.#u32 = state.arena.u32;
-    this.#flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
-    this.#binding = binding();
+    this.state = state;
+    this.xskRx = functions.xskRx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
+    this.u32 = state.arena.u32;
+    this.flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
+    this.binding = binding();
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (!this.admits()) return 0;
     const most = burst.bounded(max);
     if (most === 0) return 0;
-    const got = this.#xskRx(this.#queue, burst.offset, most, this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
+    const got = this.xskRx(this.queue, burst.offset, most, this.lcore);
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
     return got;
   }
 
   #wakeUp(): void {
-    this.#state.add(XSK_WAKEUPS, 1);
-    const result = this.#binding.recv(this.#state.fd, null, MSG_DONTWAIT);
-    if (result < 0) countRefusal(this.#state, -result);
+    this.state.add(XSK_WAKEUPS, 1);
+    const result = this.binding.recv(this.state.fd, null, MSG_DONTWAIT);
+    if (result < 0) countRefusal(this.state, -result);
   }
 }
 
@@ -79,35 +83,35 @@ export class XskRxQueue extends PortRxQueue {
  * since the kernel sends inside the call: it sets the flag when it makes the ring and never takes it away.
  */
 export class XskTxQueue extends PortTxQueue {
-  readonly #state: QueueView;
-  readonly #xskTx: BurstFunctions['xskTx'];
-  readonly #queue: number;
-  readonly #lcore: number;
-  readonly #u32: Uint32Array;
+  private readonly state: QueueView;
+  private readonly xskTx: BurstFunctions['xskTx'];
+  private readonly queue: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
   /** Indices of the TX ring's words. */
-  readonly #flags: number;
-  readonly #producer: number;
-  readonly #consumer: number;
-  readonly #binding: Binding;
+  private readonly flags: number;
+  private readonly producer: number;
+  private readonly consumer: number;
+  private readonly binding: Binding;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
-    this.#state = state;
-    this.#xskTx = functions.xskTx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
-    this.#u32 = state.arena.u32;
-    this.#flags = state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
-    this.#producer = state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
-    this.#consumer = state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
-    this.#binding = binding();
+    this.state = state;
+    this.xskTx = functions.xskTx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
+    this.u32 = state.arena.u32;
+    this.flags = state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
+    this.producer = state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
+    this.consumer = state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
+    this.binding = binding();
   }
 
   /** `wanted` 0 frees what was sent and has the kernel go on with what is still in the ring. */
   txBurst(burst: Burst, wanted: number): number {
     if (!this.admits()) return 0;
-    const sent = this.#xskTx(this.#queue, burst.offset, burst.bounded(wanted), this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
+    const sent = this.xskTx(this.queue, burst.offset, burst.bounded(wanted), this.lcore);
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
     return sent;
   }
 
@@ -122,14 +126,14 @@ export class XskTxQueue extends PortTxQueue {
 
   /** Packets in the TX ring that the kernel has not come to. */
   get waiting(): number {
-    return (this.#u32[this.#producer]! - this.#u32[this.#consumer]!) >>> 0;
+    return (this.u32[this.producer]! - this.u32[this.consumer]!) >>> 0;
   }
 
   /** Returns what the kernel said. */
   wakeUp(): number {
-    this.#state.add(XSK_WAKEUPS, 1);
-    const result = this.#binding.send(this.#state.fd, null, MSG_DONTWAIT);
-    if (result < 0) countRefusal(this.#state, -result);
+    this.state.add(XSK_WAKEUPS, 1);
+    const result = this.binding.send(this.state.fd, null, MSG_DONTWAIT);
+    if (result < 0) countRefusal(this.state, -result);
     return result;
   }
 }
