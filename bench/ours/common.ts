@@ -109,17 +109,23 @@ export const RING_SLOTS = 4096;
 /** Bulks of a slice. */
 const SLICE = 4000;
 
-/**
- * Runs `slice` (so many bulks) for so long and returns time-stamp counter cycles per bulk: the median of many short
- * slices, as other work disturbs some. The first eighth of them is warm-up.
- */
-export function slices(seconds: number, slice: (bulks: number) => void): number {
+export interface RingResult {
+  /** Time-stamp counter cycles per bulk: the median of many short slices, as other work disturbs some. */
+  readonly cycles: number;
+  /** Over all slices, disturbed or not: as a program counts that takes the time once before and once after. */
+  readonly meanCycles: number;
+}
+
+/** Runs `slice` (so many bulks) for so long. The first eighth of the slices is warm-up. */
+export function slices(seconds: number, slice: (bulks: number) => void): RingResult {
   const found: number[] = [];
   for (const until = performance.now() + seconds * 1000; performance.now() < until;) {
     const start = performance.now();
     slice(SLICE);
     found.push(performance.now() - start);
   }
-  const sorted = found.slice(found.length >> 3).sort((a, b) => a - b);
-  return sorted[sorted.length >> 1]! / 1000 / SLICE * cyclesPerSecond();
+  const counted = found.slice(found.length >> 3).sort((a, b) => a - b);
+  const factor = cyclesPerSecond() / 1000 / SLICE;
+  const sum = counted.reduce((total, milliseconds) => total + milliseconds, 0);
+  return { cycles: counted[counted.length >> 1]! * factor, meanCycles: sum / counted.length * factor };
 }

@@ -17,9 +17,9 @@ if (isMainThread) {
   worker.once('message', () => {
     pin(cpu);
     const burst = new Burst(arena, BULK);
-    const cycles = slices(seconds, bulks => consume(ring, burst, bulks));
+    const result = slices(seconds, bulks => consume(ring, burst, bulks));
     Atomics.store(stop, 0, 1);
-    print({ cycles, elementBytes: 4, bulk: BULK });
+    print({ ...result, elementBytes: 4, bulk: BULK });
     worker.once('exit', () => process.exit());
   });
 } else {

@@ -12,7 +12,7 @@ export function ringPair(single: boolean): void {
   const arena = Arena.create();
   const ring = Ring.create(arena, 'bench', { size: RING_SLOTS, singleProducer: single, singleConsumer: single });
   const burst = new Burst(arena, BULK);
-  print({ cycles: slices(seconds, bulks => pairs(ring, burst, bulks)), elementBytes: 4, bulk: BULK });
+  print({ ...slices(seconds, bulks => pairs(ring, burst, bulks)), elementBytes: 4, bulk: BULK });
 }
 
 function pairs(ring: Ring, burst: Burst, bulks: number): void {

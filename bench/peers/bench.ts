@@ -22,13 +22,14 @@ export interface Measurement {
   readonly run: (bench: Bench) => Promise<Figures>;
 }
 
+export type FigureName = readonly [measurement: string, figure: string];
+
 export interface Row {
   readonly name: string;
   readonly peer: string;
   readonly ours: string;
-  readonly peerFigure: readonly [measurement: string, figure: string];
-  /** Its figure is `value`. */
-  readonly oursMeasurement: string;
+  readonly peerFigure: FigureName;
+  readonly oursFigure: FigureName;
   /** Of cycles less is better, of packets more. */
   readonly unit: 'cycles' | 'Mpps';
   /** How many times as good as the peer we have to be. */

@@ -14,6 +14,8 @@ export interface TestpmdOptions {
   /** Bursts that are sent first, to circle between ring ports. */
   readonly firstBursts?: number;
   readonly netns?: number;
+  /** Packets per burst; default 32, as testpmd's. */
+  readonly burst?: number;
 }
 
 /** Packets per second of each port, over the measured seconds, by testpmd's own counters. */
@@ -33,8 +35,8 @@ export function dpdkLacks(machine: Machine): string | undefined {
 }
 
 /**
- * Options of DPDK's environment: lcore 0 is its main thread's. Huge pages without a mount and without files (in-memory), no NIC of this machine
- * touched (no-pci); RUNTIME_DIRECTORY keeps its own folder out of /run.
+ * Options of DPDK's environment: lcore 0 is its main thread's; huge pages without a mount and without files (in-memory);
+ * no NIC of this machine touched (no-pci). RUNTIME_DIRECTORY keeps its own folder out of /run.
  */
 function environmentOptions(mainCpu: number, secondCpu: number): string[] {
   return ['--lcores', `0@${mainCpu},1@${secondCpu}`, '--in-memory', '--no-pci', '--no-telemetry'];
@@ -45,9 +47,9 @@ function environmentOptions(mainCpu: number, secondCpu: number): string[] {
  * measured seconds, for counters that are read from outside.
  */
 export async function testpmd<T>(machine: Machine, cpus: Cpus, seconds: number, options: TestpmdOptions, during?: () => Promise<T>): Promise<{ rates: TestpmdRates; seen: T | undefined }> {
-  const { vdevs, forward, firstBursts, netns } = options;
+  const { vdevs, forward, firstBursts, netns, burst = 32 } = options;
   const args = [...environmentOptions(cpus.other, cpus.measured), ...vdevs.map(vdev => `--vdev=${vdev}`), '--',
-    `--forward-mode=${forward}`, '--nb-cores=1', '--burst=32', '--total-num-mbufs=16384', '-i'];
+    `--forward-mode=${forward}`, '--nb-cores=1', `--burst=${burst}`, '--total-num-mbufs=16384', '-i'];
   // Its standard output is a pipe here, which the C library would keep back by blocks.
   const program = machine.start('stdbuf', ['-oL', 'dpdk-testpmd', ...args], { environment: { RUNTIME_DIRECTORY: machine.folder }, ...(netns === undefined ? {} : { netns }) });
   try {

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openLab, type Lab } from '../../lib/lab/veth.js';
 import { Program, type ProgramOptions } from './program.js';
@@ -61,6 +62,18 @@ export class Machine {
     this.#pages = 0;
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** How busy the CPUs are with other work, 0 to 1, over a third of a second in which this program does nothing. */
+export async function otherLoad(): Promise<number> {
+  const read = (): [idle: number, all: number] => {
+    const ticks = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.trim().split(/\s+/).slice(1, 9).map(Number);
+    return [ticks[3]! + ticks[4]!, ticks.reduce((sum, each) => sum + each, 0)];
+  };
+  const [idle, all] = read();
+  await sleep(333);
+  const [idleNow, allNow] = read();
+  return 1 - (idleNow - idle) / Math.max(1, allNow - all);
 }
 
 /** Is there such a program in the PATH? */

@@ -3,15 +3,13 @@
  * each thing once, a peer and its counterpart one after the other, so that what else the machine does falls on both;
  * a row's ratio is the median of its rounds' ratios.
  */
-import { cpus as cpuList } from 'node:os';
-import { release } from 'node:os';
+import { cpus as cpuList, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { tryBinding } from '../../lib/binding.js';
 import { PollmodeError } from '../../lib/errors.js';
 import type { Bench, Figures, Measurement, Row } from './bench.js';
 import { CRing } from './c_ring.js';
-import type { Cpus } from './dpdk.js';
-import { ask, Machine } from './machine.js';
+import { ask, Machine, otherLoad } from './machine.js';
 import { measurements } from './measurements.js';
 import { notes, outcome, table, type Outcome, type Round } from './report.js';
 import { rows } from './rows.js';
@@ -50,23 +48,27 @@ const machine = new Machine();
 process.once('exit', () => machine.giveBack());
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1)); // 'exit' gives back
 
-const bench: Bench = { machine, cpus: chooseCpus(), seconds };
+const allowed = allowedCpus();
+const bench: Bench = { machine, cpus: { measured: allowed.at(-1) ?? 0, other: allowed.at(-2) ?? 0 }, seconds };
+/** Before each round, 0 to 1. */
+const loads: number[] = [];
 const done = await race(chosen);
 const outcomes = chosen.map(row => outcome(row, done));
-process.stdout.write(values.json ? `${JSON.stringify({ about: about(), rounds, seconds, rows: outcomes.map(plain) }, null, 2)}\n` : `${about().join('\n')}\n\n${table(outcomes)}\n\n${notes(outcomes)}\n`);
+process.stdout.write(values.json ? `${JSON.stringify({ about: about(), rounds, seconds, otherLoad: loads, rows: outcomes.map(plain) }, null, 2)}\n` : `${about().join('\n')}\n\n${table(outcomes)}\n\n${notes(outcomes)}\n`);
 
 async function race(wanted: readonly Row[]): Promise<Round[]> {
-  const names = new Set(wanted.flatMap(row => [row.peerFigure[0], row.oursMeasurement]));
+  const names = new Set(wanted.flatMap(row => [row.peerFigure[0], row.oursFigure[0]]));
   const list = measurements(machine).filter(({ name }) => names.has(name));
   const lacking = new Map<string, string>();
   for (const { name, lacks } of list) {
-    const lack = lacks(bench);
+    const lack = lacksCpus() ?? lacks(bench);
     if (lack !== undefined) lacking.set(name, lack);
   }
   // What only a row needs whose other side is lacking is not measured.
-  const useful = list.filter(({ name }) => wanted.some(row => [row.peerFigure[0], row.oursMeasurement].includes(name) && !lacking.has(row.peerFigure[0]) && !lacking.has(row.oursMeasurement)));
+  const useful = list.filter(({ name }) => wanted.some(row => [row.peerFigure[0], row.oursFigure[0]].includes(name) && !lacking.has(row.peerFigure[0]) && !lacking.has(row.oursFigure[0])));
   const result: Round[] = [];
   for (let round = 1; round <= rounds; round++) {
+    loads.push(await otherLoad());
     result.push(new Map<string, Figures | string>([...lacking, ...await oneRound(useful, `round ${round} of ${rounds}`)]));
   }
   return result;
@@ -83,12 +85,17 @@ async function oneRound(list: readonly Measurement[], title: string): Promise<[s
   return found;
 }
 
-/** The last two CPUs that the process may use: the first one has most of a machine's interrupts. */
-function chooseCpus(): Cpus {
+/** The last two of them are used: the first one has most of a machine's interrupts. */
+function allowedCpus(): number[] {
   const addon = tryBinding();
-  const allowed = addon instanceof PollmodeError ? [] : addon.affinity();
-  if (allowed.length < 2) refuse(addon instanceof PollmodeError ? addon.message : `two CPUs are needed and this process may use ${allowed.length}: see taskset -p.`);
-  return { measured: allowed.at(-1)!, other: allowed.at(-2)! };
+  return addon instanceof PollmodeError ? [] : addon.affinity();
+}
+
+/** Why nothing can be raced here, or undefined. */
+function lacksCpus(): string | undefined {
+  const addon = tryBinding();
+  if (addon instanceof PollmodeError) return addon.message;
+  return allowed.length < 2 ? `two CPUs are needed and this process may use ${allowed.length}: see taskset -p` : undefined;
 }
 
 function about(): string[] {
@@ -97,12 +104,13 @@ function about(): string[] {
     `ours: Node.js ${process.versions.node} (V8 ${process.versions.v8}), WebAssembly by asc -O3 with SIMD, TypeScript as it is`,
     `peers: DPDK ${ask('pkg-config', '--modversion', 'libdpdk') ?? 'unknown'}, a generic build; C: ${CRing.flags()}`,
     `ratio: how many times as good as the peer, the median of ${rounds} rounds of ${seconds} s; frames of 64 bytes with FCS, bursts of 32`,
+    `other work on the machine before each round: ${loads.map(load => `${Math.round(load * 100)}%`).join(', ')} of its CPU time`,
   ];
 }
 
 /** For JSON: the row's own members beside what came of it. */
 function plain({ row, ...rest }: Outcome): object {
-  const { peerFigure: _, oursMeasurement: __, ...about } = row;
+  const { peerFigure: _, oursFigure: __, ...about } = row;
   return { ...about, ...rest };
 }
 

@@ -11,7 +11,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
   const c = new CRing(machine);
   const rings = (['sp-sc', 'mp-mc', 'two-cores'] as const).flatMap(what => [
     { name: `C ${what}`, lacks: () => c.lacks(), run: async ({ seconds, cpus }: Bench) => ({ value: await c.run(what, seconds, cpus) }) },
-    { name: `ring ${what}`, lacks: nothing, run: async ({ seconds, cpus }: Bench) => ({ value: (await ours(machine, `ring-${what}`, cpus, { seconds })).cycles }) },
+    oursRing(`ring ${what}`, `ring-${what}`),
   ]);
   return [
     ...rings,
@@ -24,6 +24,16 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('ring-io'),
     ...wireMeasurements,
   ];
+}
+
+function oursRing(name: string, program: string): Measurement {
+  return {
+    name, lacks: nothing,
+    async run({ machine, cpus, seconds }) {
+      const { cycles, meanCycles } = await ours(machine, program, cpus, { seconds });
+      return { value: cycles, mean: meanCycles };
+    },
+  };
 }
 
 function forwarding(name: string, options: TestpmdOptions): Measurement {

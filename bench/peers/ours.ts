@@ -15,8 +15,9 @@ export interface OursOptions {
 
 /** What they print, as far as a row needs it. */
 export interface OursResult {
-  /** Of the rings: cycles per bulk. */
+  /** Of the rings: cycles per bulk, see bench/ours/common.ts. */
   readonly cycles: number;
+  readonly meanCycles: number;
   readonly packets: number;
   readonly seconds: number;
   /** Of the AF_XDP programs: user time over all CPU time of the measured thread. */

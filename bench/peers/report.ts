@@ -22,12 +22,12 @@ export function outcome(row: Row, rounds: readonly Round[]): Outcome {
   const shares: number[] = [];
   let skipped = '';
   for (const round of rounds) {
-    const [peer, ours] = [round.get(row.peerFigure[0]), round.get(row.oursMeasurement)];
+    const [peer, ours] = [round.get(row.peerFigure[0]), round.get(row.oursFigure[0])];
     if (typeof peer !== 'object' || typeof ours !== 'object') {
       skipped ||= [peer, ours].find(each => typeof each === 'string') ?? 'not measured';
       continue;
     }
-    pairs.push([peer[row.peerFigure[1]]!, ours['value']!]);
+    pairs.push([peer[row.peerFigure[1]]!, ours[row.oursFigure[1]]!]);
     if (ours['userShare'] !== undefined) shares.push(ours['userShare']);
   }
   if (pairs.length === 0) return { row, skipped };
