@@ -102,11 +102,13 @@ function notes({ quick }: Options, missing: string | undefined): string[] {
 function gridOf(options: Options): SweepGrid {
   const grid: SweepGrid = options.full === true ? GRIDS.full : options.quick === true ? GRIDS.quick : GRIDS.usual;
   const { bursts = grid.bursts, frames = grid.frames } = options;
+  const changed = [options.bursts, options.frames, options.rounds, options.seconds, options.warmup, options.latencyBursts].some(each => each !== undefined);
   const common = grid.latencyBursts.filter(burst => bursts.includes(burst));
   return {
     bursts, frames, rounds: options.rounds ?? grid.rounds, seconds: options.seconds ?? grid.seconds, warmUp: options.warmup ?? grid.warmUp,
     latencyBursts: options.latencyBursts ?? (common.length > 0 ? common : bursts.slice(0, 1)),
     latencyFrames: options.frames ?? grid.latencyFrames, latencyRate: options.latencyRate ?? grid.latencyRate,
+    ...(changed || grid.limit === undefined ? {} : { limit: grid.limit }),
   };
 }
 

@@ -15,16 +15,18 @@ export interface SweepGrid {
   readonly latencyFrames: readonly number[];
   /** Packets per second that they offer; 0 leaves them out. */
   readonly latencyRate: number;
+  /** Seconds that the runs should take at most: a round that would not end by then is left out, but never the first. */
+  readonly limit?: number;
 }
 
 const LATENCY_RATE = 20_000;
 
 /** The grids that `pollmode sweep` has names for; times are for all six paths. A cell is measured for half a second or more but in the quick one. */
 export const GRIDS = {
-  /** About 65 seconds on an idle machine of two cores, and within 90 on a busy one. */
+  /** About 65 seconds; with opening and report within 90 on a busy machine too. */
   usual: {
     bursts: [1, 8, 32, 128, 512], frames: [64, 1518], rounds: 3, seconds: 0.17, warmUp: 0.05,
-    latencyBursts: [1, 32], latencyFrames: [64, 1518], latencyRate: LATENCY_RATE,
+    latencyBursts: [1, 32], latencyFrames: [64, 1518], latencyRate: LATENCY_RATE, limit: 84,
   },
   /** Everything: about 6 minutes. */
   full: {
@@ -67,19 +69,35 @@ function hasWayBack(path: SweepPath): boolean {
 /** What a run takes beside warm-up and measured time: arming both threads, and the drain. */
 const AROUND_RUN = 0.03;
 
-/** Seconds that are left, first by the plan, then by what the runs so far took. */
+/** How long it takes, first by the plan, then by what the runs so far took. */
 export class Estimate {
   readonly #total: number;
-  readonly #perRun: number;
-  readonly #began = performance.now();
+  readonly #grid: SweepGrid;
+  readonly #now: () => number;
+  readonly #began: number;
 
-  constructor(total: number, { seconds, warmUp }: SweepGrid) {
+  /** @param now seconds */
+  constructor(total: number, grid: SweepGrid, now = () => performance.now() / 1000) {
     this.#total = total;
-    this.#perRun = seconds + warmUp + AROUND_RUN;
+    this.#grid = grid;
+    this.#now = now;
+    this.#began = now();
   }
 
+  /** Seconds until the end. */
   left(done: number): number {
-    const perRun = done === 0 ? this.#perRun : (performance.now() - this.#began) / 1000 / done;
-    return perRun * (this.#total - done);
+    return this.#perRun(done) * (this.#total - done);
+  }
+
+  /** At the border of two rounds: would the next one end after the limit? */
+  exceeds(done: number): boolean {
+    const { limit = Infinity, rounds } = this.#grid;
+    const round = this.#total / rounds;
+    return done > 0 && done % round === 0 && this.#now() - this.#began + this.#perRun(done) * round > limit;
+  }
+
+  #perRun(done: number): number {
+    const { seconds, warmUp } = this.#grid;
+    return done === 0 ? seconds + warmUp + AROUND_RUN : (this.#now() - this.#began) / done;
   }
 }

@@ -99,6 +99,7 @@ async function runAll(paths: ReadonlyMap<SweepPath, OpenedPath>, options: SweepO
   const runs: Runs = new Map();
   for (const [done, run] of planned.entries()) {
     if (options.signal?.aborted === true) return { runs, stopped: `The sweep was stopped after ${done} of ${planned.length} runs: cells have fewer rounds, or none.` };
+    if (estimate.exceeds(done)) return { runs, stopped: `This machine was too busy for ${options.rounds} rounds in ${String(options.limit)} seconds: cells have ${done * options.rounds / planned.length}.` };
     options.progress?.({ done, total: planned.length, secondsLeft: estimate.left(done), what: describe(run) });
     const { path, ...order } = run;
     const result = await (paths.get(path) as Path).run(order, options.warmUp, options.seconds);

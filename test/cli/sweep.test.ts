@@ -8,12 +8,15 @@ import t from 'tap';
 import { readResults, parseSweepResult, type SweepResult } from '../../lib/sweep/results.js';
 import { needs } from '../kernel/rights.js';
 import { heldNamespaces, namespacesOf } from '../lab/namespaces.js';
-import { checkPath, measuredCells } from '../sweep/tiny.js';
+import { checkPath, measuredCells, TINY } from '../sweep/tiny.js';
 import { needsNobody, NobodysCopy, type Ended } from './unprivileged_helper.js';
 
 const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF');
-const QUICK = ['--frames', '64', '--bursts', '1,32', '--rounds', '2', '--seconds', '0.05', '--warmup', '0.02'];
+const QUICK = ['--frames', '64', '--bursts', '1,32', '--rounds', '1', '--seconds', '0.05', '--warmup', '0.02'];
+
+/** The grid of QUICK. */
+const GRID = { ...TINY, rounds: 1 };
 
 const folder = mkdtempSync(join(tmpdir(), 'pollmode-sweep-cli-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -33,7 +36,7 @@ function result({ status, stdout, stderr }: Ended): SweepResult {
 t.test('--json prints the result and nothing else; the report folder holds the same', admin, async (t) => {
   const out = join(folder, 'json');
   const printed = result(run([...QUICK, '--paths', 'dgram,AF_XDP', '--latency-rate', '5000', '--json', '--out', out]));
-  for (const path of ['dgram', 'af_xdp']) checkPath(t, printed, path);
+  for (const path of ['dgram', 'af_xdp']) checkPath(t, printed, path, GRID);
   t.same(printed.latency.map(({ path, burst, offered }) => [path, burst, offered]).sort(), [['af_xdp', 1, 5000], ['af_xdp', 32, 5000], ['dgram', 1, 5000], ['dgram', 32, 5000]]);
   t.same(readResults(join(out, 'results.json')), printed);
   t.same(readdirSync(out).sort(), ['latency.csv', 'report.html', 'results.csv', 'results.json', 'sweep.svg']);
@@ -114,7 +117,7 @@ t.test('kill -9 leaves no namespace either', admin, async (t) => {
 
 t.test('without the addon: memory ports, and dgram over loopback', async (t) => {
   const swept = result(run([...QUICK, '--json', '--out', join(folder, 'plain')], { POLLMODE_ADDON: '/nonexistent' }));
-  for (const path of ['dgram', 'memory ring', 'memory null']) checkPath(t, swept, path);
+  for (const path of ['dgram', 'memory ring', 'memory null']) checkPath(t, swept, path, GRID);
   t.equal(swept.header.link, 'UDP over 127.0.0.1');
   for (const path of ['af_xdp', 'af_packet ring', 'raw socket']) {
     t.ok(swept.cells.filter((cell) => cell.path === path).every((cell) => cell.status === 'missing' && /needs the native addon/.test(cell.reason)), path);
@@ -125,7 +128,7 @@ t.test('without the addon: memory ports, and dgram over loopback', async (t) => 
 
 t.test('one CPU is enough, and the result says so', admin, async (t) => {
   const swept = result(run([...QUICK, '--paths', 'af_xdp,memory ring,dgram', '--json', '--out', join(folder, 'one')], {}, ['taskset', '-c', '0']));
-  for (const path of ['af_xdp', 'memory ring', 'dgram']) checkPath(t, swept, path);
+  for (const path of ['af_xdp', 'memory ring', 'dgram']) checkPath(t, swept, path, GRID);
   t.same([swept.header.cores, swept.header.senderCpu, swept.header.receiverCpu], [1, 0, 0]);
   t.match(swept.header.notes.join('\n'), /shared one CPU/);
 });
@@ -139,7 +142,7 @@ t.test('without root', needsNobody(), async (t) => {
     const ended = copy.run(words);
     if (/user namespaces are not allowed/.test(ended.stderr)) return t.pass('they are not allowed here');
     const swept = result(ended);
-    for (const path of ['af_packet ring', 'raw socket', 'dgram', 'memory ring', 'memory null']) checkPath(t, swept, path);
+    for (const path of ['af_packet ring', 'raw socket', 'dgram', 'memory ring', 'memory null']) checkPath(t, swept, path, GRID);
     t.equal(swept.header.link, 'veth pair between two network namespaces');
     t.ok(swept.cells.filter(({ path }) => path === 'af_xdp').every((cell) => cell.status === 'missing' && /run as root/.test(cell.reason)));
     t.match(swept.header.notes.join('\n'), /Root would add AF_XDP.*the count of system calls/);
@@ -148,7 +151,7 @@ t.test('without root', needsNobody(), async (t) => {
 
   t.test('where they are not (here: no unshare): memory ports, and dgram over loopback', async (t) => {
     const swept = result(copy.run(words, { PATH: copy.home }));
-    for (const path of ['dgram', 'memory ring', 'memory null']) checkPath(t, swept, path);
+    for (const path of ['dgram', 'memory ring', 'memory null']) checkPath(t, swept, path, GRID);
     t.equal(swept.header.link, 'UDP over 127.0.0.1');
     t.match(swept.header.notes.join('\n'), /Root would add AF_XDP, AF_PACKET rings, raw sockets/);
   });

@@ -55,6 +55,20 @@ t.test('a plan: whole rounds, in which the paths take turns; each cell as often 
   t.equal(plannedRuns({ ...GRIDS.usual, latencyRate: 0 }, SWEEP_PATHS).filter(({ rate }) => rate !== undefined).length, 0);
 });
 
+t.test('an estimate follows what the runs take; a round that would end after the limit is not begun', async (t) => {
+  let now = 100;
+  const grid = { ...GRIDS.usual, rounds: 3, limit: 20 };
+  const estimate = new Estimate(30, grid, () => now);
+  t.equal(estimate.exceeds(0), false, 'the first round is');
+  now = 105;
+  t.equal(estimate.left(10), 10, '0.5 s a run');
+  t.equal(estimate.exceeds(10), false);
+  now = 111;
+  t.equal(estimate.exceeds(10), true, 'another 11 s would be 22');
+  t.equal(estimate.exceeds(11), false, 'one that was begun is ended');
+  t.equal(new Estimate(30, { ...GRIDS.full, rounds: 3 }, () => now).exceeds(10), false, 'without a limit never');
+});
+
 t.test('a turn is about as many packets for every burst', async () => {
   for (let burst = 1; burst <= 512; burst++) {
     const turns = burstsPerTurn(burst);
