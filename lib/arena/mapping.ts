@@ -6,6 +6,9 @@ import type { Memzone } from './directory.js';
 import { BACKING_HEAP, BACKING_HUGE, BACKING_MEMFD, PAGE } from './layout.js';
 import { isGone } from './threads.js';
 
+/** asm-generic/mman-common.h, Linux 5.14. */
+const MADV_POPULATE_WRITE = 23;
+
 export interface BackingRequest {
   readonly own: boolean;
   readonly hugePages: HugePages;
@@ -34,8 +37,18 @@ export class Mapping {
     this.#followed.delete(zone.index);
     this.#mapArena(zone);
     if (own || hugePages !== 'never') return makeFile(this.#u8, zone, own, hugePages);
-    this.#u8.fill(0, zone.offset, touch ? zone.offset + zone.length : clean);
+    this.#u8.fill(0, zone.offset, clean);
+    if (touch) this.#populate(Math.max(clean, zone.offset), zone.offset + zone.length);
     return { backing: BACKING_HEAP, fd: -1 };
+  }
+
+  /** Gets the pages now, all in one call: a fault for each costs several times as much. Before Linux 5.14, or without the addon, by writing. */
+  #populate(from: number, to: number): void {
+    const start = Math.ceil(from / PAGE) * PAGE;
+    const end = Math.floor(to / PAGE) * PAGE;
+    const addon = tryBinding();
+    if (end > start && !(addon instanceof PollmodeError) && addon.advise(this.#u8, start, end - start, MADV_POPULATE_WRITE) >= 0) return;
+    this.#u8.fill(0, from, to);
   }
 
   /** Maps what another process put behind a zone. Throws ERIGHTS, ENOTFOUND, EUNSUPPORTED. */
