@@ -3,8 +3,8 @@ import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, MBUF_OWNER, OWNER_APP, OWNER_SH
 import { RING_CONS, RING_OWNER, RING_PROD } from '../ring/layout.js';
 import {
   BUCKET_BYTES, BUCKET_NOW, BUCKET_PACKETS, BUCKET_TAIL, BUCKET_WANTED, STEER_BUCKETS, STEER_COUNT, STEER_DISTRIBUTED, STEER_DONE, STEER_FIRST,
-  STEER_HANDED, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_TABLE, STEER_TAKEN, STEER_VECTOR, STEER_VECTORS,
-  STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE,
+  STEER_HANDED, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_STATE, STEER_TABLE, STEER_TAKEN, STEER_VECTOR,
+  STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE, WORKER_IN,
 } from '../rss/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
@@ -47,6 +47,7 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
     const now = field(bucket, BUCKET_NOW);
     const wanted = Atomics.load(u32, (bucket + BUCKET_WANTED) >>> 2);
     if (now === wanted || wanted >= field(steer, STEER_WORKERS)) return false;
+    if (Atomics.load(u32, (workerAt(steer, wanted) + STEER_STATE) >>> 2) !== WORKER_IN) return false;
     const old = workerAt(steer, now);
     const done = Atomics.load(u32, (old + STEER_DONE) >>> 2);
     const idle = done === field(field(old, STEER_RING), RING_PROD) && field(old, STEER_COUNT) === 0;

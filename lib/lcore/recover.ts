@@ -4,6 +4,7 @@ import { lcoreField, releaseLcore } from '../arena/lcores.js';
 import { burstFunctions } from '../burst/module.js';
 import { Mempool } from '../mbuf/mempool.js';
 import { freeQueues } from '../port/attach.js';
+import { freeSteering } from '../rss/steering_sides.js';
 import { pauseOthers } from './rest.js';
 
 /** What came back from an lcore that ended. */
@@ -13,11 +14,14 @@ export interface Recovery {
   readonly stray: number;
   /** Claims on rings that it had not published. */
   readonly claims: number;
-  /** Queues that are free for another now: "port/0/rx/0". */
+  /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor". */
   readonly queues: readonly string[];
   /** False when the other lcores could not be brought to rest: strays stay counted in the audit until a later recovery or `reclaimStray`. */
   readonly complete: boolean;
 }
+
+/** Of an lcore that never attached. */
+export const NO_RECOVERY: Recovery = { held: 0, stray: 0, claims: 0, queues: [], complete: true };
 
 /**
  * Takes back everything that an lcore held which is gone for certain, and frees its id. Other lcores may go on; those
@@ -26,7 +30,7 @@ export interface Recovery {
 export function recoverLcore(arena: Arena, lcore: number): Recovery {
   const zones = arena.zones();
   const claims = zones.filter(zone => zone.type === ZONE_RING).reduce((sum, zone) => sum + burstFunctions(arena).ringRecover(zone.offset, lcore), 0);
-  const queues = freeQueues(arena, lcore);
+  const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore)];
   const pools = zones.filter(zone => zone.type === ZONE_POOL).map(zone => Mempool.find(arena, zone.name));
   const held = pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), 0);
   const resume = pauseOthers(arena, [lcore]);

@@ -3,8 +3,8 @@ import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, MBUF_OWNER, OWNER_APP, OWNER_SH
 import { RING_CONS, RING_OWNER, RING_PROD } from '../../ring/layout';
 import {
   BUCKET_NOW, BUCKET_PACKETS, BUCKET_TAIL, BUCKET_WANTED, RSS_TABLES, RSS_TYPES, STEER_BUCKETS, STEER_COUNT, STEER_DISTRIBUTED, STEER_DONE,
-  STEER_FIRST, STEER_HANDED, STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_TABLE, STEER_TAKEN,
-  STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE,
+  STEER_FIRST, STEER_HANDED, STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_STATE, STEER_TABLE,
+  STEER_TAKEN, STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE, WORKER_IN,
 } from '../../rss/layout';
 import { count64 } from './memory_ports';
 import { mbufFree, mbufOwn } from './mempool';
@@ -57,6 +57,7 @@ function chooseWorker(steer: usize, bucket: usize): u32 {
 }
 
 function move(steer: usize, bucket: usize, now: u32, wanted: u32): u32 {
+  if (atomic.load<u32>(workerAt(steer, wanted), STEER_STATE) != WORKER_IN) return now;
   const old = workerAt(steer, now);
   // Pairs with the worker's store: its work on the packets before the index is over.
   const done = atomic.load<u32>(old, STEER_DONE);
