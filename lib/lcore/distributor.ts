@@ -4,7 +4,7 @@ import { PollmodeError } from '../errors.js';
 import type { Mempool } from '../mbuf/mempool.js';
 import { takeQueue } from '../port/attach.js';
 import { Rebalancer, type RebalanceOptions } from '../rss/rebalancer.js';
-import { Steering, type SteeringOptions, type SteeringSighting } from '../rss/steering.js';
+import { Steering, type SteeringOptions, type SteeringSighting, type SteeringStats } from '../rss/steering.js';
 import type { Flow } from '../rss/tuple.js';
 import type { DistributeArgs } from './distribute.js';
 import type { IdleOptions } from './idle.js';
@@ -51,6 +51,7 @@ export interface DistributorResult {
   readonly distributor: LcoreEnd | undefined;
   /** Packets that still stood in the workers' rings, and were freed. */
   readonly left: number;
+  readonly stats: SteeringStats;
 }
 
 /**
@@ -142,10 +143,17 @@ export class Distributor {
     const distributor = await this.#end('distributor');
     for (const until = performance.now() + drainMs; performance.now() < until && this.#backlog() > 0;) await wait(1);
     const workers = await Promise.all(this.#options.workers.map((_, worker) => this.#end(worker)));
-    for (const { port, direction, queue } of [...this.#queues('distributor'), ...this.#options.workers.flatMap(({ queues = [] }) => queues)]) {
+    for (const name of [...this.#queues('distributor'), ...this.#options.workers.flatMap(({ queues = [] }) => queues)]) this.#takeBack(name);
+    return { workers, distributor, stats: this.steering.stats(), left: this.steering.close(this.#where.pool) };
+  }
+
+  /** Of a queue whose port was closed meanwhile there is nothing to take back. */
+  #takeBack({ port, direction, queue }: QueueName): void {
+    try {
       takeQueue(this.#where.arena, port, direction, queue);
+    } catch (cause) {
+      if (!(cause instanceof PollmodeError)) throw cause;
     }
-    return { workers, distributor, left: this.steering.close(this.#where.pool) };
   }
 
   /** What waits for workers that run. */
