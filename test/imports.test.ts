@@ -40,7 +40,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring', 'rss'],
   lab: ['binding', 'errors', 'kernel'],
   journal: ['binding', 'errors', 'kernel'],
-  doctor: ['arena', 'binding', 'errors', 'journal', 'kernel', 'port', 'port/open'],
+  // It loads the burst module, to see that it can be.
+  doctor: ['arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'port', 'port/open'],
   sweep: ['arena', 'binding', 'burst', 'errors', 'kernel', 'lab', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'wire'],
   index: ['arena', 'burst', 'errors', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'ring', 'rss', 'wire'],
   // Nobody imports it.
@@ -131,7 +132,8 @@ t.test('the list itself points one way, and names rooms only', t => {
 });
 
 t.test('breaches are found', t => {
-  const made = (extra: Record<string, string[]>): Map<string, string[]> => new Map([...imports, ...Object.entries(extra)]);
+  const none = [...imports.keys()].map((file): [string, string[]] => [file, []]);
+  const made = (extra: Record<string, string[]>): Map<string, string[]> => new Map([...none, ...Object.entries(extra)]);
   t.match(breaches(made({ 'mbuf/x.ts': ['port/port.ts'] })), ['mbuf/x.ts: "mbuf" may not import "port" (port/port.ts)']);
   t.match(breaches(made({ 'port/drivers/null/x.ts': ['port/drivers/ring/ring.ts'] })), [/may not import "port\/drivers\/ring"/]);
   t.match(breaches(made({ 'sweep/x.ts': ['cli/main.ts'] })), [/may not import "cli"/]);

@@ -134,29 +134,50 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     const index = u32[producer]; // ours
     // No more in flight than the completion ring, which is as long, can tell of.
     const held = field(queue, XSK_HELD);
-    const most = Math.min(count, field(ring, XSK_MASK) + 1 - held);
-    if (most < count) count64(u32, queue + XSK_RING_FULL, 1);
+    const room = field(ring, XSK_MASK) + 1 - held;
+    let taken = 0;
     let sent = 0;
-    while (sent < most && writeDescriptor(queue, index + sent, u32[(burst >>> 2) + sent])) sent++;
-    count64(u32, queue + QUEUE_NOMBUF, count - sent);
-    if (sent === 0) return 0;
+    for (; taken < count && sent < room; taken++) {
+      const slot = burst + taken * 4;
+      if (writeDescriptor(queue, index + sent, u32[slot >>> 2])) sent++;
+      else if (!dropBad(queue, slot, lcore)) break;
+    }
+    if (taken < count && sent === room) count64(u32, queue + XSK_RING_FULL, 1);
+    count64(u32, queue + QUEUE_NOMBUF, count - taken);
+    if (sent === 0) return taken;
     // Pairs with the kernel's smp_load_acquire of the producer.
     Atomics.store(u32, producer, index + sent);
     setField(queue, XSK_HELD, held + sent);
     count64(u32, queue + QUEUE_PACKETS, sent);
-    return sent;
+    return taken;
+  }
+
+  /** The mbuf in the slot cannot be sent. One of this UMEM is freed, and the port goes on; another's is the program's mistake. */
+  function dropBad(queue: number, slot: number, lcore: number): boolean {
+    if (!inUmem(queue, u32[slot >>> 2])) {
+      count64(u32, queue + XSK_NOT_IN_UMEM, 1);
+      return false;
+    }
+    count64(u32, queue + XSK_BAD_FRAME, 1);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, slot, 1);
+    return true;
+  }
+
+  function inUmem(queue: number, handle: number): boolean {
+    const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
+    return start < field(queue, XSK_UMEM_BYTES) && (start & field(queue, XSK_BUFFER_MASK)) === 0;
   }
 
   /** Returns whether the mbuf can be sent; if so the port has it. */
   function writeDescriptor(queue: number, index: number, handle: number): boolean {
     const bufferMask = field(queue, XSK_BUFFER_MASK);
     const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
-    if (start >= field(queue, XSK_UMEM_BYTES) || (start & bufferMask) !== 0) return refuse(queue + XSK_NOT_IN_UMEM);
+    if (!inUmem(queue, handle)) return false;
     const header = headerOf(queue, handle);
     const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
     const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && length <= field(queue, XSK_LONGEST) && offset + length <= bufferMask + 1;
-    if (!whole) return refuse(queue + XSK_BAD_FRAME);
+    if (!whole) return false;
     const at = (field(queue, XSK_RING_A + XSK_DESCRIPTORS) + (index & field(queue, XSK_RING_A + XSK_MASK)) * 16) >>> 2;
     u32[at] = start + offset;
     u32[at + 1] = 0;
@@ -165,11 +186,6 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     own(queue, handle, field(queue, QUEUE_OWNER));
     count64(u32, queue + QUEUE_BYTES, length);
     return true;
-  }
-
-  function refuse(counter: number): boolean {
-    count64(u32, counter, 1);
-    return false;
   }
 
   function xskComplete(queue: number, lcore: number): number {

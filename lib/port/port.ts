@@ -53,7 +53,11 @@ export interface WakeSource {
 }
 
 export interface TxQueue {
-  /** Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's. Never waits. */
+  /**
+   * Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's, and
+   * can be taken later: a frame that could never be sent (too short, too long, a chain where there are none) is taken,
+   * freed, and counted by a name that says why, so that whoever tries the rest again is not held up for ever. Never waits.
+   */
   txBurst(burst: Burst, count: number): number;
 }
 
@@ -133,6 +137,8 @@ export interface PortDriver<Options extends object = object> {
   /** One line for `--help`. */
   readonly summary: string;
   readonly options: OptionTable<Options>;
+  /** Capabilities that opening one usually takes ("CAP_NET_RAW"); `pollmode doctor` says which of them are missing. */
+  readonly rights?: readonly string[];
   /** Usable here? Never throws, never alters anything. */
   probe(): Availability;
   /** Pure: what memory it will want. Throws EOPTION for options that cannot be together. */

@@ -146,18 +146,41 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
   // No more in flight than the completion ring, which is as long, can tell of: so the consumer index need not be read.
   const held = load<u32>(queue, XSK_HELD);
   const room = mask + 1 - held;
-  let most = min(count, room);
-  if (most < count) count64(queue + XSK_RING_FULL, 1);
-  const sent = writeDescriptors(queue, index, most, mask, burst);
-  if (sent < count) count64(queue + QUEUE_NOMBUF, count - sent);
-  if (sent == 0) return 0;
+  let taken: u32 = 0;
+  let sent: u32 = 0;
+  while (true) {
+    const most = min(count - taken, room - sent);
+    const written = writeDescriptors(queue, index + sent, most, mask, burst + ((taken as usize) << 2));
+    sent += written;
+    taken += written;
+    if (written == most || !dropBad(queue, burst + ((taken as usize) << 2), lcore)) break;
+    taken++;
+  }
+  if (taken < count) {
+    if (sent == room) count64(queue + XSK_RING_FULL, 1);
+    count64(queue + QUEUE_NOMBUF, count - taken);
+  }
+  if (sent == 0) return taken;
   // Pairs with the kernel's smp_load_acquire of the producer.
   atomic.store<u32>(producer, index + sent);
   store<u32>(queue, held + sent, XSK_HELD);
   count64(queue + QUEUE_PACKETS, sent);
-  return sent;
+  return taken;
 }
 
+/** The mbuf in the slot cannot be sent. One of this UMEM is freed, and the port goes on; another's is the program's mistake. */
+function dropBad(queue: usize, slot: usize, lcore: u32): bool {
+  const start = (load<u32>(slot) << HANDLE_SHIFT) - load<u32>(queue, XSK_UMEM);
+  if (start >= load<u32>(queue, XSK_UMEM_BYTES) || (start & load<u32>(queue, XSK_BUFFER_MASK))) {
+    count64(queue + XSK_NOT_IN_UMEM, 1);
+    return false;
+  }
+  count64(queue + XSK_BAD_FRAME, 1);
+  mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
+  return true;
+}
+
+/** Stops at the first mbuf that cannot be sent. Returns how many were written. */
 // @ts-ignore: decorator
 @inline
 function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst: usize): u32 {
@@ -173,17 +196,11 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
   for (; i < most; i++) {
     const handle = load<u32>(burst + ((i as usize) << 2));
     const start = (handle << HANDLE_SHIFT) - umem;
-    if (start >= umemBytes || (start & bufferMask)) {
-      count64(queue + XSK_NOT_IN_UMEM, 1);
-      break;
-    }
+    if (start >= umemBytes || (start & bufferMask)) break;
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) {
-      count64(queue + XSK_BAD_FRAME, 1);
-      break;
-    }
+    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) break;
     const at = descriptors + (((index + i) & mask) as usize << 4);
     store<u64>(at, (start + offset) as u64);
     store<u64>(at, length as u64, 8); // length and no options

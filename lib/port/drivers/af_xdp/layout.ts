@@ -42,7 +42,7 @@ export const XSK_MULTI_BUFFER = 64; // QUEUE_X1
 // tx
 /** txBurst stopped at an mbuf that is not in this UMEM. */
 export const XSK_NOT_IN_UMEM = 56; // QUEUE_X0
-/** txBurst stopped at a chain, or at a frame shorter than 14 bytes, longer than its buffer, or longer than the link takes. */
+/** Chains, and frames shorter than 14 bytes, longer than their buffer, or longer than the link takes: taken and dropped. */
 export const XSK_BAD_FRAME = 64; // QUEUE_X1
 /** Completions that name no buffer that was given. */
 export const XSK_BAD_COMPLETION = 72; // QUEUE_X2
