@@ -8,7 +8,7 @@ import { cyclesPerSecond, pin, print, settings } from './common.js';
 const BURST = 32;
 const BURSTS = 32;
 const BYTES = 12;
-const ROUNDS = 100;
+const ROUNDS = 10;
 
 const { seconds, cpu } = settings();
 pin(cpu);

@@ -21,7 +21,7 @@
 #define BURST 32
 #define BURSTS 32
 #define WORDS 3
-#define ROUNDS 100
+#define ROUNDS 10
 #define MOST_SLICES 4000000
 
 static const uint8_t key[40] = {
