@@ -25,6 +25,8 @@ export { DEFAULT_KEY, SYMMETRIC_KEY, type RssKey } from './rss/keys.js';
 export type { Flow } from './rss/tuple.js';
 export { Steering, type SteeringOptions, type SteeringSighting, type SteeringStats } from './rss/steering.js';
 export { SteeringDistributor, SteeringWorker } from './rss/steering_sides.js';
+export { RetaGuard, type RetaCounts, type RetaGuardOptions, type RetaMove, type RetaStep } from './rss/reta.js';
+export { GuardedRxQueue, type GuardedQueueOptions } from './rss/reta_queue.js';
 export { Rebalancer, type RebalanceOptions, type RebalanceRound } from './rss/rebalancer.js';
 export { Distributor, type DistributorEvent, type DistributorOptions, type DistributorResult, type Who } from './lcore/distributor.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';

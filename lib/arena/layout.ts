@@ -82,6 +82,7 @@ export const ZONE_BURST = 6;
 export const ZONE_OVERLAY = 7;
 export const ZONE_RSS = 8;
 export const ZONE_STEER = 9;
+export const ZONE_RETA = 10;
 
 export const BACKING_HEAP = 0;
 export const BACKING_MEMFD = 1;
