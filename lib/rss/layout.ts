@@ -93,7 +93,9 @@ export const WORKER_TAKING = 2;
 
 /** The workers' vectors, from the end of the worker records on. */
 export const STEER_VECTORS = 128 + 64 * 256;
-export const STEER_BUCKETS_AT = 128 + 64 * 256 + 64 * 512 * 4;
+/** Then the bucket of each packet of a burst: all are looked up before any is used, so that the waits for memory overlap. */
+export const STEER_PLACES = 128 + 64 * 256 + 64 * 512 * 4;
+export const STEER_BUCKETS_AT = 128 + 64 * 256 + 65 * 512 * 4;
 
 export const BUCKET_BYTES = 16;
 /** u32: the worker that its packets go to. */
