@@ -69,6 +69,7 @@ export class Lcore {
   readonly #worker: Worker;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   #id = -1;
+  #tid = 0;
   #last: LcoreMessage | undefined;
   #error: Error | undefined;
 
@@ -84,7 +85,10 @@ export class Lcore {
     this.running = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: LcoreMessage) => {
         this.#last = message;
-        if (message.kind === 'attached') this.#id = message.lcore;
+        if (message.kind === 'attached') {
+          this.#id = message.lcore;
+          this.#tid = message.tid;
+        }
         if (message.kind === 'running') resolve();
       });
       void this.ended.then(end => { reject(end.how === 'returned' ? undefined : end.error); });
@@ -124,7 +128,7 @@ export class Lcore {
   }
 
   #end(code: number): LcoreEnd {
-    const recovery = this.#id < 0 ? NO_RECOVERY : recoverLcore(this.#arena, this.#id);
+    const recovery = this.#id < 0 ? NO_RECOVERY : recoverLcore(this.#arena, this.#id, this.#tid);
     const last = this.#last;
     if (last?.kind === 'done') return { how: 'returned', result: last.result, recovery };
     if (last?.kind === 'failed') return { how: 'failed', error: refusal(this.name, last.error), recovery };

@@ -8,6 +8,7 @@ import {
 } from '../../rss/layout';
 import { count64 } from './memory_ports';
 import { mbufFree, mbufOwn } from './mempool';
+import { publish } from './publish';
 import { ringDequeueSc, ringEnqueueSp } from './ring';
 import { hashOne } from './rss';
 
@@ -132,7 +133,7 @@ export function steerTake(steer: usize, worker: u32, burst: usize, max: u32, lco
   const mine = workerAt(steer, worker);
   const ring: usize = load<u32>(mine, STEER_RING);
   const index = load<u32>(ring, RING_CONS); // this thread's
-  if (load<u32>(mine, STEER_DONE) != index) atomic.store<u32>(mine, index, STEER_DONE);
+  if (load<u32>(mine, STEER_DONE) != index) publish(mine + STEER_DONE, index);
   const got = ringDequeueSc(ring, burst, max, false);
   if (got == 0) return 0;
   mbufOwn(load<u32>(steer, STEER_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore);

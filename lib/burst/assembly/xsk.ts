@@ -10,6 +10,7 @@ import {
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import { count64 } from './memory_ports';
 import { mbufFree, takeFree } from './mempool';
+import { publish } from './publish';
 
 /** Receives, then gives the kernel as many empty buffers as it lacks. */
 export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
@@ -30,7 +31,7 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (take > 0) {
     got = readDescriptors(queue, index, take, mask, burst, lcore);
     // Pairs with the kernel's load of the consumer: our reads of the descriptors are over.
-    atomic.store<u32>(consumer, index + take);
+    publish(consumer, index + take);
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
   }
@@ -133,7 +134,7 @@ function pushFill(queue: usize, count: u32): void {
     store<u64>(addresses + (((index + i) & mask) as usize << 3), ((handle << HANDLE_SHIFT) - umem) as u64);
   }
   // Pairs with the kernel's smp_load_acquire of the producer.
-  atomic.store<u32>(producer, index + count);
+  publish(producer, index + count);
 }
 
 /** Takes back what was sent, then gives the kernel what fits. `count` 0 only takes back. */
@@ -162,7 +163,7 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
   }
   if (sent == 0) return taken;
   // Pairs with the kernel's smp_load_acquire of the producer.
-  atomic.store<u32>(producer, index + sent);
+  publish(producer, index + sent);
   store<u32>(queue, held + sent, XSK_HELD);
   count64(queue + QUEUE_PACKETS, sent);
   return taken;
@@ -230,7 +231,7 @@ export function xskComplete(queue: usize, lcore: u32): u32 {
     index += batch;
     left -= batch;
   }
-  atomic.store<u32>(consumer, index);
+  publish(consumer, index);
   store<u32>(queue, load<u32>(queue, XSK_HELD) - freed, XSK_HELD);
   return freed;
 }
