@@ -36,8 +36,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'port/open': ['arena', 'burst', 'errors', 'journal', 'layouts', 'mbuf', 'port', ...drivers()],
   // A steered queue is a queue like any other, and hands packets to lcores through rings.
   rss: ['arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'ring', 'wire'],
-  // It attaches to queues by name (port/open) and knows no driver.
-  lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring'],
+  // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).
+  lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring', 'rss'],
   lab: ['binding', 'errors', 'kernel'],
   journal: ['binding', 'errors', 'kernel'],
   // It loads the burst module, to see that it can be.

@@ -26,6 +26,7 @@ export interface Settings {
 
 export function settings(): Settings {
   const { values } = parseArgs({
+    allowPositionals: true,
     options: {
       seconds: { type: 'string', default: '2' }, cpu: { type: 'string', default: '-1' }, 'other-cpu': { type: 'string', default: '-1' },
       interface: { type: 'string', default: 'veth0' }, burst: { type: 'string', default: '32' }, size: { type: 'string', default: '60' },

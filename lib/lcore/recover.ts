@@ -4,6 +4,7 @@ import { lcoreHolder } from '../arena/lcores.js';
 import { burstFunctions } from '../burst/module.js';
 import { Mempool } from '../mbuf/mempool.js';
 import { freeQueues } from '../port/attach.js';
+import { freeSteering } from '../rss/steering_sides.js';
 import { pauseOthers } from './rest.js';
 
 /** What came back from an lcore that ended. */
@@ -14,11 +15,14 @@ export interface Recovery {
   readonly stray: number;
   /** Claims on rings that it had not published. */
   readonly claims: number;
-  /** Queues that are free for another now: "port/0/rx/0". */
+  /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor". */
   readonly queues: readonly string[];
   /** False when the other lcores could not be brought to rest: strays stay counted in the audit until a later recovery or `reclaimStray`. */
   readonly complete: boolean;
 }
+
+/** Of an lcore that never attached, or whose things another has taken back. */
+export const NO_RECOVERY: Recovery = { lcore: -1, held: 0, stray: 0, claims: 0, queues: [], complete: true };
 
 /**
  * Takes back everything that an lcore held which is gone for certain, and frees its id. Other lcores may go on; those
@@ -28,7 +32,7 @@ export interface Recovery {
 export function recoverLcore(arena: Arena, lcore: number, tid: number): Recovery {
   return arena.reclaiming(() => {
     const dead = lcoreHolder(arena.i32, lcore)?.tid === tid ? [lcore] : [];
-    return recover(arena, dead)[0] ?? { lcore, held: 0, stray: 0, claims: 0, queues: [], complete: true };
+    return recover(arena, dead)[0] ?? { ...NO_RECOVERY, lcore };
   });
 }
 
@@ -48,7 +52,7 @@ function recover(arena: Arena, dead: readonly number[]): Recovery[] {
   // All claims first: mbufs go back through rings that another dead one may have claimed.
   const claims = dead.map(lcore => rings.reduce((sum, { offset }) => sum + burstFunctions(arena).ringRecover(offset, lcore), 0));
   const parts = dead.map((lcore, i) => {
-    const queues = freeQueues(arena, lcore);
+    const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore)];
     return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), 0) };
   });
   const resume = pauseOthers(arena, [...dead, ...arena.deadLcores()]);

@@ -4,7 +4,7 @@ import { Arena, type ArenaShare } from '../arena/arena.js';
 import { lcoreHolder } from '../arena/lcores.js';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { LcoreContext, type LcoreMain } from './context.js';
+import { LcoreContext, type LcoreMain, type SteeredName } from './context.js';
 import { RestPoint } from './rest.js';
 
 export interface LcoreData {
@@ -15,6 +15,7 @@ export interface LcoreData {
   /** URL of the module. */
   readonly module: string;
   readonly args: unknown;
+  readonly steered: SteeredName | undefined;
   /** One i32: not 0 once the lcore shall stop. */
   readonly stop: Int32Array<SharedArrayBuffer>;
 }
@@ -56,7 +57,7 @@ async function run(own: Arena): Promise<unknown> {
   const rest = new RestPoint(own);
   answer({ kind: 'running' });
   rest.enter();
-  const result = await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, stop: data.stop, signal: halt.signal }));
+  const result = await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, signal: halt.signal }));
   rest.leave();
   return result;
 }
