@@ -6,7 +6,7 @@ import { doctorCommand } from './doctor.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
-/** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr. */
+/** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr; 130 or 143 a sweep that a signal stopped, with its report. */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
 const program = new Command('pollmode')

@@ -42,6 +42,7 @@ export interface SweepHeader {
   /** Measured time per round of a cell, after the warm-up. */
   readonly secondsPerCell: number;
   readonly warmupSeconds: number;
+  /** As many as were measured; a cell may have fewer when the sweep was stopped. */
   readonly rounds: number;
   /** Sentences that a reader of the figures has to know, for example what root would add. */
   readonly notes: readonly string[];

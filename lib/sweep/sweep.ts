@@ -46,7 +46,8 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     const lab = noLab();
     for (const name of options.paths) paths.set(name, await openPath(name, options.xdp, lab, cpus, counter));
     const { runs, stopped } = await runAll(paths, options);
-    return sweepResult(header(options, { paths, began, cpus, calls, stopped, taken: takenByOthers(runs) }), cells(paths, options, runs), latencyCells(options, runs));
+    const rounds = Math.max(0, ...[...runs.values()].map(results => results.length));
+    return sweepResult(header({ ...options, rounds }, { paths, began, cpus, calls, stopped, taken: takenByOthers(runs) }), cells(paths, options, runs), latencyCells(options, runs));
   } finally {
     for (const path of paths.values()) if (typeof path !== 'string') await path.close();
     counter?.close();

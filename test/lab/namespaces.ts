@@ -18,6 +18,17 @@ export function namespacesOf(pid: number | string): Set<string> {
 
 /** Those that any process holds. */
 export function heldNamespaces(): Set<string> {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return new Set(pids.flatMap((pid) => [...namespacesOf(pid)]));
+  return new Set(pids().flatMap((pid) => [...namespacesOf(pid)]));
+}
+
+/** The processes that hold any of them. An inode's number may be another namespace's later: who held it before is what counts. */
+export function holdersOf(namespaces: readonly string[]): string[] {
+  return pids().filter((pid) => {
+    const own = namespacesOf(pid);
+    return namespaces.some((one) => own.has(one));
+  });
+}
+
+function pids(): string[] {
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name));
 }
