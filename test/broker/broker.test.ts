@@ -1,12 +1,12 @@
 /** `pollmode broker` and clients without rights, all of them processes of their own, over a real veth pair. */
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import t, { type Test as Tap } from 'tap';
 import { deleteLink, readLink, setLink } from '../../lib/kernel/link.js';
 import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab, type Lab } from '../../lib/lab/veth.js';
 import { needs } from '../kernel/rights.js';
 import { RawSocket, frame } from '../port/drivers/kernel_helper.js';
-import { NOBODY, Stage, echo, type Talker } from './broker_helper.js';
+import { NOBODY, Stage, echo, tries, type Talker } from './broker_helper.js';
 
 const rights = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF', 'CAP_SETUID');
 
@@ -20,15 +20,17 @@ interface Scene {
   device(options?: string): string;
 }
 
-/** A lab and a stage, which leave nothing behind. */
+const stage = rights.skip === false ? new Stage() : undefined;
+t.teardown(() => stage?.remove());
+
+/** A lab, and brokers and clients, which leave nothing behind. */
 function scene(name: string, work: (t: Tap, scene: Scene) => Promise<void>, queues = 1): void {
   void t.test(name, rights, async t => {
     const lab = openLab({ queues });
-    const stage = new Stage();
     try {
-      await work(t, { lab, stage, device: (options = '') => `af_xdp:veth0,broker=${stage.socket},${SMALL}${options === '' ? '' : `,${options}`}` });
+      await work(t, { lab, stage: stage!, device: (options = '') => `af_xdp:veth0,broker=${stage!.socket},${SMALL}${options === '' ? '' : `,${options}`}` });
     } finally {
-      stage.close();
+      stage!.close();
       lab.close();
     }
   });
@@ -72,24 +74,21 @@ scene('a process without any capability receives and sends: take=socket', async 
   client.tell('stats');
   t.match(await client.next(), { rxPackets: 6, txPackets: 6, xstats: { broker_gone: 0 } });
 
-  const second = await stage.client(echo(device()));
-  t.match(second.said, { code: 'EBUSYQUEUE', message: /queue 0 is another client's/ });
-  const beyond = await stage.client(echo(device('queue=1')));
-  t.match(beyond.said, { code: 'EOPTION', message: /queue 1 is none of those/ });
-  const other = await stage.client(echo(device().replace('veth0', 'eth9')));
-  t.match(other.said, { code: 'EOPTION', message: /this is the broker of veth0/ });
-  const map = await stage.client(echo(device('take=map')));
-  t.match(map.said, { code: 'ERIGHTS', message: /gives a socket only/ });
-  const mode2 = await stage.client(echo(device('mode=generic')));
-  t.match(mode2.said.code, 'EBUSYQUEUE');
+  const others = await stage.client(tries([device(), device('queue=1'), device().replace('veth0', 'eth9'), device('take=map')]));
+  t.match(others.said, { code: 'EBUSYQUEUE', message: /queue 0 is another client's/ });
+  t.match(await others.next(), { code: 'EOPTION', message: /queue 1 is none of those/ });
+  t.match(await others.next(), { code: 'EOPTION', message: /this is the broker of veth0/ });
+  t.match(await others.next(), { code: 'ERIGHTS', message: /gives a socket only/ });
 
-  await endsBalanced(t, client);
-  const third = await stage.client(echo(device()));
-  t.match(third.said, { mac: lab.a.mac }, 'the queue is free at once');
-  third.child.kill('SIGKILL');
-  await third.ended;
+  client.child.kill('SIGKILL');
+  await client.ended;
+  const third = await stage.client(tries([device(), device(), device('mode=generic'), device()]));
+  t.match(third.said, { mode: /^native/ }, 'the queue is free after a client that was killed');
+  t.match(await third.next(), { mode: /^native/ }, 'and after one that closed it, at once');
+  t.match(await third.next(), { code: 'EOPTION', message: /native mode/ });
+  t.match(await third.next(), { mode: /^native/ }, 'and after one that failed');
   const fourth = await stage.client(echo(device()));
-  await exchange(t, scene, 'after a client that was killed');
+  await exchange(t, scene, 'after all of them');
   await endsBalanced(t, fourth);
   broker.child.kill('SIGINT');
   t.equal(await broker.ended, 0);
@@ -103,16 +102,12 @@ scene('a process with CAP_NET_RAW only: take=map', async (t, scene) => {
   const client = await stage.client(echo(device('take=map')), ['net_raw'], lab.a.netns);
   t.match(client.said, { capabilities: '0000000000002000', mode: /^generic \(program of a broker\), copy/ });
   await exchange(t, scene, 'through the map');
-  const elsewhere = await stage.client(echo(device('take=map')), ['net_raw']);
-  t.match(elsewhere.said, { code: 'EBUSYQUEUE' });
   await endsBalanced(t, client);
 
-  const outside = await stage.client(echo(device('take=map')), ['net_raw']);
+  const outside = await stage.client(tries([device('take=map')]), ['net_raw']);
   t.match(outside.said, { code: 'EOPTION', message: /in another network namespace/ });
-  const bare = await stage.client(echo(device('take=map')), [], lab.a.netns);
+  const bare = await stage.client(tries([device('take=map')]), [], lab.a.netns);
   t.match(bare.said, { code: 'ERIGHTS', message: /CAP_NET_RAW/ });
-  const native = await stage.client(echo(device('mode=native')));
-  t.match(native.said, { code: 'EOPTION', message: /generic mode/ });
   const socket = await stage.client(echo(device('take=socket')));
   await exchange(t, scene, 'and a socket of the same broker afterwards');
   await endsBalanced(t, socket);
@@ -125,7 +120,7 @@ scene('two queues, two clients; only the queues that are lent', async (t, { lab,
   const clients = [];
   for (const queue of [1, 2]) clients.push(await stage.client(echo(device(`queue=${queue}`))));
   for (const client of clients) t.match(client.said, { mac: lab.a.mac });
-  t.match((await stage.client(echo(device('queue=0')))).said, { code: 'EOPTION', message: /choose one of 1, 2/ });
+  t.match((await stage.client(tries([device('queue=0')]))).said, { code: 'EOPTION', message: /choose one of 1, 2/ });
   for (const client of clients) await endsBalanced(t, client);
 }, 4);
 
@@ -140,14 +135,14 @@ scene('the memory counts against the client\'s own limit', async (t, { lab, stag
 });
 
 scene('who may ask', async (t, { lab, stage, device }) => {
-  t.match((await stage.client(echo(device()))).said, { code: 'ENOTFOUND', message: /no broker at/ });
+  t.match((await stage.client(tries([device()]))).said, { code: 'ENOTFOUND', message: /no broker at/ });
   const closed = await stage.broker(lab.a.netns, '--interface', 'veth0');
-  t.match((await stage.client(echo(device()))).said, { code: 'ERIGHTS', message: /may not be used by this user/ });
+  t.match((await stage.client(tries([device()]))).said, { code: 'ERIGHTS', message: /may not be used by this user/ });
   closed.child.kill('SIGINT');
   await closed.ended;
   const others = await stage.broker(lab.a.netns, '--interface', 'veth0', '--allow-uid', '4000000001', '4000000002');
   t.equal(statSync(stage.socket).mode & 0o777, 0o666);
-  t.match((await stage.client(echo(device()))).said, { code: 'ERIGHTS', message: new RegExp(`user ${NOBODY} may not ask here`) });
+  t.match((await stage.client(tries([device()]))).said, { code: 'ERIGHTS', message: new RegExp(`user ${NOBODY} may not ask here`) });
   await others.complained('was sent away');
 });
 
@@ -166,7 +161,7 @@ scene('a killed broker leaves no program; its file is replaced, another\'s is no
   t.equal(existsSync(stage.socket), true, 'its file is still there');
   client.tell('stats');
   t.match(await client.next(), { xstats: { broker_gone: 1 } });
-  t.match((await stage.client(echo(device()))).said, { code: 'ENOTFOUND', message: /listens at/ });
+  t.match((await stage.client(tries([device()]))).said, { code: 'ENOTFOUND', message: /listens at/ });
   await endsBalanced(t, client);
 
   const again = await stage.broker(lab.a.netns, ...options);
@@ -186,27 +181,22 @@ scene('a killed broker leaves no program; its file is replaced, another\'s is no
 scene('the interface goes down, or away', async (t, { lab, stage, device }) => {
   const broker = await stage.broker(lab.a.netns, '--interface', 'veth0', '--allow-uid', String(NOBODY));
   withNetns(lab.a.netns, () => setLink(lab.a.ifindex, { up: false }));
-  t.match((await stage.client(echo(device()))).said, { code: 'EDOWN' });
+  t.match((await stage.client(tries([device()]))).said, { code: 'EDOWN' });
   withNetns(lab.a.netns, () => deleteLink(lab.a.ifindex));
   t.equal(await broker.ended, 1);
   t.match(broker.errors, /veth0 or its XDP program has gone/);
   t.equal(existsSync(stage.socket), false);
 });
 
-t.test('a bad command line', rights, async t => {
-  const stage = new Stage();
-  const lab = openLab();
+scene('a bad command line', async (t, { lab, stage }) => {
   const refused = async (wanted: RegExp, ...options: string[]): Promise<void> => {
     const broker = await stage.broker(lab.a.netns, ...options);
     t.equal(await broker.ended, 1);
     t.match(broker.errors, wanted);
   };
   await refused(/--interface/);
-  await refused(/no interface name/, '--interface', 'a b');
   await refused(/queue numbers and ranges/, '--interface', 'veth0', '--queues', '3-1');
   await refused(/no queue 7/, '--interface', 'veth0', '--queues', '0,7');
   await refused(/nowhere/, '--interface', 'nowhere');
-  t.same(readdirSync(stage.path).filter(name => name.endsWith('.sock')), []);
-  stage.close();
-  lab.close();
+  t.equal(existsSync(stage.socket), false);
 });

@@ -41,8 +41,14 @@ export class Stage {
     return this.#start(netns, [...withoutRights(capabilities), ...prefix, process.execPath, '--input-type=module', '-e', `const LIB = ${JSON.stringify(`file://${this.path}/dist/lib/`)};\n${code}`]);
   }
 
+  /** Ends what is running, and takes away what it left. */
   close(): void {
-    for (const child of this.#children) child.kill('SIGKILL');
+    for (const child of this.#children.splice(0)) child.kill('SIGKILL');
+    rmSync(this.socket, { force: true });
+  }
+
+  remove(): void {
+    this.close();
     rmSync(this.path, { recursive: true, force: true });
   }
 
@@ -77,7 +83,7 @@ export class Talker {
   constructor(child: ChildProcess) {
     this.child = child;
     createInterface({ input: child.stdout! }).on('line', line => { this.lines.push(line); this.#wake(); });
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => { this.errors += text; this.#wake(); });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.errors += text; this.#wake(); });
     this.ended = new Promise(resolve => child.once('close', (code, signal) => {
       this.#over = true;
       this.#wake();
@@ -121,6 +127,26 @@ export class Talker {
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
+}
+
+/** A client that opens each of the ports, closes it at once, and says what came of each. */
+export function tries(devices: readonly string[]): string {
+  return `
+const { open, PollmodeError } = await import(LIB + 'index.js');
+for (const device of ${JSON.stringify(devices)}) {
+  let said = { mode: '' };
+  try {
+    const host = open([device], { mbufs: 1024 });
+    said.mode = host.ports[0].capabilities.mode;
+    host.close();
+  } catch (error) {
+    if (!(error instanceof PollmodeError)) throw error;
+    said = { code: error.code, message: error.message };
+  }
+  process.stdout.write(JSON.stringify(said) + '\\n');
+}
+process.exit(0);
+`;
 }
 
 /**

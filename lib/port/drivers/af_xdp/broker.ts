@@ -38,8 +38,7 @@ export function brokersRights(name: string, path: string, take: Take, wanted: Wa
       socket: take === 'socket' ? fd : undefined,
       steer(socket) {
         const ours = map !== undefined && enterOurselves(name, { ...steering, map }, wanted.queue, socket);
-        const { answer } = ask(conversation, { request: 'enter', queue: wanted.queue }, map === undefined || ours ? [] : [socket]);
-        if (answer.answer !== 'entered') throw conversation.error('EFORMAT', 'gave an answer to another question: check that it is one');
+        ask(conversation, { request: 'enter', queue: wanted.queue }, 'entered', map === undefined || ours ? [] : [socket]);
         return steering;
       },
       abandon: () => closeAll(fds),
@@ -52,9 +51,8 @@ export function brokersRights(name: string, path: string, take: Take, wanted: Wa
 }
 
 function open(conversation: Conversation, take: Take, { device, queue, mode }: Wanted): { grant: Grant; fd: number } {
-  const { answer, fd } = ask(conversation, { request: 'open', device, queue, take });
+  const { answer, fd } = ask(conversation, { request: 'open', device, queue, take }, take);
   try {
-    if (answer.answer !== take) throw conversation.error('EFORMAT', `was asked for a ${take} and answered otherwise: check that it is one`);
     if (fd === undefined) throw conversation.error('EFORMAT', 'sent no descriptor beside its answer: check that it is one');
     if (queue >= answer.link.queues) throw conversation.error('EFORMAT', `gave queue ${queue} of an interface with ${answer.link.queues}: check that it is one`);
     if (mode !== 'auto' && mode !== answer.program) throw new PollmodeError('EOPTION', `${device}: the broker's program runs in ${answer.program} mode: open the port with mode=auto, or start the broker with --mode ${mode}.`);
@@ -65,14 +63,15 @@ function open(conversation: Conversation, take: Take, { device, queue, mode }: W
   }
 }
 
-/** The answer to one request; a refusal is thrown. */
-function ask(conversation: Conversation, request: Request, fds: readonly number[] = []): { answer: BrokerAnswer; fd: number | undefined } {
+/** The answer to one request, when it is of the expected kind; a refusal is thrown. */
+function ask<Kind extends BrokerAnswer['answer']>(conversation: Conversation, request: Request, expected: Kind, fds: readonly number[] = []): { answer: BrokerAnswer & { answer: Kind }; fd: number | undefined } {
   const { text, fd } = conversation.ask(encodeMessage(request), fds);
   try {
     const answer = parseAnswer(text);
     if (answer.answer === 'refused') throw new PollmodeError(answer.code, `The broker refused: ${answer.why}`);
-    if (answer.answer === 'entered' && fd !== undefined) throw conversation.error('EFORMAT', 'sent a descriptor that nobody asked for: check that it is one');
-    return { answer, fd };
+    if (answer.answer !== expected) throw conversation.error('EFORMAT', `was asked to ${request.request} and answered with "${answer.answer}": check that it is one`);
+    if (expected === 'entered' && fd !== undefined) throw conversation.error('EFORMAT', 'sent a descriptor that nobody asked for: check that it is one');
+    return { answer: answer as BrokerAnswer & { answer: Kind }, fd };
   } catch (cause) {
     closeAll(fd === undefined ? [] : [fd]);
     throw cause;
