@@ -24,16 +24,19 @@ class Plugin {
   readonly #directory = mkdtempSync(join(tmpdir(), 'pollmode-plugin-'));
   readonly #talker: Talker;
 
-  constructor(lab: Lab, pod: string, device = 'veth0') {
+  private constructor(lab: Lab, pod: string, device: string) {
     chmodSync(this.#directory, 0o755);
     this.path = join(this.#directory, 'afxdp.sock');
     this.#talker = new Talker(withNetns(lab.a.netns, () => startChild(plugin(this.path, pod, device))));
   }
 
-  async ready(): Promise<this> {
-    await this.#talker.line();
-    chmodSync(this.path, 0o666);
-    return this;
+  /** Ready to be asked; it ends with the test. */
+  static async start(t: Tap, lab: Lab, pod: string, device = 'veth0'): Promise<Plugin> {
+    const plugin = new Plugin(lab, pod, device);
+    t.teardown(() => plugin.close());
+    await plugin.#talker.line();
+    chmodSync(plugin.path, 0o666);
+    return plugin;
   }
 
   /** Ends it; returns the requests that it got. */
@@ -97,7 +100,8 @@ function device({ a }: Lab, path: string): string {
 
 t.test('a port with the plugin\'s XSKMAP', rights, async t => {
   const lab = openLab();
-  const plugin = await new Plugin(lab, hostname()).ready();
+  t.teardown(() => lab.close());
+  const plugin = await Plugin.start(t, lab, hostname());
   const host = open([device(lab, plugin.path)], { mbufs: 256 });
   const [port] = host.ports;
   t.match(port!.capabilities.mode, /^native \(program of the device plugin\), copy/);
@@ -113,39 +117,38 @@ t.test('a port with the plugin\'s XSKMAP', rights, async t => {
   host.close();
   t.match(host.pool.audit(), { free: 256, total: 256 });
   t.same(await plugin.close(), [`/connect,${hostname()}`, '/version', '/xsk_map_fd,veth0', '/fin']);
-  lab.close();
 });
 
 t.test('with CAP_NET_RAW and nothing else, as a pod has', { skip: rights.skip || needs('CAP_SETUID').skip }, async t => {
   const lab = openLab();
-  const plugin = await new Plugin(lab, hostname()).ready();
+  t.teardown(() => lab.close());
+  const plugin = await Plugin.start(t, lab, hostname());
   const stage = new Stage();
+  t.teardown(() => stage.remove());
   const client = await stage.client(tries([`af_xdp:veth0,rx_ring=64,tx_ring=64,device_plugin=${plugin.path}`]), ['net_raw'], lab.a.netns);
   t.match(client.said, { mode: /^native \(program of the device plugin\)/ });
-  stage.remove();
-  await plugin.close();
-  lab.close();
 });
 
 t.test('what the plugin refuses', rights, async t => {
   const lab = openLab();
-  const other = await new Plugin(lab, 'another-pod').ready();
+  t.teardown(() => lab.close());
+  const other = await Plugin.start(t, lab, 'another-pod');
   t.equal(codeThrown(() => open([device(lab, other.path)], { mbufs: 256 })), 'ERIGHTS', 'a pod of another name');
   t.same(await other.close(), [`/connect,${hostname()}`]);
-  const without = await new Plugin(lab, hostname(), 'ens9').ready();
+  const without = await Plugin.start(t, lab, hostname(), 'ens9');
   t.equal(codeThrown(() => open([device(lab, without.path)], { mbufs: 256 })), 'ENOTFOUND', 'another device');
   t.equal(codeThrown(() => open([device(lab, '/nowhere/afxdp.sock')], { mbufs: 256 })), 'ENOTFOUND', 'no plugin');
   await without.close();
   t.equal(codeThrown(() => open([device(lab, '/nowhere/afxdp.sock')], { mbufs: 256 })), 'EOPTION', 'no program on the interface');
-  lab.close();
 });
 
 const CONNECTED: readonly Step[] = [{ text: '/host_ok' }, { text: '0.1' }];
 
 t.test('a plugin that does not keep to it', rights, async t => {
   const lab = openLab();
+  t.teardown(() => lab.close());
   // Its program is on the interface, and it is not asked.
-  const standing = await new Plugin(lab, hostname()).ready();
+  await Plugin.start(t, lab, hostname());
   const cases: readonly (readonly [what: string, wanted: string, steps: readonly Step[]])[] = [
     ['the end', 'ENOANSWER', [{ close: true }]],
     ['/nak', 'EFORMAT', [{ text: '/nak' }]],
@@ -165,14 +168,12 @@ t.test('a plugin that does not keep to it', rights, async t => {
     ['an end without /fin_ack', 'ENOANSWER', [...CONNECTED, { text: '/fd_ack', fds: ['xskmap'] }, { close: true }]],
   ];
   const server = await FakeServer.start(lab.a.netns, cases.map(([, , steps]) => steps));
+  t.teardown(() => server.close());
   const before = readdirSync('/proc/self/fd').length;
   for (const [what, wanted] of cases) {
     t.equal(codeThrown(() => open([device(lab, server.path)], { mbufs: 256 })), wanted, what);
     t.equal(readdirSync('/proc/self/fd').length, before, `${what}: no descriptor is left`);
   }
-  await server.close();
-  await standing.close();
-  lab.close();
 });
 
 t.test('options that cannot be together', async (t: Tap) => {

@@ -12,10 +12,11 @@ import { open } from '../../lib/port/host.js';
 import { XskSocket } from '../../lib/port/drivers/af_xdp/socket.js';
 import { AF_XDP, XDP_COPY } from '../../lib/port/drivers/af_xdp/uapi.js';
 import { codeThrown, needs } from '../kernel/rights.js';
-import { Stage } from './broker_helper.js';
+import { NOBODY, Stage } from './broker_helper.js';
 import { FakeServer, type Step } from './server_helper.js';
 
-const rights = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF');
+const rights = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF', 'CAP_SETUID');
+const EPERM = 1;
 const EINVAL = 22;
 
 function descriptors(pid: number | string = 'self'): number {
@@ -57,6 +58,10 @@ const OPEN = '{"pollmode":1,"request":"open","device":"veth0","queue":0,"take":"
 t.test('a broker and strangers', rights, async t => {
   const lab = openLab();
   const stage = new Stage();
+  t.teardown(() => {
+    stage.remove();
+    lab.close();
+  });
   const broker = await stage.broker(lab.a.netns, '--interface', 'veth0', '--give', 'both');
   const pid = broker.child.pid!;
   const before = descriptors(pid);
@@ -120,14 +125,29 @@ t.test('a broker and strangers', rights, async t => {
   await broker.complained('left');
   for (let tries = 0; descriptors(pid) > before && tries < 200; tries++) await new Promise(resolve => { setTimeout(resolve, 10); });
   t.equal(descriptors(pid), before, 'nothing of theirs is left in it');
-  stage.remove();
-  lab.close();
 });
 
 t.test('the broker\'s socket can be bound to its interface only', rights, async t => {
   const lab = openLab();
   const stage = new Stage();
-  await stage.broker(lab.a.netns, '--interface', 'veth0');
+  t.teardown(() => {
+    stage.remove();
+    lab.close();
+  });
+  await stage.broker(lab.a.netns, '--interface', 'veth0', '--allow-uid', String(NOBODY));
+  const untier = await stage.client(`
+    const { binding } = await import(LIB + 'binding.js');
+    const { receiveMessage, seqpacketSocket, sendMessage, unixAddress } = await import(LIB + 'kernel/unix.js');
+    const fd = seqpacketSocket();
+    binding().connect(fd, unixAddress(${JSON.stringify(stage.socket)}));
+    sendMessage(fd, new TextEncoder().encode(${JSON.stringify(OPEN)}));
+    binding().poll(Int32Array.of(fd, 1), 5000);
+    const [socket] = receiveMessage(fd, 1024).fds;
+    const tie = name => binding().setsockopt(socket, 1, 25, new TextEncoder().encode(name + '\\0'));
+    console.log(JSON.stringify([tie(''), tie('lo'), tie('veth0')]));
+  `);
+  t.same(JSON.parse(untier.lines[0]!), [-EPERM, -EPERM, -EPERM], 'who has no right cannot untie it');
+  await untier.ended;
   const host = open(['null:'], { mbufs: 256 });
   const bound = (fd: number, ifindex: number): number => {
     const socket = new XskSocket(host.arena, host.pool, `test/${fd}`, { rx: 64, tx: 64 }, fd);
@@ -148,8 +168,6 @@ t.test('the broker\'s socket can be bound to its interface only', rights, async 
     client.close();
   }
   host.close();
-  stage.remove();
-  lab.close();
 });
 
 /** Where the interfaces of what is no broker are: its own loopback, number 1. */
@@ -166,12 +184,12 @@ type Case = readonly [what: string, wanted: string, steps: readonly Step[], opti
 
 async function hear(t: Tap, cases: readonly Case[]): Promise<void> {
   const server = await FakeServer.start(elsewhere, cases.map(([, , steps]) => steps));
+  t.teardown(() => server.close());
   const before = descriptors();
   for (const [what, wanted, , options = ''] of cases) {
     t.equal(codeThrown(() => open([`af_xdp:veth0,rx_ring=64,tx_ring=64,broker=${server.path}${options}`], { mbufs: 256 })), wanted, what);
     t.equal(descriptors(), before, `${what}: no descriptor is left`);
   }
-  await server.close();
 }
 
 const LINK = '"link":{"ifindex":1,"mac":"","mtu":1500,"queues":1,"kind":""}';
