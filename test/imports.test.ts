@@ -39,13 +39,15 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).
   lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring', 'rss'],
   lab: ['binding', 'errors', 'kernel'],
+  // The privileged side of af_xdp's broker= option: its program, its map and their protocol are the driver's.
+  broker: ['binding', 'errors', 'kernel', 'port/drivers/af_xdp'],
   journal: ['binding', 'errors', 'kernel'],
   // It loads the burst module, to see that it can be.
   doctor: ['arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'port', 'port/open'],
   sweep: ['arena', 'binding', 'burst', 'errors', 'kernel', 'lab', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'wire'],
   index: ['arena', 'burst', 'errors', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'ring', 'rss', 'wire'],
   // Nobody imports it.
-  cli: ['binding', 'burst', 'doctor', 'errors', 'journal', 'kernel', 'lab', 'lcore', 'mbuf', 'port', 'port/open', 'sweep', 'wire'],
+  cli: ['binding', 'broker', 'burst', 'doctor', 'errors', 'journal', 'kernel', 'lab', 'lcore', 'mbuf', 'port', 'port/open', 'sweep', 'wire'],
 };
 
 function drivers(): string[] {

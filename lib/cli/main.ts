@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
+import { brokerCommand } from './broker.js';
 import { doctorCommand } from './doctor.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
@@ -15,6 +16,7 @@ const program = new Command('pollmode')
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
+  .addCommand(brokerCommand())
   .addCommand(doctorCommand());
 
 // Commands that were made elsewhere do not inherit by themselves.

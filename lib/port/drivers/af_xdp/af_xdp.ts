@@ -3,17 +3,19 @@ import { binding, tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { kernelError } from '../../../kernel/errno.js';
-import { readLink, type Link } from '../../../kernel/link.js';
+import type { Link } from '../../../kernel/link.js';
 import { withNetnsPath } from '../../../kernel/netns.js';
 import { MAX_PORT_QUEUE, QUEUE_LCORE } from '../../layout.js';
 import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
 import type { QueueView } from '../../queue_view.js';
+import { brokersRights } from './broker.js';
 import { repair } from './closing.js';
+import { pluginsRights } from './device_plugin.js';
 import { XSK_DESCRIPTORS, XSK_RING_A } from './layout.js';
 import { XskPort } from './port.js';
-import { enter, release, steer, type Steering } from './program.js';
 import { XskRxQueue, XskTxQueue } from './queues.js';
 import { XskSocket } from './socket.js';
+import { ownRights, type Source } from './source.js';
 import { AF_XDP, SOCK_RAW, XDP_COPY, XDP_USE_NEED_WAKEUP, XDP_ZEROCOPY } from './uapi.js';
 
 export interface AfXdpOptions {
@@ -39,9 +41,15 @@ export interface AfXdpOptions {
   readonly xskMap?: string;
   /** Path of a network namespace to open the interface in. */
   readonly netns?: string;
+  /** Without rights: the Unix socket of a `pollmode broker` that has them. */
+  readonly broker?: string;
+  /** What to take from it: a socket (then no capability is needed, nor the interface's namespace), or the XSKMAP (then CAP_NET_RAW). Default socket. */
+  readonly take?: 'socket' | 'map';
+  /** The Unix socket of Kubernetes' AF_XDP device plugin, which gives the XSKMAP: /tmp/afxdp_dp/eth0/afxdp.sock. Needs CAP_NET_RAW. */
+  readonly devicePlugin?: string;
 }
 
-type Settings = Required<Omit<AfXdpOptions, 'program' | 'xskMap' | 'netns' | 'txBudget' | 'huge'>> & AfXdpOptions;
+type Settings = Required<Pick<AfXdpOptions, 'queue' | 'mode' | 'zeroCopy' | 'needWakeup' | 'rxRing' | 'txRing'>> & AfXdpOptions;
 
 /**
  * `af_xdp:eth0`: frames straight from the driver's XDP hook, past the kernel's network stack
@@ -65,6 +73,9 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
     program: { type: 'text', help: 'your own XDP program: pinned path or fd:N' },
     xskMap: { type: 'text', help: 'the XSKMAP that it redirects to: pinned path or fd:N' },
     netns: { type: 'text', help: 'path of the network namespace that the interface is in' },
+    broker: { type: 'text', help: 'without rights: the Unix socket of a pollmode broker' },
+    take: { type: 'choice', help: 'what to take from it (default socket)', choices: ['socket', 'map'] },
+    devicePlugin: { type: 'text', help: 'the Unix socket of Kubernetes\' AF_XDP device plugin' },
   },
   probe(): Availability {
     const addon = tryBinding();
@@ -81,6 +92,7 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
     }
     if (txBudget > txRing) throw new PollmodeError('EOPTION', `af_xdp: tx_budget=${txBudget} is more than the tx ring's ${txRing} entries: choose less, or a longer ring (tx_ring=).`);
     if (mode === 'generic' && zeroCopy === 'must') throw new PollmodeError('EOPTION', 'af_xdp: a generic XDP program runs behind the copy that zero-copy is without: leave zero_copy=must or mode=generic out.');
+    checkSource(options);
     return { mbufs: rxRing + txRing, bufferSize: 2048, registered: true, ...(options.huge === true ? { hugePages: 'must' as const } : {}) };
   },
   open: (options, host) => options.netns === undefined ? openHere(settings(options), host) : withNetnsPath(options.netns, () => openHere(settings(options), host)),
@@ -106,32 +118,37 @@ function settings(options: AfXdpOptions): Settings {
 
 /** In the calling thread's network namespace. Each step undoes those before it when it fails. */
 function openHere(options: Settings, host: PortHost): Port {
-  const link = usableLink(options, host);
-  const socket = new XskSocket(host.arena, host.pool, `port/${host.number}/xsk`, { rx: options.rxRing, tx: options.txRing });
-  let steering: Steering | undefined;
+  const source = sourceOf(options, host);
+  let socket: XskSocket | undefined;
   let port: XskPort | undefined;
   try {
+    socket = new XskSocket(host.arena, host.pool, `port/${host.number}/xsk`, { rx: options.rxRing, tx: options.txRing }, source.socket);
     const txBudget = socket.raiseTxBudget(options.txBudget ?? options.txRing);
     // The fill ring is filled before bind, so that no frame finds it empty.
-    port = new XskPort(host, socket, burstFunctions(host.arena), link, txBudget);
-    bind(options, link, socket);
-    steering = steer(host.device, readLink(link.ifindex), options);
-    enter(host.device, steering, options.queue, socket.fd);
-    port.opened(steering, { zeroCopy: socket.zeroCopy, needWakeup: options.needWakeup });
+    port = new XskPort(host, socket, burstFunctions(host.arena), source.link, txBudget);
+    bind(options, source.link, socket);
+    port.opened(source.steer(socket.fd), { zeroCopy: socket.zeroCopy, needWakeup: options.needWakeup });
     return port;
   } catch (cause) {
     if (port !== undefined) port.close();
-    else socket.close();
-    if (steering !== undefined) release(steering.fds);
+    else socket?.close();
+    source.abandon();
     throw cause;
   }
 }
 
-function usableLink({ device, queue }: Settings, host: PortHost): Link {
-  const link = readLink(device);
-  if (!link.up) throw new PollmodeError('EDOWN', `${host.device}: the interface is down: ip link set ${device} up.`);
-  if (queue >= link.rxQueues) throw new PollmodeError('EOPTION', `${host.device}: ${device} has ${link.rxQueues} receive queue${link.rxQueues === 1 ? '' : 's'}, numbered from 0: choose one of them, or give it more (ethtool -L).`);
-  return link;
+/** A program comes from one place. */
+function checkSource({ broker, take, devicePlugin, program, xskMap }: AfXdpOptions): void {
+  const named = Object.entries({ broker, device_plugin: devicePlugin, 'program and xsk_map': program ?? xskMap }).filter(([, value]) => value !== undefined);
+  if (named.length > 1) throw new PollmodeError('EOPTION', `af_xdp: the XDP program comes from one place, and ${named.map(([name]) => name).join(', ')} name several: leave all but one out.`);
+  if (take !== undefined && broker === undefined) throw new PollmodeError('EOPTION', 'af_xdp: take= says what to take from a broker: name it too (broker=PATH).');
+}
+
+/** Who makes what needs rights. */
+function sourceOf(options: Settings, { device }: PortHost): Source {
+  if (options.broker !== undefined) return brokersRights(device, options.broker, options.take ?? 'socket', options);
+  if (options.devicePlugin !== undefined) return pluginsRights(device, options.devicePlugin, options);
+  return ownRights(device, options);
 }
 
 const EAFNOSUPPORT = 97;
@@ -146,7 +163,8 @@ const REBIND_PAUSE_MS = 5;
 
 function bind(options: Settings, link: Link, socket: XskSocket): void {
   // Behind a generic program there is nothing but copies.
-  const copy = options.mode === 'generic' ? XDP_COPY : { auto: 0, never: XDP_COPY, must: XDP_ZEROCOPY }[options.zeroCopy];
+  const generic = options.mode === 'generic' || (link.xdp.where === 'generic' && options.zeroCopy !== 'must');
+  const copy = generic ? XDP_COPY : { auto: 0, never: XDP_COPY, must: XDP_ZEROCOPY }[options.zeroCopy];
   const flags = copy | (options.needWakeup ? XDP_USE_NEED_WAKEUP : 0);
   let result = socket.bind(link.ifindex, options.queue, flags);
   // The kernel lets go of a queue some time after close(2), in a work item (xp_release_deferred in net/xdp/xsk_buff_pool.c).

@@ -65,7 +65,7 @@ export class XskPort implements Port {
   }
 
   readStats(into: PortStats): void {
-    Object.assign(into, this.#final === undefined ? this.#readNow() : { ...this.#final, xstats: { ...this.#final.xstats } });
+    Object.assign(into, this.#final === undefined ? this.#readNow(this.#steering?.gone?.()) : { ...this.#final, xstats: { ...this.#final.xstats } });
     countRefused(into, this.rx, this.tx);
   }
 
@@ -85,9 +85,10 @@ export class XskPort implements Port {
     this.tx[0].close();
     // A thread that still polls one of them is refused from here on.
     for (const state of this.#states) state.set(QUEUE_LCORE, this.#host.arena.lcore + 1);
+    const brokerGone = this.#steering?.gone?.();
     if (this.#steering !== undefined) release(this.#steering.fds);
     const left = settle(this.tx[0], tx, this.#functions);
-    this.#final = this.#readNow();
+    this.#final = this.#readNow(brokerGone);
     Object.assign(this.#final.xstats, { rx_unread_at_close: unread(rx), tx_unsent_at_close: left.unsent, tx_uncompleted_at_close: left.uncompleted });
     this.#socket.close();
     takeBack(this.#host.pool, this.#states, this.#functions);
@@ -97,7 +98,7 @@ export class XskPort implements Port {
     }
   }
 
-  #readNow(): PortStats {
+  #readNow(brokerGone: boolean | undefined): PortStats {
     const stats = emptyStats();
     const [rx, tx] = this.#states;
     rx.addTo(stats);
@@ -109,6 +110,7 @@ export class XskPort implements Port {
       tx_bad_completion: tx.counter(XSK_BAD_COMPLETION), rx_unread_at_close: 0, tx_unsent_at_close: 0, tx_uncompleted_at_close: 0,
     });
     for (const state of this.#states) countWakeups(state, stats.xstats);
+    if (brokerGone !== undefined) stats.xstats['broker_gone'] = Number(brokerGone);
     return stats;
   }
 }

@@ -42,14 +42,11 @@ export class XskSocket {
   readonly #finalStatistics = new BigUint64Array(STATISTICS.length);
   #closed = false;
 
-  constructor(arena: Arena, pool: Mempool, name: string, sizes: { rx: number; tx: number }) {
+  /** `fd` is a fresh socket that another made, and becomes this object's; without it, one is made. */
+  constructor(arena: Arena, pool: Mempool, name: string, sizes: { rx: number; tx: number }, fd = xdpSocket()) {
     this.#arena = arena;
     this.#pool = pool;
-    const fd = binding().socket(AF_XDP, SOCK_RAW, 0);
-    if (fd === -EPERM || fd === -EACCES) {
-      throw new PollmodeError('ERIGHTS', 'An AF_XDP socket needs CAP_NET_RAW: run as root, or give node the capability (setcap cap_net_raw,cap_net_admin,cap_bpf+ep).', { syscall: 'socket', errno: -fd });
-    }
-    this.fd = check(fd, 'socket', 'AF_XDP needs a kernel with CONFIG_XDP_SOCKETS (Linux 4.18 or newer)');
+    this.fd = fd;
     try {
       this.#registerUmem();
       this.#mapRings(name, sizes);
@@ -154,6 +151,15 @@ export class XskSocket {
 }
 
 const MAP_POPULATE = 0x8000;
+
+/** A socket of the calling thread's network namespace, where it can be bound. Throws ERIGHTS, EUNSUPPORTED. */
+export function xdpSocket(): number {
+  const fd = binding().socket(AF_XDP, SOCK_RAW, 0);
+  if (fd === -EPERM || fd === -EACCES) {
+    throw new PollmodeError('ERIGHTS', 'An AF_XDP socket needs CAP_NET_RAW: run as root, give node the capability (setcap cap_net_raw,cap_net_admin,cap_bpf+ep), or take one from pollmode broker (broker=).', { syscall: 'socket', errno: -fd });
+  }
+  return check(fd, 'socket', 'AF_XDP needs a kernel with CONFIG_XDP_SOCKETS (Linux 4.18 or newer)');
+}
 
 function describeRing(state: QueueState, at: number, { zone, offsets, size }: MappedRing): void {
   state.set(at + XSK_PRODUCER, zone.offset + offsets.producer);
