@@ -13,7 +13,7 @@ if (got !== 32) throw new Error('no burst');
 console.log(JSON.stringify({ fromImport: end - start, fromStart: end }));
 `;
 
-const index = new URL('../lib/index.js', import.meta.url).href;
+const index = new URL('../lib/bundle/index.js', import.meta.url).href;
 const runs = Array.from({ length: Number(process.argv[2] ?? 11) }, run);
 const [fromImport, fromStart] = [median(runs.map(each => each.fromImport)), median(runs.map(each => each.fromStart))];
 process.stdout.write(`import to first burst: ${fromImport.toFixed(1)} ms, the median of ${runs.length} processes (wanted: less than 100 ms; ${fromImport < 100 ? 'reached' : 'NOT reached'})

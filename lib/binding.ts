@@ -153,9 +153,10 @@ function load(): Binding | PollmodeError {
   }
 }
 
-/** The package's folder: this file is `dist/lib/binding.js` in it. */
+/** The package's folder. This file is `dist/lib/binding.js` in it, or a part of a file in `dist/lib/bundle/`. */
 function packageRoot(): string {
-  return join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+  const here = dirname(fileURLToPath(import.meta.url));
+  return here.endsWith(join('lib', 'bundle')) ? join(here, '..', '..', '..') : join(here, '..', '..');
 }
 
 function describeElsewhere(): string {
