@@ -18,39 +18,42 @@ export function workerAt(steer: number, worker: number): number {
   return steer + STEER_WORKER_FIRST + worker * STEER_WORKER_STRIDE;
 }
 
-/** A worker's side: a receive queue like any other. To come for the next burst says that the last one is worked off. */
+/**
+ * A worker's side: a receive queue like any other. To come for the next burst says that the last one is worked off. The
+ * fields are `private` and not # for the reason that port/port_queue.ts gives.
+ */
 export class SteeringWorker extends ReceiveQueue {
   readonly number: number;
   /** Bursts that were answered with 0 because this thread does not hold the side (any more). */
   wrongThread = 0;
-  readonly #steer: number;
-  readonly #lcore: number;
-  readonly #u32: Uint32Array;
-  readonly #holder: number;
-  readonly #take: BurstFunctions['steerTake'];
-  readonly #record: BurstFunctions['steerRecord'];
+  private readonly steer: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
+  private readonly holder: number;
+  private readonly take: BurstFunctions['steerTake'];
+  private readonly note: BurstFunctions['steerRecord'];
 
   /** Use `Steering.worker`. */
   constructor(arena: Arena, steer: number, number: number) {
     super(arena);
     this.number = number;
-    this.#steer = steer;
-    this.#lcore = arena.lcore;
-    this.#u32 = arena.u32;
-    this.#holder = (workerAt(steer, number) + STEER_HOLDER) >>> 2;
-    hold(arena, this.#holder, `worker ${number}`);
+    this.steer = steer;
+    this.lcore = arena.lcore;
+    this.u32 = arena.u32;
+    this.holder = (workerAt(steer, number) + STEER_HOLDER) >>> 2;
+    hold(arena, this.holder, `worker ${number}`);
     const { steerTake, steerRecord } = burstFunctions(arena);
-    this.#take = steerTake;
-    this.#record = steerRecord;
+    this.take = steerTake;
+    this.note = steerRecord;
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (this.#u32[this.#holder] !== this.#lcore + 1) {
+    if (this.u32[this.holder] !== this.lcore + 1) {
       this.wrongThread++;
       return 0;
     }
     const most = burst.bounded(max);
-    return most > 0 ? this.#take(this.#steer, this.number, burst.offset, most, this.#lcore) : 0;
+    return most > 0 ? this.take(this.steer, this.number, burst.offset, most, this.lcore) : 0;
   }
 
   /**
@@ -59,15 +62,15 @@ export class SteeringWorker extends ReceiveQueue {
    */
   record(burst: Burst, count: number, worker: number = this.number): void {
     const most = burst.bounded(count);
-    if (most > 0) this.#record(this.#steer, burst.offset, most, worker);
+    if (most > 0) this.note(this.steer, burst.offset, most, worker);
   }
 
   /** Says that what it took is worked off, and lets the side go, for another thread to take. */
   release(): void {
-    const mine = workerAt(this.#steer, this.number);
-    if (this.#u32[this.#holder] !== this.#lcore + 1) return;
-    Atomics.store(this.#u32, (mine + STEER_DONE) >>> 2, this.#u32[(this.#u32[(mine + STEER_RING) >>> 2] + RING_CONS) >>> 2]);
-    Atomics.store(this.#u32, this.#holder, 0);
+    const mine = workerAt(this.steer, this.number);
+    if (this.u32[this.holder] !== this.lcore + 1) return;
+    Atomics.store(this.u32, (mine + STEER_DONE) >>> 2, this.u32[(this.u32[(mine + STEER_RING) >>> 2] + RING_CONS) >>> 2]);
+    Atomics.store(this.u32, this.holder, 0);
   }
 }
 
@@ -75,28 +78,30 @@ export class SteeringWorker extends ReceiveQueue {
 export class SteeringDistributor {
   /** Bursts that were answered with 0 because this thread does not hold the side (any more). */
   wrongThread = 0;
-  readonly #arena: Arena;
-  readonly #steer: number;
-  readonly #lcore: number;
-  readonly #u32: Uint32Array;
-  readonly #holder: number;
-  readonly #changes: number;
-  readonly #seen: number;
-  readonly #functions: BurstFunctions;
-  readonly #vector: Burst;
+  private readonly arena: Arena;
+  private readonly steer: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
+  private readonly holder: number;
+  private readonly changes: number;
+  private readonly seen: number;
+  private readonly functions: BurstFunctions;
+  private readonly handOut: BurstFunctions['steerDistribute'];
+  private readonly vector: Burst;
 
   /** Use `Steering.distributor`. */
   constructor(arena: Arena, steer: number) {
-    this.#arena = arena;
-    this.#steer = steer;
-    this.#lcore = arena.lcore;
-    this.#u32 = arena.u32;
-    this.#holder = (steer + STEER_LCORE) >>> 2;
-    this.#changes = (steer + STEER_CHANGES) >>> 2;
-    this.#seen = (steer + STEER_SEEN) >>> 2;
-    this.#functions = burstFunctions(arena);
-    hold(arena, this.#holder, 'the distributor');
-    this.#vector = new Burst(arena, STEER_VECTOR);
+    this.arena = arena;
+    this.steer = steer;
+    this.lcore = arena.lcore;
+    this.u32 = arena.u32;
+    this.holder = (steer + STEER_LCORE) >>> 2;
+    this.changes = (steer + STEER_CHANGES) >>> 2;
+    this.seen = (steer + STEER_SEEN) >>> 2;
+    this.functions = burstFunctions(arena);
+    this.handOut = this.functions.steerDistribute;
+    hold(arena, this.holder, 'the distributor');
+    this.vector = new Burst(arena, STEER_VECTOR);
   }
 
   /**
@@ -104,13 +109,13 @@ export class SteeringDistributor {
    * freed and counted. Returns how many were handed over.
    */
   distribute(burst: Burst, count: number): number {
-    if (this.#u32[this.#holder] !== this.#lcore + 1) {
+    if (this.u32[this.holder] !== this.lcore + 1) {
       this.wrongThread++;
       return 0;
     }
-    if (this.#u32[this.#seen] !== Atomics.load(this.#u32, this.#changes)) this.takeOver();
+    if (this.u32[this.seen] !== Atomics.load(this.u32, this.changes)) this.takeOver();
     const most = burst.bounded(count);
-    return most > 0 ? this.#functions.steerDistribute(this.#steer, burst.offset, most, this.#lcore) : 0;
+    return most > 0 ? this.handOut(this.steer, burst.offset, most, this.lcore) : 0;
   }
 
   /**
@@ -119,32 +124,32 @@ export class SteeringDistributor {
    * Returns how many packets were taken over.
    */
   takeOver(): number {
-    const changes = Atomics.load(this.#u32, this.#changes);
-    if (this.#u32[this.#seen] === changes) return 0;
-    const all = Array.from({ length: this.#u32[(this.#steer + STEER_WORKERS) >>> 2] }, (_, worker) => worker);
+    const changes = Atomics.load(this.u32, this.changes);
+    if (this.u32[this.seen] === changes) return 0;
+    const all = Array.from({ length: this.u32[(this.steer + STEER_WORKERS) >>> 2] }, (_, worker) => worker);
     const others = all.filter(worker => this.#state(worker) === WORKER_IN);
     let packets = 0;
     // With nobody left everything waits where it is, for the first one that comes back.
     if (others.length > 0) for (const worker of all) if (this.#state(worker) !== WORKER_IN) packets += this.#takeOver(worker, others);
-    Atomics.store(this.#u32, this.#seen, changes);
+    Atomics.store(this.u32, this.seen, changes);
     return packets;
   }
 
   /** Lets the side go, for another thread to take. */
   release(): void {
-    if (Atomics.compareExchange(this.#u32, this.#holder, this.#lcore + 1, 0) === this.#lcore + 1) this.#vector.close();
+    if (Atomics.compareExchange(this.u32, this.holder, this.lcore + 1, 0) === this.lcore + 1) this.vector.close();
   }
 
   #takeOver(worker: number, others: readonly number[]): number {
-    const record = workerAt(this.#steer, worker);
+    const record = workerAt(this.steer, worker);
     const state = (record + STEER_STATE) >>> 2;
-    if (Atomics.compareExchange(this.#u32, state, WORKER_OUT, WORKER_TAKING) === WORKER_IN) return 0; // it came back just now
+    if (Atomics.compareExchange(this.u32, state, WORKER_OUT, WORKER_TAKING) === WORKER_IN) return 0; // it came back just now
     const holder = (record + STEER_HOLDER) >>> 2;
-    const gone = Atomics.compareExchange(this.#u32, holder, 0, this.#lcore + 1) === 0;
+    const gone = Atomics.compareExchange(this.u32, holder, 0, this.lcore + 1) === 0;
     this.#reassign(worker, others, gone);
     const packets = gone ? this.#drain(worker) : 0;
-    if (gone) Atomics.store(this.#u32, holder, 0);
-    Atomics.store(this.#u32, state, WORKER_OUT);
+    if (gone) Atomics.store(this.u32, holder, 0);
+    Atomics.store(this.u32, state, WORKER_OUT);
     return packets;
   }
 
@@ -153,35 +158,35 @@ export class SteeringDistributor {
    * others' at once. One that still works lets go of each bucket as it is done with it, as at any move.
    */
   #reassign(worker: number, others: readonly number[], gone: boolean): void {
-    const first = this.#u32[(this.#steer + STEER_FIRST) >>> 2];
-    const buckets = this.#u32[(this.#steer + STEER_BUCKETS) >>> 2];
+    const first = this.u32[(this.steer + STEER_FIRST) >>> 2];
+    const buckets = this.u32[(this.steer + STEER_BUCKETS) >>> 2];
     for (let bucket = 0; bucket < buckets; bucket++) {
       const at = (first + bucket * BUCKET_BYTES) >>> 2;
-      const now = this.#u32[at + BUCKET_NOW / 4];
-      const wanted = Atomics.load(this.#u32, at + BUCKET_WANTED / 4);
+      const now = this.u32[at + BUCKET_NOW / 4];
+      const wanted = Atomics.load(this.u32, at + BUCKET_WANTED / 4);
       if (now !== worker && wanted !== worker) continue;
       const heir = others.includes(wanted) ? wanted : now === worker ? others[bucket % others.length] : now;
-      Atomics.store(this.#u32, at + BUCKET_WANTED / 4, heir);
+      Atomics.store(this.u32, at + BUCKET_WANTED / 4, heir);
       if (now !== worker || !gone) continue;
-      this.#u32[at + BUCKET_NOW / 4] = heir;
-      this.#u32[at + BUCKET_TAIL / 4] = this.#u32[(this.#u32[(workerAt(this.#steer, heir) + STEER_RING) >>> 2] + RING_PROD) >>> 2];
+      this.u32[at + BUCKET_NOW / 4] = heir;
+      this.u32[at + BUCKET_TAIL / 4] = this.u32[(this.u32[(workerAt(this.steer, heir) + STEER_RING) >>> 2] + RING_PROD) >>> 2];
     }
   }
 
   #drain(worker: number): number {
-    const { steerTake, steerDistribute } = this.#functions;
-    const vector = this.#vector;
+    const { steerTake, steerDistribute } = this.functions;
+    const vector = this.vector;
     let packets = 0;
-    for (let got = steerTake(this.#steer, worker, vector.offset, vector.capacity, this.#lcore); got > 0; got = steerTake(this.#steer, worker, vector.offset, vector.capacity, this.#lcore)) {
-      steerDistribute(this.#steer, vector.offset, got, this.#lcore);
+    for (let got = steerTake(this.steer, worker, vector.offset, vector.capacity, this.lcore); got > 0; got = steerTake(this.steer, worker, vector.offset, vector.capacity, this.lcore)) {
+      steerDistribute(this.steer, vector.offset, got, this.lcore);
       packets += got;
     }
-    this.#arena.u64[(this.#steer + STEER_TAKEN_OVER) / 8] += BigInt(packets);
+    this.arena.u64[(this.steer + STEER_TAKEN_OVER) / 8] += BigInt(packets);
     return packets;
   }
 
   #state(worker: number): number {
-    return Atomics.load(this.#u32, (workerAt(this.#steer, worker) + STEER_STATE) >>> 2);
+    return Atomics.load(this.u32, (workerAt(this.steer, worker) + STEER_STATE) >>> 2);
   }
 }
 
