@@ -22,5 +22,5 @@ conformance(t, {
     ['af_packet:lo', 'EDOWN'], ['af_packet:veth0,block_size=5000', 'EOPTION'], ['af_packet:veth0,tx_ring=65', 'EOPTION'],
     ['af_packet:veth0,netns=/nonesuch', 'ENOTFOUND'],
   ],
-  place: () => vethPlace('af_packet:veth0,tx_ring=128', MTU),
+  place: () => vethPlace('af_packet:veth0,tx_ring=64', MTU),
 });
