@@ -23,7 +23,7 @@ export interface AfXdpOptions {
   readonly queue?: number;
   /** Where the XDP program runs. `auto`: native where the driver has it, else generic. */
   readonly mode?: 'auto' | 'native' | 'generic';
-  /** `auto`: as the kernel chooses. `must` fails, with the reason, where the driver has none. */
+  /** `auto`: as the kernel chooses. `must` fails, with the reason, where the driver has none. Unproven: only its refusal has been seen so far. */
   readonly zeroCopy?: 'auto' | 'never' | 'must';
   /** Lets the kernel say when it wants a system call. Default true. */
   readonly needWakeup?: boolean;

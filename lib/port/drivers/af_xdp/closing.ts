@@ -10,7 +10,7 @@ import {
   XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_HELD, XSK_MASK, XSK_PRODUCER, XSK_RING_A, XSK_RING_B,
   XSK_SCRATCH, XSK_SCRATCH_COUNT, XSK_UMEM, XSK_UMEM_BYTES,
 } from './layout.js';
-import { RETRIES, type XskTxQueue } from './queues.js';
+import { mayGoOn, type XskTxQueue } from './queues.js';
 
 /** How long a close waits for packets on their way: a healthy device needs microseconds, one that is stuck is not waited for. */
 const SETTLE_TRIES = 100;
@@ -27,7 +27,7 @@ export function settle(tx: XskTxQueue, state: QueueView, functions: BurstFunctio
     functions.xskComplete(state.offset, state.arena.lcore);
     if (state.get(XSK_HELD) === 0) break;
     const refused = tx.waiting > 0 ? tx.wakeUp() : 0;
-    if (refused < 0 && !RETRIES.includes(refused)) break;
+    if (refused < 0 && !mayGoOn(refused)) break;
     functions.xskComplete(state.offset, state.arena.lcore);
     if (state.get(XSK_HELD) > 0) binding().poll(new Int32Array(), SETTLE_PAUSE_MS);
   }

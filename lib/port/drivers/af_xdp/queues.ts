@@ -1,20 +1,26 @@
 import { binding, type Binding } from '../../../binding.js';
-import type { Burst } from '../../../burst/burst.js';
+import { MAX_BURST, type Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
 import { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } from './layout.js';
 import { MSG_DONTWAIT } from './uapi.js';
 
+/** What the largest burst needs with the smallest budget of the kernel's (TX_BATCH_SIZE in net/xdp/xsk.c). */
+const MOST_CALLS = MAX_BURST / 32;
+
 /**
  * What the kernel answers to a wake-up that it does not carry out whole (net/xdp/xsk.c), each with a counter:
- * EAGAIN: the budget is used up, or the device is busy, and more is waiting: the next burst's call goes on with it;
- * EBUSY: the device threw a frame away, as one that is going down does; ENOBUFS: no memory for a frame, which waits;
+ * EAGAIN: the budget is used up, or the device is busy, and more is waiting;
+ * EBUSY: the device threw a frame away, as one does whose peer is down; ENOBUFS: no memory for a frame, which waits;
  * ENETDOWN: the interface is down; ENXIO: it is gone.
  */
 const REFUSALS = [['EAGAIN', 11], ['EBUSY', 16], ['ENOBUFS', 105], ['ENETDOWN', 100], ['ENXIO', 6]] as const;
 const ERRNOS: readonly number[] = REFUSALS.map(([, errno]) => errno);
-export const RETRIES: readonly number[] = [-11, -16, -105];
+/** Has the kernel done what it could, so that another call may do more? */
+export function mayGoOn(answer: number): boolean {
+  return answer === -11 || answer === -16 || answer === -105;
+}
 
 function countRefusal(state: QueueView, errno: number): void {
   const known = ERRNOS.indexOf(errno);
@@ -101,8 +107,17 @@ export class XskTxQueue extends PortTxQueue {
   txBurst(burst: Burst, wanted: number): number {
     if (!this.admits()) return 0;
     const sent = this.#xskTx(this.#queue, burst.offset, burst.bounded(wanted), this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.wakeUp();
+    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
     return sent;
+  }
+
+  /** One call, where the kernel takes all that waits; more where its budget is smaller than the burst, for as long as it gets on. */
+  #push(): void {
+    let [before, calls] = [0, 0];
+    do {
+      before = this.waiting;
+      if (!mayGoOn(this.wakeUp())) return;
+    } while (this.waiting > 0 && this.waiting < before && ++calls < MOST_CALLS);
   }
 
   /** Packets in the TX ring that the kernel has not come to. */
