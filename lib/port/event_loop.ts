@@ -78,7 +78,7 @@ class ReadableWatch {
     if (this.#signal?.aborted === true) return Promise.resolve();
     return new Promise(resolve => {
       this.#resolve = resolve;
-      if (wake === undefined) {
+      if (wake === undefined || wake.fd < 0) {
         setTimeout(this.#wake, LOOK_AGAIN_MS);
       } else if (wake.arm?.() === false) {
         resolve();
