@@ -23,7 +23,7 @@ export function nativeStamp() {
 
 function burstStamp() {
   const inputs = [...importsOf('lib/burst/assembly/index.ts')].sort();
-  return new Stamp('burst', [...inputs, 'package-lock.json'], ['dist/burst/burst.wasm', 'dist/burst/burst_checking.wasm']);
+  return new Stamp('burst', [...inputs, 'package-lock.json'], burstModules.map(({ file }) => `dist/burst/${file}`));
 }
 
 function typescriptStamp() {
@@ -77,12 +77,19 @@ function compiler() {
   return found === undefined || found === 'g++' ? {} : { CXX: found };
 }
 
+/** One for any machine, one for x86-64's order of stores (assembly/publish.ts), one with assertions and hooks. */
+const burstModules = [
+  { file: 'burst.wasm', extra: ['--noAssert', '--use', 'X86_STORE_ORDER=0'] },
+  { file: 'burst_x64.wasm', extra: ['--noAssert', '--use', 'X86_STORE_ORDER=1'] },
+  { file: 'burst_checking.wasm', extra: ['--use', 'X86_STORE_ORDER=0'] },
+];
+
 function buildBurst() {
   mkdirSync(join(root, 'dist', 'burst'), { recursive: true });
   const features = ['--enable', 'simd', '--enable', 'threads', '--enable', 'bulk-memory'];
   // The memory is the arena: imported, shared, of any size. Its first 64 KiB page is the module's own.
   const memory = ['--runtime', 'stub', '--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536', '--memoryBase', '1024'];
-  for (const [file, extra] of [['burst.wasm', ['--noAssert']], ['burst_checking.wasm', []]]) {
+  for (const { file, extra } of burstModules) {
     const { ok, output } = runModule('assemblyscript/bin/asc.js', ['lib/burst/assembly/index.ts', ...memory, ...features, '-O3', ...extra, '--outFile', `dist/burst/${file}`]);
     if (!ok) return fail('asc', output);
   }

@@ -66,6 +66,7 @@ export class Lcore {
   readonly #worker: Worker;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   #id = -1;
+  #tid = 0;
   #last: LcoreMessage | undefined;
   #error: Error | undefined;
 
@@ -81,7 +82,10 @@ export class Lcore {
     this.running = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: LcoreMessage) => {
         this.#last = message;
-        if (message.kind === 'attached') this.#id = message.lcore;
+        if (message.kind === 'attached') {
+          this.#id = message.lcore;
+          this.#tid = message.tid;
+        }
         if (message.kind === 'running') resolve();
       });
       void this.ended.then(end => { reject(end.how === 'returned' ? undefined : end.error); });
@@ -121,7 +125,7 @@ export class Lcore {
   }
 
   #end(code: number): LcoreEnd {
-    const recovery = this.#id < 0 ? NOTHING : recoverLcore(this.#arena, this.#id);
+    const recovery = this.#id < 0 ? NOTHING : recoverLcore(this.#arena, this.#id, this.#tid);
     const last = this.#last;
     if (last?.kind === 'done') return { how: 'returned', result: last.result, recovery };
     if (last?.kind === 'failed') return { how: 'failed', error: refusal(this.name, last.error), recovery };
@@ -131,7 +135,7 @@ export class Lcore {
   }
 }
 
-const NOTHING: Recovery = { held: 0, stray: 0, claims: 0, queues: [], complete: true };
+const NOTHING: Recovery = { lcore: -1, held: 0, stray: 0, claims: 0, queues: [], complete: true };
 
 /** A refusal of set-up keeps its code; anything that the module threw is the cause of an ELCORE. */
 function refusal(lcore: string, failure: LcoreFailure): PollmodeError {

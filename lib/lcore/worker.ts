@@ -1,6 +1,7 @@
 /** What runs first in an lcore's thread: attaches, pins, loads the module, and answers the thread that started it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Arena, type ArenaShare } from '../arena/arena.js';
+import { lcoreHolder } from '../arena/lcores.js';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { LcoreContext, type LcoreMain } from './context.js';
@@ -19,7 +20,7 @@ export interface LcoreData {
 }
 
 export type LcoreMessage =
-  | { readonly kind: 'attached'; readonly lcore: number }
+  | { readonly kind: 'attached'; readonly lcore: number; readonly tid: number }
   | { readonly kind: 'running' }
   | { readonly kind: 'done'; readonly result: unknown }
   | { readonly kind: 'failed'; readonly error: LcoreFailure };
@@ -41,7 +42,7 @@ port.on('message', () => halt.abort());
 // The arena is not closed here: who started the lcore takes back what it held, and only then may its id be another's.
 try {
   const arena = Arena.attach(data.share);
-  answer({ kind: 'attached', lcore: arena.lcore });
+  answer({ kind: 'attached', lcore: arena.lcore, tid: lcoreHolder(arena.i32, arena.lcore)!.tid });
   answer({ kind: 'done', result: await run(arena) });
 } catch (cause) {
   answer({ kind: 'failed', error: failure(cause) });

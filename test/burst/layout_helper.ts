@@ -43,7 +43,7 @@ export interface LabOptions { readonly build: BurstBuild; readonly checks?: bool
 
 /** All the implementations that a property runs on. */
 export const IMPLEMENTATIONS: readonly LabOptions[] = [
-  { build: 'fast' }, { build: 'checking', checks: true }, { build: 'twin' }, { build: 'twin', checks: true },
+  { build: 'fast' }, { build: 'portable' }, { build: 'checking', checks: true }, { build: 'twin' }, { build: 'twin', checks: true },
 ];
 /** Those that tell of misuse and can be made to die. */
 export const CHECKING = IMPLEMENTATIONS.filter(({ checks }) => checks === true);

@@ -12,6 +12,7 @@ import { DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH, DEATH_MID_BURST } from '../c
 import { deathPoint } from './check';
 import { count64 } from './memory_ports';
 import { mbufFree, takeFree } from './mempool';
+import { publish } from './publish';
 
 /** Receives, then gives the kernel as many empty buffers as it lacks. */
 export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
@@ -33,7 +34,7 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     got = readDescriptors(queue, index, take, mask, burst, lcore);
     deathPoint(DEATH_BEFORE_PUBLISH);
     // Pairs with the kernel's load of the consumer: our reads of the descriptors are over.
-    atomic.store<u32>(consumer, index + take);
+    publish(consumer, index + take);
     deathPoint(DEATH_AFTER_PUBLISH);
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
@@ -141,7 +142,7 @@ function pushFill(queue: usize, count: u32): void {
   }
   deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the kernel's smp_load_acquire of the producer.
-  atomic.store<u32>(producer, index + count);
+  publish(producer, index + count);
   deathPoint(DEATH_AFTER_PUBLISH);
   store<u32>(queue, 0, XSK_GIVING);
 }
@@ -183,7 +184,7 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
   if (sent > 0) {
     deathPoint(DEATH_BEFORE_PUBLISH);
     // Pairs with the kernel's smp_load_acquire of the producer.
-    atomic.store<u32>(producer, index + sent);
+    publish(producer, index + sent);
     deathPoint(DEATH_AFTER_PUBLISH);
     store<u32>(queue, held + sent, XSK_HELD);
     count64(queue + QUEUE_PACKETS, sent);
@@ -256,7 +257,7 @@ export function xskComplete(queue: usize, lcore: u32): u32 {
     left -= batch;
   }
   deathPoint(DEATH_BEFORE_PUBLISH);
-  atomic.store<u32>(consumer, index);
+  publish(consumer, index);
   deathPoint(DEATH_AFTER_PUBLISH);
   store<u32>(queue, load<u32>(queue, XSK_HELD) - freed, XSK_HELD);
   return freed;

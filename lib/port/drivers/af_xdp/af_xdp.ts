@@ -61,17 +61,22 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
   attach: {
     rx: state => new XskRxQueue(ofThisProcess(state), burstFunctions(state.arena)),
     tx: state => new XskTxQueue(ofThisProcess(state), burstFunctions(state.arena)),
-    repair: state => repair(state, burstFunctions(state.arena)),
+    // From another process the rings are not to be seen: what is half done is put in order when the port is closed.
+    repair: state => { if (isOfThisProcess(state)) repair(state, burstFunctions(state.arena)); },
   },
 };
 
 /** The kernel's rings and the socket are the opening process's; its threads share them. */
 function ofThisProcess(state: QueueView): QueueView {
-  const ring = state.get(XSK_RING_A + XSK_DESCRIPTORS);
-  const zone = state.arena.zones().find(({ type, offset, length }) => type === ZONE_OVERLAY && ring - offset >= 0 && ring - offset < length);
-  if (zone?.pid === process.pid) return state;
+  if (isOfThisProcess(state)) return state;
   Atomics.store(state.arena.u32, (state.offset + QUEUE_LCORE) >>> 2, 0);
   throw new PollmodeError('EUNSUPPORTED', 'An AF_XDP queue is polled in the process that opened it: hand its packets to another through a ring.');
+}
+
+function isOfThisProcess(state: QueueView): boolean {
+  const ring = state.get(XSK_RING_A + XSK_DESCRIPTORS);
+  const zone = state.arena.zones().find(({ type, offset, length }) => type === ZONE_OVERLAY && ring - offset >= 0 && ring - offset < length);
+  return zone?.pid === process.pid;
 }
 
 const EAFNOSUPPORT = 97;

@@ -5,9 +5,13 @@ import { QUEUE_NOMBUF } from '../../layout.js';
 import type { WakeSource } from '../../port.js';
 import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
-import { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } from './layout.js';
+import * as layout from './layout.js';
 import { attend, lifeWord, serialOf } from './moving.js';
-import { MSG_DONTWAIT } from './uapi.js';
+import * as uapi from './uapi.js';
+
+// V8 loads an imported constant at each use, and knows a module's own.
+const { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } = layout;
+const { MSG_DONTWAIT } = uapi;
 
 /** What the largest burst needs with the smallest budget of the kernel's (TX_BATCH_SIZE in net/xdp/xsk.c). */
 const MOST_CALLS = MAX_BURST / 32;
@@ -42,30 +46,30 @@ export function countWakeups(state: QueueView, into: Record<string, number>): vo
 
 /** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
 export class XskRxQueue extends PortRxQueue {
-  readonly #state: QueueView;
+  private readonly state: QueueView;
   readonly #wake: WakeSource;
-  readonly #functions: BurstFunctions;
-  readonly #xskRx: BurstFunctions['xskRx'];
-  readonly #queue: number;
-  readonly #lcore: number;
-  readonly #u32: Uint32Array;
-  readonly #binding: Binding;
+  private readonly functions: BurstFunctions;
+  private readonly xskRx: BurstFunctions['xskRx'];
+  private readonly queue: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
+  private readonly binding: Binding;
   /** Index of the queue's life word, and what stands there while the rings are those that were read. */
-  readonly #life: number;
-  #living = 0;
+  private readonly life: number;
+  private living = 0;
   /** Index of the fill ring's flags. */
-  #flags = 0;
+  private flags = 0;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
-    this.#state = state;
-    this.#functions = functions;
-    this.#xskRx = functions.xskRx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
-    this.#u32 = state.arena.u32;
-    this.#binding = binding();
-    this.#life = lifeWord(state);
+    this.state = state;
+    this.functions = functions;
+    this.xskRx = functions.xskRx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
+    this.u32 = state.arena.u32;
+    this.binding = binding();
+    this.life = lifeWord(state);
     this.#wake = { get fd() { return state.fd; } };
     this.#readRings();
   }
@@ -77,29 +81,29 @@ export class XskRxQueue extends PortRxQueue {
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (!this.admits()) return 0;
-    if (this.#u32[this.#life] !== this.#living && !this.#attend()) return 0;
+    if (this.u32[this.life] !== this.living && !this.#attend()) return 0;
     const most = burst.bounded(max);
     if (most === 0) return 0;
-    const got = this.#xskRx(this.#queue, burst.offset, most, this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
+    const got = this.xskRx(this.queue, burst.offset, most, this.lcore);
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
     return got;
   }
 
   #attend(): boolean {
-    const rings = attend(this.#state, this.#functions);
+    const rings = attend(this.state, this.functions);
     this.#readRings();
     return rings;
   }
 
   #readRings(): void {
-    this.#living = serialOf(this.#state) << 2;
-    this.#flags = this.#state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
+    this.living = serialOf(this.state) << 2;
+    this.flags = this.state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
   }
 
   #wakeUp(): void {
-    this.#state.add(XSK_WAKEUPS, 1);
-    const result = this.#binding.recv(this.#state.fd, null, MSG_DONTWAIT);
-    if (result < 0) countRefusal(this.#state, -result);
+    this.state.add(XSK_WAKEUPS, 1);
+    const result = this.binding.recv(this.state.fd, null, MSG_DONTWAIT);
+    if (result < 0) countRefusal(this.state, -result);
   }
 }
 
@@ -108,58 +112,58 @@ export class XskRxQueue extends PortRxQueue {
  * since the kernel sends inside the call: it sets the flag when it makes the ring and never takes it away.
  */
 export class XskTxQueue extends PortTxQueue {
-  readonly #state: QueueView;
-  readonly #functions: BurstFunctions;
-  readonly #xskTx: BurstFunctions['xskTx'];
-  readonly #queue: number;
-  readonly #lcore: number;
-  readonly #u32: Uint32Array;
-  readonly #binding: Binding;
+  private readonly state: QueueView;
+  private readonly functions: BurstFunctions;
+  private readonly xskTx: BurstFunctions['xskTx'];
+  private readonly queue: number;
+  private readonly lcore: number;
+  private readonly u32: Uint32Array;
+  private readonly binding: Binding;
   /** As in XskRxQueue. */
-  readonly #life: number;
-  #living = 0;
+  private readonly life: number;
+  private living = 0;
   /** Indices of the TX ring's words. */
-  #flags = 0;
-  #producer = 0;
-  #consumer = 0;
+  private flags = 0;
+  private producer = 0;
+  private consumer = 0;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
-    this.#state = state;
-    this.#functions = functions;
-    this.#xskTx = functions.xskTx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
-    this.#u32 = state.arena.u32;
-    this.#binding = binding();
-    this.#life = lifeWord(state);
+    this.state = state;
+    this.functions = functions;
+    this.xskTx = functions.xskTx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
+    this.u32 = state.arena.u32;
+    this.binding = binding();
+    this.life = lifeWord(state);
     this.#readRings();
   }
 
   /** `wanted` 0 frees what was sent and has the kernel go on with what is still in the ring. */
   txBurst(burst: Burst, wanted: number): number {
     if (!this.admits()) return 0;
-    if (this.#u32[this.#life] !== this.#living && !this.#attend()) return this.#refuse(burst.bounded(wanted));
-    const sent = this.#xskTx(this.#queue, burst.offset, burst.bounded(wanted), this.#lcore);
-    if ((this.#u32[this.#flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
+    if (this.u32[this.life] !== this.living && !this.#attend()) return this.#refuse(burst.bounded(wanted));
+    const sent = this.xskTx(this.queue, burst.offset, burst.bounded(wanted), this.lcore);
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
     return sent;
   }
 
   #attend(): boolean {
-    const rings = attend(this.#state, this.#functions);
+    const rings = attend(this.state, this.functions);
     this.#readRings();
     return rings;
   }
 
   #readRings(): void {
-    this.#living = serialOf(this.#state) << 2;
-    this.#flags = this.#state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
-    this.#producer = this.#state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
-    this.#consumer = this.#state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
+    this.living = serialOf(this.state) << 2;
+    this.flags = this.state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
+    this.producer = this.state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
+    this.consumer = this.state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
   }
 
   #refuse(count: number): number {
-    this.#state.add(QUEUE_NOMBUF, count);
+    this.state.add(QUEUE_NOMBUF, count);
     return 0;
   }
 
@@ -174,14 +178,14 @@ export class XskTxQueue extends PortTxQueue {
 
   /** Packets in the TX ring that the kernel has not come to. */
   get waiting(): number {
-    return (this.#u32[this.#producer]! - this.#u32[this.#consumer]!) >>> 0;
+    return (this.u32[this.producer]! - this.u32[this.consumer]!) >>> 0;
   }
 
   /** Returns what the kernel said. */
   wakeUp(): number {
-    this.#state.add(XSK_WAKEUPS, 1);
-    const result = this.#binding.send(this.#state.fd, null, MSG_DONTWAIT);
-    if (result < 0) countRefusal(this.#state, -result);
+    this.state.add(XSK_WAKEUPS, 1);
+    const result = this.binding.send(this.state.fd, null, MSG_DONTWAIT);
+    if (result < 0) countRefusal(this.state, -result);
     return result;
   }
 }
