@@ -41,6 +41,7 @@ export class InterfaceWatch {
   #up = true;
   #gone = false;
   #moving = false;
+  #closed = false;
   #queues: number;
   #refusal = '';
 
@@ -57,6 +58,7 @@ export class InterfaceWatch {
   }
 
   close(): void {
+    this.#closed = true;
     clearInterval(this.#timer);
     this.#links.close();
     this.#netns.close();
@@ -79,6 +81,7 @@ export class InterfaceWatch {
       this.counts.interface_gone++;
       this.#tell('gone', `${this.#port.device} is gone: its port waits for one of that name`);
     }
+    if (this.#closed) return; // by who was told
     if (this.#gone) this.#comeBack();
     else this.#compare();
   }
@@ -95,8 +98,8 @@ export class InterfaceWatch {
     this.#up = true;
     this.#refusal = '';
     this.counts.rebinds++;
-    this.#queues = activeQueues(this.#port.device, readLink(this.#port.ifindex()));
     this.#moving = !this.#port.tend();
+    this.#queues = activeQueues(this.#port.device, readLink(this.#port.ifindex()));
     this.#tell('back', `${this.#port.device} is back: its port is on interface number ${this.#port.ifindex()}`);
   }
 
@@ -112,16 +115,13 @@ export class InterfaceWatch {
 
   #compare(): void {
     const link = readLink(this.#port.ifindex());
-    if (link.up !== this.#up) {
-      this.#up = link.up;
-      if (!link.up) this.counts.interface_down++;
-      this.#tell(link.up ? 'up' : 'down', `${this.#port.device} is ${link.up ? 'up again' : 'down: what is sent waits'}`);
-    }
-    const queues = activeQueues(link.name, link);
-    if (queues === this.#queues) return;
-    this.counts.channel_changes++;
-    this.#tell('channels', `${this.#port.device} has ${queues} receive queues now, ${this.#queues} before: frames of queues that are not the port's go to the kernel's stack`);
-    this.#queues = queues;
+    const [before, queues] = [this.#queues, activeQueues(link.name, link)];
+    const turned = link.up !== this.#up;
+    [this.#up, this.#queues] = [link.up, queues];
+    if (turned && !link.up) this.counts.interface_down++;
+    if (queues !== before) this.counts.channel_changes++;
+    if (turned) this.#tell(link.up ? 'up' : 'down', `${this.#port.device} is ${link.up ? 'up again' : 'down: what is sent waits'}`);
+    if (queues !== before) this.#tell('channels', `${this.#port.device} has ${queues} receive queues now, ${before} before: frames of queues that are not the port's go to the kernel's stack`);
   }
 
   #tell(kind: PortEvent['kind'], text: string): void {

@@ -106,6 +106,32 @@ inLab('deleted and made again under lcores that bounce: their queues move with t
   finish(t, ends);
 });
 
+inLab('a program on the event loop sleeps through it, and wakes when frames come again', { queues: 2 }, async (t, lab) => {
+  const ends = openEnds(lab, 2);
+  const halt = new AbortController();
+  let received = 0;
+  const loop = (async () => {
+    for await (const burst of ends.a.rx[1]!.bursts({ signal: halt.signal })) {
+      received += burst.count;
+      ends.host.pool.free(burst, 0, burst.count);
+    }
+  })();
+  for (let round = 1; round <= (LONG ? 10 : 2); round++) {
+    send(ends, lab, ends.b, 1, 0, 10);
+    t.ok(await until(() => received === 20 * round - 10), 'before');
+    remove(lab);
+    t.ok(await until(() => statsOf(ends.a).xstats['interface_gone'] === round));
+    makeAgain(lab, 2);
+    t.ok(await until(back(ends, round)));
+    t.ok(await until(() => ends.a.rx[1]!.wake!.fd >= 0), 'the loop has moved the queue');
+    send(ends, lab, ends.b, 1, 0, 10);
+    t.ok(await until(() => received === 20 * round), 'after');
+  }
+  halt.abort();
+  await loop;
+  finish(t, ends);
+});
+
 inLab('an interface that comes back with too few queues is waited for, and the reason is told', { queues: 2 }, async (t, lab) => {
   const ends = openEnds(lab, 2);
   const events = listen(ends);
