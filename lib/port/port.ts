@@ -48,6 +48,8 @@ export interface BurstsOptions {
 export interface WakeSource {
   /** A descriptor of this process that is readable while there is something to receive, or -1 while there is none (its interface is gone). The queue's own: not to be read or closed. */
   readonly fd: number;
+  /** Changes when another file is behind the descriptor's number (its interface came back): an epoll on it must begin anew. Absent: that never happens. */
+  readonly generation?: number;
   /** Before a sleep, where the device must be told that it shall wake. Returns false when there is something already. */
   arm?(): boolean;
 }

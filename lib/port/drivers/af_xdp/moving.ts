@@ -63,7 +63,7 @@ export function move(state: QueueView, functions: BurstFunctions): void {
   const left = takeBack(state, functions);
   if (state.direction === 'tx') state.add(XSK_LOST, left);
   const fd = state.get(XSK_NEXT_FD);
-  // Whoever sleeps on the receive side's descriptor (poll, epoll) goes on doing so, by the same number.
+  // Whoever sleeps on the receive side's descriptor goes on doing so by the same number; an epoll begins anew (WakeSource.generation).
   if (state.direction === 'rx') binding().replace(state.get(XSK_STABLE_FD), fd);
   copyRing(state, XSK_RING_A, XSK_NEXT_A);
   copyRing(state, XSK_RING_B, XSK_NEXT_B);

@@ -70,7 +70,7 @@ export class XskRxQueue extends PortRxQueue {
     this.u32 = state.arena.u32;
     this.binding = binding();
     this.life = lifeWord(state);
-    this.#wake = { get fd() { return state.fd; } };
+    this.#wake = { get fd() { return state.fd; }, get generation() { return serialOf(state); } };
     this.#readRings();
   }
 

@@ -144,7 +144,7 @@ class World {
       case 'deliver': for (let i = 0; i < count && this.empty.length > 0 && rings.rx.length < rings.rx.size; i++) rings.rx.put(this.empty.splice(pick % this.empty.length, 1)[0]! + 256, 0, 60, 0); return;
       case 'transmit': for (let i = 0; i < count && rings.tx.length > 0; i++) this.flying.push(rings.tx.take() & ~2047); return;
       case 'complete': for (let i = 0; i < count && this.flying.length > 0 && rings.completion.length < rings.completion.size; i++) rings.completion.put(this.flying.splice(pick % this.flying.length, 1)[0]!, 0); return;
-      case 'die': this.left = 1 + pick % 60;
+      case 'die': this.left = 1 + (pick >>> 1) % (pick % 2 === 0 ? 6 : 60);
     }
   }
 
