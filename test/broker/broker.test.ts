@@ -182,10 +182,22 @@ scene('the interface goes down, or away', async (t, { lab, stage, device }) => {
   const broker = await stage.broker(lab.a.netns, '--interface', 'veth0', '--allow-uid', String(NOBODY));
   withNetns(lab.a.netns, () => setLink(lab.a.ifindex, { up: false }));
   t.match((await stage.client(tries([device()]))).said, { code: 'EDOWN' });
+  withNetns(lab.a.netns, () => setLink(lab.a.ifindex, { up: true }));
+  const client = await stage.client(echo(device()));
+  client.tell('stats');
+  t.match(await client.next(), { xstats: { interface_gone: 0, broker_gone: 0 } });
   withNetns(lab.a.netns, () => deleteLink(lab.a.ifindex));
   t.equal(await broker.ended, 1);
   t.match(broker.errors, /veth0 or its XDP program has gone/);
   t.equal(existsSync(stage.socket), false);
+  let stats: Record<string, unknown> = {};
+  for (let tries = 0; tries < 100 && (stats['interface_gone'] ?? 0) === 0; tries++) {
+    await new Promise(resolve => { setTimeout(resolve, 50); });
+    client.tell('stats');
+    stats = (await client.next())['xstats'] as Record<string, unknown>;
+  }
+  t.match(stats, { interface_gone: 1, broker_gone: 1 });
+  await endsBalanced(t, client);
 });
 
 scene('a bad command line', async (t, { lab, stage }) => {

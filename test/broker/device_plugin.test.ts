@@ -177,7 +177,7 @@ t.test('a plugin that does not keep to it', rights, async t => {
 });
 
 t.test('options that cannot be together', async (t: Tap) => {
-  for (const options of ['broker=/a,device_plugin=/b', 'broker=/a,xsk_map=/b', 'device_plugin=/a,program=/b,xsk_map=/c', 'take=map', 'take=socket,device_plugin=/a']) {
+  for (const options of ['broker=/a,device_plugin=/b', 'broker=/a,xsk_map=/b', 'device_plugin=/a,program=/b,xsk_map=/c', 'take=map', 'take=socket,device_plugin=/a', 'broker=/a,queues=2', 'broker=/a,channels=1', 'device_plugin=/a,queues=2', 'device_plugin=/a,channels=1']) {
     t.equal(codeThrown(() => open([`af_xdp:veth0,${options}`])), 'EOPTION', options);
   }
   t.equal(codeThrown(() => open(['af_xdp:veth0,broker=/a,take=both'])), 'EDEVICE');

@@ -4,10 +4,12 @@ import {
 } from '../../mbuf/layout';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER,
-  XSK_DESCRIPTORS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_DESCRIPTORS, XSK_GIVING, XSK_GIVING_FROM, XSK_GIVING_VECTOR, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../../port/drivers/af_xdp/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
+import { DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH, DEATH_MID_BURST } from '../codes';
+import { deathPoint } from './check';
 import { count64 } from './memory_ports';
 import { mbufFree, takeFree } from './mempool';
 import { publish } from './publish';
@@ -30,8 +32,10 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   let got: u32 = 0;
   if (take > 0) {
     got = readDescriptors(queue, index, take, mask, burst, lcore);
+    deathPoint(DEATH_BEFORE_PUBLISH);
     // Pairs with the kernel's load of the consumer: our reads of the descriptors are over.
     publish(consumer, index + take);
+    deathPoint(DEATH_AFTER_PUBLISH);
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
   }
@@ -84,6 +88,7 @@ function readDescriptors(queue: usize, index: u32, take: u32, mask: u32, burst: 
     store<u32>(slot, handle);
     slot += 4;
     bytes += length;
+    deathPoint(DEATH_MID_BURST);
   }
   count64(queue + QUEUE_BYTES, bytes);
   return (slot - burst) as u32 >> 2;
@@ -128,13 +133,27 @@ function pushFill(queue: usize, count: u32): void {
   const umem = load<u32>(queue, XSK_UMEM);
   const mine = load<u32>(queue, QUEUE_OWNER);
   const index = load<u32>(producer); // ours
+  giving(queue, count, index, queue + XSK_SCRATCH);
   for (let i: u32 = 0; i < count; i++) {
     const handle = load<u32>(queue + XSK_SCRATCH + ((i as usize) << 2));
     store<u32>(table + ((handle as usize) << HEADER_SHIFT), mine, MBUF_OWNER);
     store<u64>(addresses + (((index + i) & mask) as usize << 3), ((handle << HANDLE_SHIFT) - umem) as u64);
+    deathPoint(DEATH_MID_BURST);
   }
+  deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the kernel's smp_load_acquire of the producer.
   publish(producer, index + count);
+  deathPoint(DEATH_AFTER_PUBLISH);
+  store<u32>(queue, 0, XSK_GIVING);
+}
+
+/** What is about to be given to the kernel, for whoever finds the queue without its lcore. */
+// @ts-ignore: decorator
+@inline
+function giving(queue: usize, count: u32, from: u32, vector: usize): void {
+  store<u32>(queue, from, XSK_GIVING_FROM);
+  store<u32>(queue, vector as u32, XSK_GIVING_VECTOR);
+  store<u32>(queue, count, XSK_GIVING);
 }
 
 /** Takes back what was sent, then gives the kernel what fits. `count` 0 only takes back. */
@@ -149,6 +168,7 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
   const room = mask + 1 - held;
   let taken: u32 = 0;
   let sent: u32 = 0;
+  giving(queue, count, index, burst);
   while (true) {
     const most = min(count - taken, room - sent);
     const written = writeDescriptors(queue, index + sent, most, mask, burst + ((taken as usize) << 2));
@@ -161,11 +181,15 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
     if (sent == room) count64(queue + XSK_RING_FULL, 1);
     count64(queue + QUEUE_NOMBUF, count - taken);
   }
-  if (sent == 0) return taken;
-  // Pairs with the kernel's smp_load_acquire of the producer.
-  publish(producer, index + sent);
-  store<u32>(queue, held + sent, XSK_HELD);
-  count64(queue + QUEUE_PACKETS, sent);
+  if (sent > 0) {
+    deathPoint(DEATH_BEFORE_PUBLISH);
+    // Pairs with the kernel's smp_load_acquire of the producer.
+    publish(producer, index + sent);
+    deathPoint(DEATH_AFTER_PUBLISH);
+    store<u32>(queue, held + sent, XSK_HELD);
+    count64(queue + QUEUE_PACKETS, sent);
+  }
+  store<u32>(queue, 0, XSK_GIVING);
   return taken;
 }
 
@@ -207,6 +231,7 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
     store<u64>(at, length as u64, 8); // length and no options
     store<u32>(header, mine, MBUF_OWNER);
     bytes += length;
+    deathPoint(DEATH_MID_BURST);
   }
   count64(queue + QUEUE_BYTES, bytes);
   return i;
@@ -231,7 +256,9 @@ export function xskComplete(queue: usize, lcore: u32): u32 {
     index += batch;
     left -= batch;
   }
+  deathPoint(DEATH_BEFORE_PUBLISH);
   publish(consumer, index);
+  deathPoint(DEATH_AFTER_PUBLISH);
   store<u32>(queue, load<u32>(queue, XSK_HELD) - freed, XSK_HELD);
   return freed;
 }
@@ -258,6 +285,7 @@ function readCompletions(queue: usize, index: u32, batch: u32, mask: u32, lcore:
     store<u32>(header, owner, MBUF_OWNER);
     store<u32>(slot, handle);
     slot += 4;
+    deathPoint(DEATH_MID_BURST);
   }
   return ((slot - queue - XSK_SCRATCH) as u32) >> 2;
 }

@@ -1,9 +1,12 @@
 import { binding, type Binding } from '../../../binding.js';
 import { MAX_BURST, type Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
+import { QUEUE_NOMBUF } from '../../layout.js';
+import type { WakeSource } from '../../port.js';
 import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
 import * as layout from './layout.js';
+import { attend, lifeWord, serialOf } from './moving.js';
 import * as uapi from './uapi.js';
 
 // V8 loads an imported constant at each use, and knows a module's own.
@@ -33,42 +36,68 @@ function countRefusal(state: QueueView, errno: number): void {
 
 /** The system calls made for a queue, and those that the kernel refused, by errno; only the refusals that there were. */
 export function countWakeups(state: QueueView, into: Record<string, number>): void {
-  into[`${state.direction}_wakeups`] = state.counter(XSK_WAKEUPS);
+  const add = (name: string, count: number): void => { into[name] = (into[name] ?? 0) + count; };
+  add(`${state.direction}_wakeups`, state.counter(XSK_WAKEUPS));
   [...REFUSALS.map(([name]) => name), 'other'].forEach((name, index) => {
     const count = state.counter(XSK_WAKE_REFUSED + 8 * index);
-    if (count > 0) into[`${state.direction}_wakeup_${name}`] = count;
+    if (count > 0) add(`${state.direction}_wakeup_${name}`, count);
   });
 }
 
 /** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
 export class XskRxQueue extends PortRxQueue {
   private readonly state: QueueView;
+  readonly #wake: WakeSource;
+  private readonly functions: BurstFunctions;
   private readonly xskRx: BurstFunctions['xskRx'];
   private readonly queue: number;
   private readonly lcore: number;
   private readonly u32: Uint32Array;
-  /** Index of the fill ring's flags. */
-  private readonly flags: number;
   private readonly binding: Binding;
+  /** Index of the queue's life word, and what stands there while the rings are those that were read. */
+  private readonly life: number;
+  private living = 0;
+  /** Index of the fill ring's flags. */
+  private flags = 0;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
     this.state = state;
+    this.functions = functions;
     this.xskRx = functions.xskRx;
     this.queue = state.offset;
     this.lcore = state.arena.lcore;
     this.u32 = state.arena.u32;
-    this.flags = state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
     this.binding = binding();
+    this.life = lifeWord(state);
+    this.#wake = { get fd() { return state.fd; }, get generation() { return serialOf(state); } };
+    this.#readRings();
+  }
+
+  /** Its descriptor is -1 while the interface is gone. */
+  override get wake(): WakeSource {
+    return this.#wake;
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (!this.admits()) return 0;
+    if (this.u32[this.life] !== this.living && !this.#attend()) return 0;
     const most = burst.bounded(max);
     if (most === 0) return 0;
     const got = this.xskRx(this.queue, burst.offset, most, this.lcore);
     if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
     return got;
+  }
+
+  #attend(): boolean {
+    const rings = attend(this.state, this.functions);
+    this.#readRings();
+    return rings;
+  }
+
+  #readRings(): void {
+    this.living = serialOf(this.state) << 2;
+    this.flags = this.state.get(XSK_RING_B + XSK_FLAGS) >>> 2;
   }
 
   #wakeUp(): void {
@@ -84,35 +113,58 @@ export class XskRxQueue extends PortRxQueue {
  */
 export class XskTxQueue extends PortTxQueue {
   private readonly state: QueueView;
+  private readonly functions: BurstFunctions;
   private readonly xskTx: BurstFunctions['xskTx'];
   private readonly queue: number;
   private readonly lcore: number;
   private readonly u32: Uint32Array;
-  /** Indices of the TX ring's words. */
-  private readonly flags: number;
-  private readonly producer: number;
-  private readonly consumer: number;
   private readonly binding: Binding;
+  /** As in XskRxQueue. */
+  private readonly life: number;
+  private living = 0;
+  /** Indices of the TX ring's words. */
+  private flags = 0;
+  private producer = 0;
+  private consumer = 0;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
     this.state = state;
+    this.functions = functions;
     this.xskTx = functions.xskTx;
     this.queue = state.offset;
     this.lcore = state.arena.lcore;
     this.u32 = state.arena.u32;
-    this.flags = state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
-    this.producer = state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
-    this.consumer = state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
     this.binding = binding();
+    this.life = lifeWord(state);
+    this.#readRings();
   }
 
   /** `wanted` 0 frees what was sent and has the kernel go on with what is still in the ring. */
   txBurst(burst: Burst, wanted: number): number {
     if (!this.admits()) return 0;
+    if (this.u32[this.life] !== this.living && !this.#attend()) return this.#refuse(burst.bounded(wanted));
     const sent = this.xskTx(this.queue, burst.offset, burst.bounded(wanted), this.lcore);
     if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0 && this.waiting > 0) this.#push();
     return sent;
+  }
+
+  #attend(): boolean {
+    const rings = attend(this.state, this.functions);
+    this.#readRings();
+    return rings;
+  }
+
+  #readRings(): void {
+    this.living = serialOf(this.state) << 2;
+    this.flags = this.state.get(XSK_RING_A + XSK_FLAGS) >>> 2;
+    this.producer = this.state.get(XSK_RING_A + XSK_PRODUCER) >>> 2;
+    this.consumer = this.state.get(XSK_RING_A + XSK_CONSUMER) >>> 2;
+  }
+
+  #refuse(count: number): number {
+    this.state.add(QUEUE_NOMBUF, count);
+    return 0;
   }
 
   /** One call, where the kernel takes all that waits; more where its budget is smaller than the burst, for as long as it gets on. */
