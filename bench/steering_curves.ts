@@ -2,7 +2,8 @@
  * What does steering cost per packet as flows and table entries grow? Two curves: flows from 1 to 1 million over a table
  * of 2^20 buckets (RFS), and a redirection table of 2 to 512 entries with 65536 flows (RPS). Each point is distribution
  * and draining by one thread, less what the loop that makes the packets costs by itself; beside it stands how much of
- * the table is touched, and which cache that fits in.
+ * the table is touched, and which cache that fits in. The knees: one flow has one worker, so its bursts are handed over
+ * once instead of twice; then the cost rises as the touched part outgrows L1 and L2, and most where it outgrows L2.
  *
  *   node dist/bench/steering_curves.js [--seconds 0.5] [--rounds 3] [--cpu N] [--json] [--svg FILE]
  */
