@@ -76,6 +76,11 @@ export async function otherLoad(): Promise<number> {
   return 1 - (idleNow - idle) / Math.max(1, allNow - all);
 }
 
+/** Waits, at most so many seconds, for a moment in which others leave the CPUs nearly idle. */
+export async function quietMoment(seconds: number): Promise<void> {
+  for (const until = Date.now() + seconds * 1000; Date.now() < until;) if (await otherLoad() < 0.1) return;
+}
+
 /** Is there such a program in the PATH? */
 export function installed(command: string): boolean {
   return spawnSync('sh', ['-c', 'command -v "$0"', command]).status === 0;

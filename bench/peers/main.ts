@@ -9,7 +9,7 @@ import { tryBinding } from '../../lib/binding.js';
 import { PollmodeError } from '../../lib/errors.js';
 import type { Bench, Figures, Measurement, Row } from './bench.js';
 import { CRing } from './c_ring.js';
-import { ask, Machine, otherLoad } from './machine.js';
+import { ask, Machine, otherLoad, quietMoment } from './machine.js';
 import { measurements } from './measurements.js';
 import { notes, outcome, table, type Outcome, type Round } from './report.js';
 import { rows } from './rows.js';
@@ -21,6 +21,7 @@ const HELP = `Races DPDK's programs and pollmode's in turn on one CPU and prints
   --rounds N    how often everything is measured (default 3)
   --seconds S   of each measurement (default 1)
   --only PART   only rows whose name or peer holds this text; may be given several times
+  --quiet S     before each measurement, wait up to so many seconds for the machine to be idle (default 0)
   --json        the whole result as JSON on standard output
   --help        this text
 
@@ -31,6 +32,7 @@ lack something say so, and the rest goes on. Huge pages, namespaces and files ar
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' }, seconds: { type: 'string', default: '1' }, only: { type: 'string', multiple: true },
+    quiet: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
   },
 });
@@ -77,6 +79,7 @@ async function race(wanted: readonly Row[]): Promise<Round[]> {
 async function oneRound(list: readonly Measurement[], title: string): Promise<[string, Figures | string][]> {
   const found: [string, Figures | string][] = [];
   for (const measurement of list) {
+    await quietMoment(Number(values.quiet));
     process.stderr.write(`${title}: ${measurement.name} ... `);
     const result = await measurement.run(bench).catch((error: unknown) => error instanceof Error ? error.message : String(error));
     process.stderr.write(typeof result === 'string' ? `failed: ${result}\n` : `${Object.entries(result).map(([name, value]) => `${name} ${value.toFixed(3)}`).join(', ')}\n`);
