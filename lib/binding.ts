@@ -130,6 +130,15 @@ export function binding(): Binding {
   return found;
 }
 
+/** The file that the addon was loaded from; undefined where it was not. */
+export function addonPath(): string | undefined {
+  if (tryBinding() instanceof PollmodeError) return undefined;
+  const named = process.env['POLLMODE_ADDON'];
+  if (named !== undefined && named !== '') return resolve(named);
+  const nodeGypBuild = createRequire(import.meta.url)('node-gyp-build') as { path(root: string): string };
+  return nodeGypBuild.path(packageRoot());
+}
+
 function load(): Binding | PollmodeError {
   if (process.platform !== 'linux') return new PollmodeError('EADDON', describeElsewhere());
   const root = packageRoot();

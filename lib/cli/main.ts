@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
+import { doctorCommand } from './doctor.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
@@ -13,7 +14,8 @@ const program = new Command('pollmode')
   .version(version)
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
-  .addCommand(forwardCommand());
+  .addCommand(forwardCommand())
+  .addCommand(doctorCommand());
 
 // Commands that were made elsewhere do not inherit by themselves.
 for (const command of program.commands) command.copyInheritedSettings(program);

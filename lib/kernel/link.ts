@@ -47,6 +47,9 @@ export type Operstate = (typeof OPERSTATES)[number];
 /** XDP_ATTACHED_*, by number. `several`: one program in the driver and another in the stack. */
 const XDP_ATTACHED = ['none', 'native', 'generic', 'hardware', 'several'] as const;
 
+/** linux/if.h: the driver has a carrier. */
+const IFF_LOWER_UP = 0x10000;
+
 /** What stands at the interface's XDP hooks. */
 export interface AttachedXdp {
   readonly where: (typeof XDP_ATTACHED)[number];
@@ -208,11 +211,16 @@ export function readLinkDrops(ifindex: number): LinkDrops {
 export function waitForCarrier(ifindex: number, timeoutMs = 2000): Link {
   const end = performance.now() + timeoutMs;
   let link = readLink(ifindex);
-  while (link.operstate !== 'up' && performance.now() < end) {
+  while (!carries(link) && performance.now() < end) {
     binding().poll(new Int32Array(), 1);
     link = readLink(ifindex);
   }
   return link;
+}
+
+/** A tap or a loopback never says "up": its state is unknown, and the flag tells. */
+function carries({ operstate, flags }: Link): boolean {
+  return operstate === 'up' || (operstate === 'unknown' && (flags & IFF_LOWER_UP) !== 0);
 }
 
 /** Gives the link an IPv4 address; `prefix` is the length of its network part in bits. */

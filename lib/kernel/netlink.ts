@@ -93,9 +93,13 @@ function answers(fd: number, wanted: string): Message[] {
     const length = check(binding().recv(fd, buffer, MSG_TRUNC), 'recvfrom', `The kernel did not answer a netlink request (${wanted}): try again.`);
     if (length > BUFFER) throw new PollmodeError('EFORMAT', `A netlink answer of ${length} bytes is too long: report this with the output of uname -r.`);
     for (const one of parseMessages(buffer.subarray(0, length))) {
-      if (one.type === NLMSG_DONE) return found;
+      if (one.type === NLMSG_DONE) {
+        // A dump that failed says so here.
+        if (one.payload.length >= 4) refuse(one, 4, wanted);
+        return found;
+      }
       if (one.type === NLMSG_ERROR) {
-        refuse(one, wanted);
+        refuse(one, 4 + HEADER, wanted);
         return found;
       }
       found.push(one);
@@ -103,19 +107,19 @@ function answers(fd: number, wanted: string): Message[] {
   }
 }
 
-/** Throws unless the message is an acknowledgement (error 0). */
-function refuse(answer: Message, wanted: string): void {
+/** Throws unless the message's error is 0: an acknowledgement, or a dump that ended well. The kernel's words are `wordsAt`. */
+function refuse(answer: Message, wordsAt: number, wanted: string): void {
   const error = -getI32(answer.payload, 0);
   if (error === 0) return;
-  const words = kernelWords(answer);
+  const words = kernelWords(answer, wordsAt);
   const plain = kernelError(error, `netlink (${wanted})`);
   throw words === '' ? plain : new PollmodeError(plain.code, `The kernel says "${words}". ${plain.message}`, { syscall: 'netlink', errno: error });
 }
 
-/** What NETLINK_EXT_ACK adds after the error and the header of the request it is about. */
-function kernelWords(answer: Message): string {
+/** What NETLINK_EXT_ACK adds after the error and, where it is no dump's, the header of the request it is about. */
+function kernelWords(answer: Message, at: number): string {
   if ((answer.flags & NLM_F_ACK_TLVS) === 0) return '';
-  const extra = answer.payload.subarray(4 + HEADER);
+  const extra = answer.payload.subarray(at);
   const words = parseAttributes(extra).get(NLMSGERR_ATTR_MSG);
   return words === undefined ? '' : fromCString(words);
 }

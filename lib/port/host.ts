@@ -3,6 +3,7 @@ import type { HugePages } from '../arena/backing.js';
 import { BACKING_HUGE } from '../arena/layout.js';
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
+import { undoLeftOnce } from '../journal/left.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import { Mempool } from '../mbuf/mempool.js';
 import { checkOptions, parseDevice, readOptions } from './device.js';
@@ -37,9 +38,11 @@ let hosts = 0;
 
 /**
  * Opens ports over one pool that satisfies all of them, so that a packet received on one is sent on any other without a
- * copy. Throws EDEVICE, EOPTION, EPOOL, and whatever the drivers throw; nothing is left open then.
+ * copy. Throws EDEVICE, EOPTION, EPOOL, and whatever the drivers throw; nothing is left open then. The first call of a
+ * thread also undoes what a killed run left (see journal/).
  */
 export function open(requests: readonly PortRequest[], options: OpenOptions = {}): Host {
+  undoLeftOnce();
   return new Host(requests, options);
 }
 

@@ -133,6 +133,8 @@ export interface PortDriver<Options extends object = object> {
   /** One line for `--help`. */
   readonly summary: string;
   readonly options: OptionTable<Options>;
+  /** Capabilities that opening one usually takes ("CAP_NET_RAW"); `pollmode doctor` says which of them are missing. */
+  readonly rights?: readonly string[];
   /** Usable here? Never throws, never alters anything. */
   probe(): Availability;
   /** Pure: what memory it will want. Throws EOPTION for options that cannot be together. */

@@ -140,7 +140,8 @@ export function missingReasons(result: SweepResult): { path: string; reason: str
   return [...counts.values()];
 }
 
-function wrap(text: string, width: number): string[] {
+/** Lines of at most `width` characters, broken at spaces; a longer word has a line of its own. */
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines[lines.length - 1];

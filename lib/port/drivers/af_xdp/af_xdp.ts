@@ -51,6 +51,7 @@ type Settings = Required<Omit<AfXdpOptions, 'program' | 'xskMap' | 'netns' | 'tx
 export const afXdpDriver: PortDriver<AfXdpOptions> = {
   name: 'af_xdp',
   summary: 'an interface\'s frames past the kernel\'s network stack (AF_XDP)',
+  rights: ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF'],
   options: {
     device: { type: 'text', help: 'name of the interface', required: true },
     queue: { type: 'count', help: 'its receive queue (default 0)', min: 0, max: MAX_PORT_QUEUE },

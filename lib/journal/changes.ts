@@ -1,0 +1,29 @@
+/** Changes that are in the journal before they are made: what drivers call. Each returns the entry to undo at close. */
+import { readChannels, setChannels } from '../kernel/ethtool.js';
+import { readLink } from '../kernel/link.js';
+import { journal, type Journal, type JournalEntry } from './journal.js';
+import type { ChannelCounts, ChannelsChange } from './kinds/channels.js';
+import { applySysfs, sysfsChange } from './kinds/sysfs.js';
+
+/** Writes a value in sysfs or /proc/sys. Throws EFORMAT for a path that a journal may not write, ENOTFOUND, ERIGHTS; then nothing is changed. */
+export function changeSysfs(path: string, to: string, into: Journal = journal()): JournalEntry {
+  const change = sysfsChange(path, to);
+  return making(into.record(change), () => applySysfs(change));
+}
+
+/** Changes the counts that are given (ethtool -L), of an interface of the calling thread's namespace. */
+export function changeChannels(ifname: string, to: Partial<ChannelCounts>, into: Journal = journal()): JournalEntry {
+  const { rx, tx, other, combined } = readChannels(ifname);
+  const change: ChannelsChange = { kind: 'channels', ifname, ifindex: readLink(ifname).ifindex, was: { rx, tx, other, combined } };
+  return making(into.record(change), () => setChannels(ifname, to));
+}
+
+function making(entry: JournalEntry, change: () => void): JournalEntry {
+  try {
+    change();
+    return entry;
+  } catch (cause) {
+    entry.undo(); // it may have been made in part
+    throw cause;
+  }
+}

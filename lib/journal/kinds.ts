@@ -1,0 +1,11 @@
+/** The only list of what a journal can undo. A new kind is a file in kinds/ and a line here. */
+import type { Change, Kind } from './kind.js';
+import { channelsKind } from './kinds/channels.js';
+import { sysfsKind } from './kinds/sysfs.js';
+
+export type Kinds = readonly Kind<Change>[];
+
+export const kinds: Kinds = [
+  sysfsKind,
+  channelsKind,
+].map(kind => kind as unknown as Kind<Change>);

@@ -1,0 +1,178 @@
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import fc from 'fast-check';
+import t from 'tap';
+import { binding } from '../../lib/binding.js';
+import { changeChannels, changeSysfs } from '../../lib/journal/changes.js';
+import { Journal } from '../../lib/journal/journal.js';
+import { kinds } from '../../lib/journal/kinds.js';
+import { channelsKind } from '../../lib/journal/kinds/channels.js';
+import { sysfsChange, sysfsKind } from '../../lib/journal/kinds/sysfs.js';
+import { undoLeft } from '../../lib/journal/left.js';
+import { readChannels, setChannels } from '../../lib/kernel/ethtool.js';
+import { deleteLink } from '../../lib/kernel/link.js';
+import { createNetns, withNetns } from '../../lib/kernel/netns.js';
+import { openLab } from '../../lib/lab/veth.js';
+import { codeThrown, needs } from '../kernel/rights.js';
+import { inChild, startChild } from '../native/child.js';
+import { scratch, type Scratch } from './note_helper.js';
+
+const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN');
+const forwarding = (name: string): string => `/proc/sys/net/ipv4/conf/${name}/forwarding`;
+const read = (path: string): string => readFileSync(path, 'utf8').trim();
+
+t.test('the sysfs kind writes nothing but what it lists', async (t) => {
+  const change = (path: string): object => ({ kind: 'sysfs', path, was: '1' });
+  for (const bad of ['', '/', '/etc/passwd', 'proc/sys/net/x', '/proc/sys/kernel/core_pattern', '/proc/sys/net/../kernel/core_pattern', '/proc/sys/net/./x',
+    '/proc/sys/net', '/proc/sys/net/', '/sys/power/state', '/sys/kernel/uevent_helper', '/sys/devices/../../etc/x/driver_override', '/sys/class/net/eth0/threaded',
+    '/sys/devices/a/remove', '/sys/devices/a/sriov_numvfs', '/sys/devices/a/driver_override/x', '/proc/sys/net/x\n/y', '/proc/sys/net/\0', '/proc/sys/vm/nr_hugepages_mempolicy', `/proc/sys/net/${'x'.repeat(5000)}`]) {
+    t.equal(codeThrown(() => sysfsKind.check(change(bad) as never)), 'EFORMAT', JSON.stringify(bad.slice(0, 50)));
+  }
+  for (const good of ['/proc/sys/net/ipv4/conf/veth0/forwarding', '/proc/sys/vm/nr_hugepages', '/sys/devices/pci0000:00/0000:00:01.0/driver_override',
+    '/sys/devices/pci0000:00/0000:00:01.0/net/eth0/threaded', '/sys/devices/virtual/net/veth0/queues/rx-0/rps_cpus']) {
+    t.equal(codeThrown(() => sysfsKind.check(change(good) as never)), 'none', good);
+  }
+});
+
+t.test('any fields at all are checked or refused as EFORMAT or EOPTION', async (t) => {
+  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'to', 'inode', 'ifname', 'ifindex', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo')));
+  fc.assert(fc.property(fields, each => kinds.every(kind => ['none', 'EFORMAT', 'EOPTION'].includes(codeThrown(() => kind.check(each))))), { numRuns: 300 });
+  const channels = { kind: 'channels', ifname: 'lo', ifindex: 1, was: { rx: 1, tx: 1, other: 0, combined: 0 } };
+  t.same(channelsKind.check({ ...channels, more: 1 }), channels, 'what it does not know is left out');
+  for (const bad of [{ ifindex: 0 }, { ifindex: 1.5 }, { ifname: 'a/b' }, { ifname: '' }, { was: null }, { was: [] }, { was: { ...channels.was, rx: -1 } }, { was: { rx: 1 } }]) {
+    t.not(codeThrown(() => channelsKind.check({ ...channels, ...bad })), 'none', JSON.stringify(bad));
+  }
+});
+
+/** A namespace with a link of two queues, what is in it, and a child process that lives there. */
+async function inLab(work: (lab: ReturnType<typeof openLab>, of: Scratch, kill: (code: string) => Promise<void>) => Promise<void>): Promise<void> {
+  const lab = openLab({ queues: 2 });
+  const of = scratch();
+  try {
+    await work(lab, of, async (code) => {
+      // A process starts in the namespace of the thread that made it.
+      const child = withNetns(lab.a.netns, () => startChild(`
+        process.env.POLLMODE_RUN_DIR = ${JSON.stringify(of.run)};
+        const { changeChannels, changeSysfs } = await import(LIB + 'journal/changes.js');
+        ${code}
+        console.log('ready'); setInterval(() => {}, 1000);`));
+      await once(child.stdout!, 'data');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    });
+  } finally {
+    lab.close();
+    of.remove();
+  }
+}
+
+t.test('kill -9 in a namespace: the next start, in another, undoes it there', admin, async (t) => {
+  await inLab(async (lab, of, kill) => {
+    const inside = <T>(work: () => T): T => withNetns(lab.a.netns, work);
+    await kill(`changeSysfs('${forwarding('veth0')}', '1'); changeChannels('veth0', { rx: 1, tx: 1 });`);
+    t.same(inside(() => [read(forwarding('veth0')), readChannels('veth0').rx, readChannels('veth0').tx]), ['1', 1, 1], 'it is changed');
+    const ended = inChild('const { open } = await import(LIB + "port/host.js"); open(["null:"]).close(); console.log("opened");', [], { POLLMODE_RUN_DIR: of.run });
+    t.match(ended, { stdout: 'opened\n', stderr: '' });
+    t.same(inside(() => [read(forwarding('veth0')), readChannels('veth0').rx, readChannels('veth0').tx]), ['0', 2, 2]);
+    t.notOk(existsSync(of.run));
+  });
+});
+
+t.test('an interface that is gone, or that is another of that name, is let go; so is a namespace', admin, async (t) => {
+  await inLab(async (lab, of, kill) => {
+    const change = `changeSysfs('${forwarding('veth0')}', '1'); changeChannels('veth0', { rx: 1, tx: 1 });`;
+    await kill(change);
+    withNetns(lab.a.netns, () => deleteLink(lab.a.ifindex));
+    t.match(undoLeft({ directories: [of.run] }), [{ result: 'gone', what: /channels of veth0/ }, { result: 'gone', what: /forwarding/ }]);
+    t.notOk(existsSync(of.run));
+  });
+  await inLab(async (lab, of, kill) => {
+    await kill(`changeChannels('veth0', { rx: 1, tx: 1 });`);
+    lab.close();
+    const again = openLab({ queues: 2 });
+    withNetns(again.a.netns, () => setChannels('veth0', { rx: 1 }));
+    t.match(undoLeft({ directories: [of.run] }), [{ result: 'gone', reason: /namespace is gone/ }]);
+    t.equal(withNetns(again.a.netns, () => readChannels('veth0').rx), 1, 'the new namespace was left alone, whatever number it got');
+    again.close();
+  });
+});
+
+t.test('a value that somebody else has changed since is his', admin, async (t) => {
+  await inLab(async (lab, of, kill) => {
+    const path = '/proc/sys/net/ipv4/neigh/veth0/gc_stale_time';
+    await kill(`changeSysfs('${path}', '61');`);
+    withNetns(lab.a.netns, () => writeFileSync(path, '62'));
+    t.match(undoLeft({ directories: [of.run] }), [{ result: 'superseded' }]);
+    t.equal(withNetns(lab.a.netns, () => read(path)), '62');
+  });
+});
+
+t.test('sysfs itself: through links to the canonical path, told apart by inode', admin, async (t) => {
+  const of = scratch();
+  const name = readdirSync('/sys/class/net').find(each => existsSync(`/sys/class/net/${each}/queues/rx-0/rps_flow_cnt`))!;
+  const change = sysfsChange(`/sys/class/net/${name}/queues/rx-0/rps_flow_cnt`, '16');
+  t.match(change.path, /^\/sys\/devices\/.*\/rps_flow_cnt$/);
+  t.match(change.inode, /^\d+$/);
+  t.equal(sysfsKind.undo(change), 'unchanged');
+  t.equal(codeThrown(() => sysfsKind.undo({ ...change, inode: '1' })), 'ENOTFOUND', 'another device\'s');
+  t.equal(codeThrown(() => sysfsChange('/sys/class/net/no-such/queues/rx-0/rps_flow_cnt', '1')), 'ENOTFOUND');
+  t.equal(codeThrown(() => sysfsChange('/proc/sys/kernel/core_pattern', 'x')), 'EFORMAT');
+  of.remove();
+});
+
+t.test('a real value in sysfs, changed, killed and undone', admin, async (t) => {
+  // A sysfs of its own, for a link of its own: the machine's is not touched.
+  const of = scratch();
+  const fd = createNetns();
+  const code = `
+    const { spawnSync } = await import('node:child_process');
+    const { readFileSync, readdirSync } = await import('node:fs');
+    const run = (...words) => { const done = spawnSync(words[0], words.slice(1), { encoding: 'utf8' }); if (done.status !== 0) throw new Error(done.stderr); };
+    const { createVeth } = await import(LIB + 'kernel/link.js');
+    run('mount', '-t', 'sysfs', 'none', '/sys');
+    createVeth({ a: { name: 'left' }, b: { name: 'right' } });
+    const { changeSysfs } = await import(LIB + 'journal/changes.js');
+    const { undoLeft } = await import(LIB + 'journal/left.js');
+    const path = '/sys/class/net/left/gro_flush_timeout';
+    const killed = spawnSync(process.execPath, ['--input-type=module', '-e', "const { changeSysfs } = await import(" + JSON.stringify(LIB + 'journal/changes.js') + "); changeSysfs('" + path + "', '20000'); process.kill(process.pid, 'SIGKILL');"]);
+    console.log(killed.signal, readFileSync(path, 'utf8').trim(), undoLeft().map(each => each.result).join(), readFileSync(path, 'utf8').trim());
+    const mine = changeSysfs(path, '30000');
+    console.log(readFileSync(path, 'utf8').trim(), mine.undo().result, readFileSync(path, 'utf8').trim());`;
+  const ended = withNetns(fd, () => inChild(code, ['unshare', '-m'], { POLLMODE_RUN_DIR: of.run }));
+  t.equal(ended.stdout, 'SIGKILL 20000 undone 0\n30000 undone 0\n', ended.stderr);
+  t.notOk(existsSync(of.run));
+  binding().close(fd);
+  of.remove();
+});
+
+t.test('a change that the kernel refuses leaves no entry, and neither does one that may not be made', admin, async (t) => {
+  const lab = openLab({ queues: 2 });
+  const of = scratch();
+  const journal = new Journal({ directories: [of.run] });
+  withNetns(lab.a.netns, () => {
+    t.equal(codeThrown(() => changeChannels('veth0', { rx: 99 }, journal)), 'ESYSCALL');
+    t.equal(codeThrown(() => changeSysfs(forwarding('veth0'), 'nonsense', journal)), 'ESYSCALL');
+    t.equal(codeThrown(() => changeSysfs('/proc/sys/kernel/hostname', 'x', journal)), 'EFORMAT');
+    t.equal(readChannels('veth0').rx, 2);
+    const entry = changeChannels('veth0', { rx: 1 }, journal);
+    t.equal(readChannels('veth0').rx, 1);
+    t.match(entry.undo(), { result: 'undone' });
+    t.equal(readChannels('veth0').rx, 2);
+  });
+  t.notOk(existsSync(of.run));
+  lab.close();
+  of.remove();
+});
+
+t.test('without the rights to undo, the entry is kept for who has them', admin, async (t) => {
+  await inLab(async (lab, of, kill) => {
+    await kill(`changeSysfs('${forwarding('veth0')}', '1');`);
+    t.equal(spawnSync('chown', ['-R', '65534', of.folder]).status, 0);
+    const ended = withNetns(lab.a.netns, () => inChild('const { undoLeft } = await import(LIB + "journal/left.js"); console.log(JSON.stringify(undoLeft()));', ['setpriv', '--reuid', '65534', '--clear-groups'], { POLLMODE_RUN_DIR: of.run }));
+    t.match(JSON.parse(ended.stdout) as object[], [{ result: 'kept', reason: /EACCES.*root/ }]);
+    t.equal(withNetns(lab.a.netns, () => read(forwarding('veth0'))), '1');
+    t.equal(spawnSync('chown', ['-R', '0', of.folder]).status, 0);
+    t.match(undoLeft({ directories: [of.run] }), [{ result: 'undone' }]);
+  });
+});
