@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
 import { doctorCommand } from './doctor.js';
+import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
@@ -15,6 +16,7 @@ const program = new Command('pollmode')
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
+  .addCommand(bindCommand())
   .addCommand(doctorCommand());
 
 // Commands that were made elsewhere do not inherit by themselves.

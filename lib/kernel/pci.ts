@@ -1,5 +1,5 @@
 /** PCI devices as sysfs shows them (Documentation/ABI/testing/sysfs-bus-pci), and who drives them. */
-import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { PollmodeError } from '../errors.js';
 import { kernelError } from './errno.js';
@@ -49,7 +49,7 @@ export function readDevice(text: string): PciDevice {
     class: number(`${folder}/class`) ?? 0,
     driver: linkTo(`${folder}/driver`),
     group: linkTo(`${folder}/iommu_group`),
-    interfaces: entries(`${folder}/net`),
+    interfaces: interfacesBelow(folder),
     virtualFunctions: most === undefined || most === 0 ? undefined : { now: number(`${folder}/sriov_numvfs`) ?? 0, most },
     physicalFunction: linkTo(`${folder}/physfn`),
   };
@@ -88,12 +88,23 @@ export function probe(device: PciDevice): void {
 /** Writes an attribute. Throws ENOTFOUND, ERIGHTS, EBUSYQUEUE, ESYSCALL. */
 export function writeSysfs(path: string, value: string): void {
   try {
-    writeFileSync(path, `${value}\n`, { flag: 'r+' });
+    // Many of these files cannot be read, and none can be made or cut short.
+    const fd = openSync(path, constants.O_WRONLY);
+    try {
+      writeSync(fd, `${value}\n`);
+    } finally {
+      closeSync(fd);
+    }
   } catch (cause) {
     const { errno } = cause as NodeJS.ErrnoException;
     if (errno === undefined) throw cause;
     throw kernelError(-errno, 'write', `"${value}" could not be written to ${path}: check that you are root, and what the kernel's log says of it.`);
   }
+}
+
+/** A virtio NIC's interface is a virtio device's, one step further down. */
+function interfacesBelow(folder: string): string[] {
+  return [folder, ...entries(folder).filter(name => /^virtio\d+$/.test(name)).map(name => `${folder}/${name}`)].flatMap(each => entries(`${each}/net`));
 }
 
 function number(path: string): number | undefined {

@@ -20,6 +20,9 @@ export const e1000e: Wire = { nic: '0000:01:00.0', mac: '52:54:00:00:01:01', pee
 /** Two NICs behind a bridge to conventional PCI, which cannot tell them apart: one IOMMU group. The second is Linux's. */
 export const grouped: readonly [string, string] = ['0000:02:01.0', '0000:02:02.0'];
 
+/** An 82576's physical function, which can have virtual ones. */
+export const igb = '0000:04:00.0';
+
 /** QEMU's arguments. */
 export function devices(): string[] {
   return [
@@ -27,6 +30,8 @@ export function devices(): string[] {
     '-device', 'pcie-root-port,id=slot1,chassis=1,slot=1,addr=0x5',
     '-device', `e1000e,id=e1000e0,bus=slot1,netdev=e0a,mac=${e1000e.mac},romfile=`,
     '-device', `virtio-net-pci,netdev=e0b,mac=${e1000e.peerMac},addr=0x6,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', 'pcie-root-port,id=slot2,chassis=2,slot=2,addr=0x9',
+    '-device', 'igb,id=igb0,bus=slot2,mac=52:54:00:00:03:01,romfile=',
     '-device', 'pcie-pci-bridge,id=bridge,addr=0x8',
     '-device', 'e1000,bus=bridge,addr=0x1,mac=52:54:00:00:02:01,romfile=',
     '-device', 'virtio-net-pci,bus=bridge,addr=0x2,mac=52:54:00:00:02:02,disable-legacy=on,iommu_platform=on,romfile=',
