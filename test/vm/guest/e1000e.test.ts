@@ -52,13 +52,14 @@ t.test('ARP and pings of Linux are answered, asleep in between', async t => {
   addAddress(peer.ifindex, '192.0.2.1', 24);
   const stop = new AbortController();
   const responder = new Responder(host, port);
+  t.teardown(() => stop.abort());
   const running = responder.run(stop.signal);
-  const ping = spawn('ping', ['-c', '20', '-i', '0.05', '-W', '5', ADDRESS], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ping = spawn('/bin/busybox', ['ping', '-c', '20', '-i', '0.05', '-W', '5', ADDRESS], { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   ping.stdout.on('data', (chunk: Buffer) => { said += String(chunk); });
   const [code] = await once(ping, 'close') as [number];
   t.equal(code, 0, said);
-  t.match(said, /20 packets transmitted, 20 received|20 received/);
+  t.match(said, /20 packets transmitted, 20 packets received/);
   t.ok(responder.counts.arp >= 1 && responder.counts.ping >= 20, JSON.stringify(responder.counts));
   stop.abort();
   await running;
@@ -162,16 +163,22 @@ t.test('interrupts wake a thread that sleeps', async t => {
   const idle = new Idle({ policy: 'interrupt', queues: [port.rx[0]!], sleepMs: 50 });
   idle.sleep();
   t.match(idle.stats(), { sleeps: 1, wakeups: 0 }, 'nothing came');
+  const wake = port.rx[0]!.wake!;
+  const signalled = (): boolean => binding().poll(Int32Array.of(wake.fd, 1), 0) > 0;
   for (let round = 1; round <= 5; round++) {
+    t.ok(wake.arm!(), 'nothing is there');
+    t.notOk(signalled());
     await wire.send([numbered(round)]);
+    t.ok(await until(signalled), 'an interrupt');
     const came: Uint8Array[] = [];
-    await until(() => {
-      idle.sleep();
-      return came.push(...receiveBy(host, port)) > 0;
-    });
+    await until(() => came.push(...receiveBy(host, port)) > 0);
     t.same(came, [numbered(round)]);
   }
-  t.ok(idle.stats().wakeups + idle.stats().sleeps > 1, JSON.stringify(idle.stats()));
+  await wire.send([numbered(6)]);
+  await until(() => !wake.arm!());
+  t.notOk(wake.arm!(), 'what came before is not slept over');
+  idle.sleep();
+  t.match(idle.stats(), { sleeps: 1, wakeups: 0 });
 });
 
 t.test('link down and up', async t => {

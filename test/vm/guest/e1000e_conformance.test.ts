@@ -1,6 +1,6 @@
-import { bindToVfio } from '../../../lib/pci/bind.js';
-import { open } from '../../../lib/port/host.js';
 import t from 'tap';
+import { bindToVfio, restore } from '../../../lib/pci/bind.js';
+import { open } from '../../../lib/port/host.js';
 import type { Place } from '../../port/conformance/subject.js';
 import { conformance } from '../../port/conformance/suite.js';
 import { RawWire, rigWithWire } from '../../port/conformance/wires.js';
@@ -36,6 +36,6 @@ function place(): Place {
       const host = open([device], options);
       return rigWithWire(host, new RawWire(ifindex), incoming);
     },
-    close: () => undefined,
+    close: () => { restore(e1000e.nic); },
   };
 }

@@ -1,15 +1,16 @@
 /** The Linux end of a wire, and what the tests do to the machine from inside. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawnSync } from 'node:child_process';
 import { listLinks, setLink, waitForCarrier } from '../../../lib/kernel/link.js';
 import { MONITOR_MARK, type Wire } from '../devices.js';
 
-/** The interface at the other end, up and with a carrier, and without IPv6, which would speak in between. */
+/** The interface at the other end, up and with a carrier, for any address, and without IPv6, which would speak in between. */
 export function peerOf({ peerMac }: Wire): { readonly name: string; readonly ifindex: number } {
   const link = listLinks().find(each => each.mac === peerMac);
   if (link === undefined) throw new Error(`Linux has no interface ${peerMac}`);
   writeFileSync(`/proc/sys/net/ipv6/conf/${link.name}/disable_ipv6`, '1\n');
+  spawnSync('ip', ['link', 'set', link.name, 'promisc', 'on']);
   setLink(link.ifindex, { up: true });
   waitForCarrier(link.ifindex, 5000);
   return link;
@@ -33,8 +34,4 @@ export async function until(ready: () => boolean, seconds = 20): Promise<boolean
     await sleep(1);
   }
   return true;
-}
-
-export function fileSays(path: string): string {
-  return readFileSync(path, 'utf8').trim();
 }

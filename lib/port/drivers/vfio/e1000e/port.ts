@@ -92,7 +92,7 @@ export class E1000ePort implements Port {
       for (const state of this.#states.rx) this.#functions.e1000eFill(state.offset, host.arena.lcore);
       device.startTransmit(rings.slice(1));
       device.startInterrupts(settings.throttleUs);
-      this.link = linkOf(device, vectors[VECTORS - 1]!);
+      this.link = this.#linkOf(device, vectors[VECTORS - 1]!);
     } catch (cause) {
       this.#abandon(states);
       throw cause;
@@ -172,6 +172,20 @@ export class E1000ePort implements Port {
     return this.#nic.memory(name, size * 4);
   }
 
+  /** After close there are no registers any more. */
+  #linkOf(device: E1000eDevice, fd: number): PortLink {
+    return {
+      read: () => this.#final === undefined ? device.link : { up: false, mbps: 0, fullDuplex: false },
+      wake: {
+        fd,
+        arm: () => {
+          if (this.#final === undefined) device.watchLink();
+          return true;
+        },
+      },
+    };
+  }
+
   /** Returns how many stayed. */
   #settle(state: QueueState): number {
     const left = (): number => (state.get(E1000E_NEXT) - state.get(E1000E_HEAD)) >>> 0;
@@ -194,17 +208,4 @@ export class E1000ePort implements Port {
     this.#statistics.addTo(stats.xstats);
     return stats;
   }
-}
-
-function linkOf(device: E1000eDevice, fd: number): PortLink {
-  return {
-    read: () => device.link,
-    wake: {
-      fd,
-      arm() {
-        device.watchLink();
-        return true;
-      },
-    },
-  };
 }

@@ -1,5 +1,6 @@
 import { binding, type Binding } from '../../../../binding.js';
 import type { BurstFunctions } from '../../../../burst/functions.js';
+import { QUEUE_LCORE } from '../../../layout.js';
 import type { WakeSource } from '../../../port.js';
 import { FunctionRxQueue, FunctionTxQueue } from '../../../queue.js';
 import type { QueueView } from '../../../queue_view.js';
@@ -15,6 +16,7 @@ export class E1000eRxQueue extends FunctionRxQueue {
   readonly #state: QueueView;
   readonly #count = new Uint8Array(8);
   readonly #binding: Binding;
+  #closed = false;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state, functions.e1000eRx);
@@ -27,8 +29,15 @@ export class E1000eRxQueue extends FunctionRxQueue {
     return this.#wake;
   }
 
+  override close(): void {
+    this.#closed = true;
+    super.close();
+  }
+
   /** Forgets old signals, lifts the mask that the last interrupt has set, and looks whether something came before that. */
   #arm(): boolean {
+    // After close, or in another's hands, there is no register to write to.
+    if (this.#state.get(QUEUE_LCORE) !== this.#state.arena.lcore + 1 || this.#closed) return true;
     this.#binding.read(this.#state.fd, this.#count);
     this.#state.arena.u32[this.#state.get(E1000E_MASK_REGISTER) >>> 2] = this.#state.get(E1000E_CAUSE);
     return !isReady(this.#state);
