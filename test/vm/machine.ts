@@ -34,6 +34,8 @@ const END = /^exit (\d+)\s*$/m;
 
 export async function boot(image: Image, job: Job): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'pollmode-vm-'));
+  const remove = (): void => { rmSync(folder, { recursive: true, force: true }); };
+  process.once('exit', remove);
   try {
     writeFileSync(join(folder, 'run.sh'), job.script);
     const output = await run([
@@ -50,7 +52,8 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
     const end = END.exec(output);
     return { code: end === null ? -1 : Number(end[1]), output: output.replace(END, ''), console: readFileSync(join(folder, 'console'), 'utf8') };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    process.off('exit', remove);
   }
 }
 

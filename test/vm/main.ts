@@ -16,6 +16,11 @@ const PASSED_ON = ['POLLMODE_LONG', 'POLLMODE_NO_SKIPS', 'POLLMODE_DEBUG', 'POLL
 const names = process.argv.slice(2).map(quote);
 const environment = PASSED_ON.flatMap(name => process.env[name] === undefined ? [] : [`${name}=${quote(process.env[name]!)}`]);
 const long = process.env['POLLMODE_LONG'] === '1';
+// A NIC without a function-level reset takes seconds to open, and the whole conformance suite opens it hundreds of times.
+if (!long) environment.push('POLLMODE_CONFORMANCE=short');
+
+// The machine goes with us: it is ended when this process exits by itself.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
 
 const image = buildImage(say);
 say(`booting Linux ${image.version} ...`);

@@ -4,8 +4,10 @@ import { open } from '../../../lib/port/host.js';
 import type { Place } from '../../port/conformance/subject.js';
 import { conformance } from '../../port/conformance/suite.js';
 import { RawWire, rigWithWire } from '../../port/conformance/wires.js';
-import { e1000e, grouped } from '../devices.js';
+import { e1000e, e1000eToo, grouped } from '../devices.js';
 import { peerOf } from './wire.js';
+
+const free = [e1000e, e1000eToo];
 
 // The other end is Linux: a raw socket on its virtio-net interface.
 conformance(t, {
@@ -25,10 +27,12 @@ conformance(t, {
   place,
 });
 
+/** One port has a NIC to itself: a second place is the other NIC. */
 function place(): Place {
-  bindToVfio(e1000e.nic, { force: true });
-  const { ifindex } = peerOf(e1000e);
-  const device = `vfio:${e1000e.nic},rx_ring=128,tx_ring=128,promiscuous`;
+  const wire = free.shift()!;
+  bindToVfio(wire.nic, { force: true });
+  const { ifindex } = peerOf(wire);
+  const device = `vfio:${wire.nic},rx_ring=128,tx_ring=128,promiscuous`;
   return {
     device,
     within: work => work(),
@@ -36,6 +40,9 @@ function place(): Place {
       const host = open([device], options);
       return rigWithWire(host, new RawWire(ifindex), incoming);
     },
-    close: () => { restore(e1000e.nic); },
+    close() {
+      restore(wire.nic, { force: true });
+      free.unshift(wire);
+    },
   };
 }
