@@ -22,9 +22,6 @@ export const e1000eToo: Wire = { nic: '0000:02:00.0', mac: '52:54:00:00:04:01', 
 /** Two NICs behind a bridge to conventional PCI, which cannot tell them apart: one IOMMU group. The second is Linux's. */
 export const grouped: readonly [string, string] = ['0000:03:01.0', '0000:03:02.0'];
 
-/** An 82576's physical function, which can have virtual ones. */
-export const igb = '0000:05:00.0';
-
 /** QEMU's arguments. */
 export function devices(): string[] {
   return [

@@ -1,8 +1,10 @@
 import { binding, type Binding } from '../../../../binding.js';
+import type { Burst } from '../../../../burst/burst.js';
 import type { BurstFunctions } from '../../../../burst/functions.js';
 import { QUEUE_LCORE } from '../../../layout.js';
 import type { WakeSource } from '../../../port.js';
-import { FunctionRxQueue, FunctionTxQueue } from '../../../queue.js';
+import { PortTxQueue } from '../../../port_queue.js';
+import { FunctionRxQueue } from '../../../queue.js';
 import type { QueueView } from '../../../queue_view.js';
 import { ownerWord } from '../pci/closing.js';
 import {
@@ -44,9 +46,21 @@ export class E1000eRxQueue extends FunctionRxQueue {
   }
 }
 
-export class E1000eTxQueue extends FunctionTxQueue {
+export class E1000eTxQueue extends PortTxQueue {
+  readonly #e1000eTx: BurstFunctions['e1000eTx'];
+  readonly #queue: number;
+  readonly #lcore: number;
+
   constructor(state: QueueView, functions: BurstFunctions) {
-    super(state, functions.e1000eTx);
+    super(state);
+    this.#e1000eTx = functions.e1000eTx;
+    this.#queue = state.offset;
+    this.#lcore = state.arena.lcore;
+  }
+
+  /** A count of 0 frees what was sent. */
+  txBurst(burst: Burst, count: number): number {
+    return this.admits() ? this.#e1000eTx(this.#queue, burst.offset, burst.bounded(count), this.#lcore) : 0;
   }
 }
 
