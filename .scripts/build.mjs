@@ -1,9 +1,9 @@
-// The build's three steps: `node .scripts/build.mjs [native] [burst] [ts]`, all when none is named. Each one skips
+// The build's four steps: `node .scripts/build.mjs [native] [burst] [ts] [bundle]`, all when none is named. Each one skips
 // itself when its outputs belong to its inputs. Exit code 1 when one fails.
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stamp, filesBelow, importsOf, pruneCompiled } from './sources.mjs';
-import { gypEnvironment, has, isMain, root, runModule, say, tail } from './tools.mjs';
+import { gypEnvironment, has, isMain, root, run, runModule, say, tail } from './tools.mjs';
 
 /** Where node-gyp puts the addon, and node-gyp-build looks first. */
 export const ADDON = 'build/Release/pollmode.node';
@@ -15,6 +15,7 @@ export const steps = {
   native: () => step('native addon', nativeStamp(), buildNative),
   burst: () => step('burst module (WebAssembly)', burstStamp(), buildBurst),
   ts: () => step('TypeScript', typescriptStamp(), buildTypeScript),
+  bundle: () => step('bundle', bundleStamp(), buildBundle),
 };
 
 export function nativeStamp() {
@@ -23,12 +24,21 @@ export function nativeStamp() {
 
 function burstStamp() {
   const inputs = [...importsOf('lib/burst/assembly/index.ts')].sort();
-  return new Stamp('burst', [...inputs, 'package-lock.json'], ['dist/burst/burst.wasm', 'dist/burst/burst_checking.wasm']);
+  return new Stamp('burst', [...inputs, 'package-lock.json'], burstModules.map(({ file }) => `dist/burst/${file}`));
 }
 
 function typescriptStamp() {
   const inputs = ['lib', 'bench', 'test', 'examples'].flatMap(folder => filesBelow(folder, '.ts'));
   return new Stamp('ts', [...inputs.filter(path => !path.startsWith('lib/burst/assembly/')), 'tsconfig.json', 'package-lock.json'], ['dist/.tsbuildinfo', 'dist/lib/errors.js']);
+}
+
+/** What programs import, and what runs in the threads that it starts. */
+const BUNDLED = ['lib/index', 'lib/lcore/worker', 'lib/lcore/distribute'];
+const BUNDLE = 'dist/lib/bundle';
+
+function bundleStamp() {
+  const inputs = filesBelow('dist/lib', '.js').filter(path => !path.startsWith(BUNDLE));
+  return new Stamp('bundle', [...inputs, 'package-lock.json'], BUNDLED.map(path => `${BUNDLE}/${path.split('/').at(-1)}.js`));
 }
 
 function step(name, stamp, build) {
@@ -77,12 +87,19 @@ function compiler() {
   return found === undefined || found === 'g++' ? {} : { CXX: found };
 }
 
+/** One for any machine, one for x86-64's order of stores (assembly/publish.ts), one with assertions and hooks. */
+const burstModules = [
+  { file: 'burst.wasm', extra: ['--noAssert', '--use', 'X86_STORE_ORDER=0'] },
+  { file: 'burst_x64.wasm', extra: ['--noAssert', '--use', 'X86_STORE_ORDER=1'] },
+  { file: 'burst_checking.wasm', extra: ['--use', 'X86_STORE_ORDER=0'] },
+];
+
 function buildBurst() {
   mkdirSync(join(root, 'dist', 'burst'), { recursive: true });
   const features = ['--enable', 'simd', '--enable', 'threads', '--enable', 'bulk-memory'];
   // The memory is the arena: imported, shared, of any size. Its first 64 KiB page is the module's own.
   const memory = ['--runtime', 'stub', '--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536', '--memoryBase', '1024'];
-  for (const [file, extra] of [['burst.wasm', ['--noAssert']], ['burst_checking.wasm', []]]) {
+  for (const { file, extra } of burstModules) {
     const { ok, output } = runModule('assemblyscript/bin/asc.js', ['lib/burst/assembly/index.ts', ...memory, ...features, '-O3', ...extra, '--outFile', `dist/burst/${file}`]);
     if (!ok) return fail('asc', output);
   }
@@ -93,6 +110,22 @@ function buildTypeScript() {
   const { ok, output } = runModule('typescript/bin/tsc', ['-p', 'tsconfig.json']);
   if (!ok) return fail('tsc', output);
   pruneCompiled();
+  return 'built';
+}
+
+/**
+ * The compiled library in a few files instead of a hundred: Node's loader takes longer to find and read a module than V8
+ * to compile it. What the entries share is in chunks, so that each class is there once. Tests run on the single files.
+ */
+function buildBundle() {
+  rmSync(join(root, BUNDLE), { recursive: true, force: true });
+  const options = {
+    entryPoints: BUNDLED.map(path => `dist/${path}.js`), outdir: BUNDLE, entryNames: '[name]', bundle: true, splitting: true,
+    format: 'esm', platform: 'node', target: 'node20', packages: 'external', sourcemap: true, logLevel: 'warning',
+  };
+  // Its program is JavaScript or a binary, as it was installed with its script or without; its module is always the same.
+  const { ok, output } = run(process.execPath, ['-e', 'require("esbuild").buildSync(JSON.parse(process.argv[1]))', JSON.stringify(options)]);
+  if (!ok) return fail('esbuild', output);
   return 'built';
 }
 

@@ -10,7 +10,7 @@ function main() {
     say(`this is Node ${process.versions.node}; pollmode needs Node 20 or newer: install one and run this again.`);
     return false;
   }
-  return install() && build(['native', 'burst', 'ts'], false);
+  return install() && build(['native', 'burst', 'ts', 'bundle'], false);
 }
 
 function install() {

@@ -61,6 +61,7 @@ export class Stamp {
 export function pruneCompiled() {
   for (const folder of ['lib', 'bench', 'test', 'examples']) {
     for (const path of filesBelow(join('dist', folder))) {
+      if (path.startsWith('dist/lib/bundle/')) continue; // made by another step
       const source = relative('dist', path).replace(/(\.d\.ts|\.js|\.js\.map)$/, '.ts');
       if (!existsSync(join(root, source))) rmSync(join(root, path));
     }

@@ -46,6 +46,8 @@ export interface Binding {
   /** open(2), always O_CLOEXEC. */
   open(path: string, flags: number): number;
   close(fd: number): number;
+  /** dup3(2): from now on the number `fd` is the file of `by`, close-on-exec, in every thread; what it was before is closed. */
+  replace(fd: number, by: number): number;
   /** ioctl(2) with `argument` as the structure (-EINVAL when it is shorter than `request` says), or a plain number where the request takes one. */
   ioctl(fd: number, request: number, argument: Uint8Array | number, pointers?: readonly Pointer[]): number;
   /** read(2) / write(2) of the whole view, once. */
@@ -153,9 +155,10 @@ function load(): Binding | PollmodeError {
   }
 }
 
-/** The package's folder: this file is `dist/lib/binding.js` in it. */
+/** The package's folder. This file is `dist/lib/binding.js` in it, or a part of a file in `dist/lib/bundle/`. */
 function packageRoot(): string {
-  return join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+  const here = dirname(fileURLToPath(import.meta.url));
+  return here.endsWith(join('lib', 'bundle')) ? join(here, '..', '..', '..') : join(here, '..', '..');
 }
 
 function describeElsewhere(): string {

@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'EUNSUPPORTED'  // the kernel, driver or platform cannot do this
   | 'EPOOL'         // a pool does not meet a port's demand
   | 'EFORMAT'       // a file or message is malformed
+  | 'ENOANSWER'     // a peer said nothing in its time, or hung up
   | 'ECLOSED'       // used after close
   | 'ETHREAD'       // used from the wrong thread
   | 'ELCORE'        // an lcore ended before its work was done

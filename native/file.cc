@@ -30,6 +30,15 @@ Napi::Value Close(const Napi::CallbackInfo& info) {
   return arguments.Result(close(fd));
 }
 
+// Puts a descriptor's file behind another number, in one step: whoever uses that number has the new file from then on.
+Napi::Value Replace(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int fd = arguments.Int(0);
+  const int by = arguments.Int(1);
+  if (arguments.failed()) return arguments.Undefined();
+  return arguments.Result(dup3(by, fd, O_CLOEXEC));
+}
+
 // The kernel reads and writes at least this much: what the number itself says, or an ifreq for the socket ioctls, whose
 // numbers are older than that custom.
 size_t LeastSize(uint32_t request) {
@@ -133,6 +142,7 @@ Napi::Value SendEach(const Napi::CallbackInfo& info) {
 void InitFile(Napi::Env env, Napi::Object exports) {
   Export<Open>(env, exports, "open");
   Export<Close>(env, exports, "close");
+  Export<Replace>(env, exports, "replace");
   Export<Ioctl>(env, exports, "ioctl");
   Export<Read>(env, exports, "read");
   Export<Write>(env, exports, "write");

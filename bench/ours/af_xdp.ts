@@ -1,12 +1,11 @@
 import type { Burst } from '../../lib/burst/burst.js';
 import { open, type Host } from '../../lib/port/host.js';
 import type { RxQueue, TxQueue } from '../../lib/port/port.js';
+import { buildFrame, FCS } from '../../lib/sweep/frame.js';
 import { swapMacs } from '../../lib/wire/ethernet.js';
 import { measure, pin, print, settings } from './common.js';
 
-const BURSTS_PER_TURN = 32;
-/** IEEE Std 802 local experimental EtherType 1: no stack takes it. */
-const ETHERTYPE = [0x88, 0xb5];
+const BURSTS_PER_TURN = 8;
 
 export function afXdpBench(what: 'send' | 'receive' | 'macswap'): void {
   const options = settings();
@@ -14,20 +13,20 @@ export function afXdpBench(what: 'send' | 'receive' | 'macswap'): void {
   const host = open([`af_xdp:${options.interface}`], { mbufs: 16384 });
   const port = host.ports[0]!;
   const burst = host.burst(options.burst);
-  const body = { send: () => send(host, port.tx[0]!, burst, options.size), receive: () => receive(host, port.rx[0]!, burst), macswap: () => bounce(host, port.rx[0]!, port.tx[0]!, burst) }[what];
-  if (what === 'send') writeFrames(host, burst, port.mac ?? '');
+  const paced = pacer(options.rate);
+  const body = { send: () => paced() ? send(host, port.tx[0]!, burst, options.size) : 0, receive: () => receive(host, port.rx[0]!, burst), macswap: () => bounce(host, port.rx[0]!, port.tx[0]!, burst) }[what];
+  if (what === 'send') writeFrames(host, burst, buildFrame(options.ends, options.size + FCS));
   const result = measure(options.seconds, body);
   print({ ...result, mode: port.capabilities.mode, userShare: result.userSeconds / (result.userSeconds + result.systemSeconds) });
   host.close();
 }
 
-/** Every buffer gets its Ethernet header once; sending does not change it, so the loop writes lengths only, as testpmd's txonly copies a ready header. */
-function writeFrames(host: Host, burst: Burst, mac: string): void {
-  const header = Uint8Array.from([0x02, 0, 0, 0, 0, 0x0b, ...mac.split(':').map(byte => parseInt(byte, 16)), ...ETHERTYPE]);
+/** Every buffer gets the frame once; sending does not change it, so the loop writes lengths only, as testpmd's txonly copies a ready header. */
+function writeFrames(host: Host, burst: Burst, frame: Uint8Array): void {
   const held: number[] = [];
   while (host.pool.alloc(burst, burst.capacity) > 0) {
     for (const handle of burst.handles) {
-      host.mbufs.u8.set(header, host.mbufs.data(handle));
+      host.mbufs.u8.set(frame, host.mbufs.data(handle));
       held.push(handle);
     }
   }
@@ -35,6 +34,18 @@ function writeFrames(host: Host, burst: Burst, mac: string): void {
     burst.handles.set(held.slice(i, i + burst.capacity));
     host.pool.free(burst, 0, Math.min(burst.capacity, held.length - i));
   }
+}
+
+/** Says whether a turn may send now, so that not more than `rate` packets go out in a second; always, for a rate of 0. */
+function pacer(rate: number): () => boolean {
+  if (rate === 0) return () => true;
+  const interval = BURSTS_PER_TURN * 32 / rate * 1000;
+  let next = performance.now();
+  return () => {
+    if (performance.now() < next) return false;
+    next = Math.max(next + interval, performance.now() - interval);
+    return true;
+  };
 }
 
 function send(host: Host, tx: TxQueue, burst: Burst, size: number): number {

@@ -1,65 +1,29 @@
-import { closeSync } from 'node:fs';
-import { threadId } from 'node:worker_threads';
+import { closeSync, fstatSync } from 'node:fs';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { hugeSkew, mapWhole, overlayFile, restorePages, shareWhole, zoneFile, HUGE_PAGE, type HugePages } from './backing.js';
+import { HUGE_PAGE, baseSkew, closeZoneFile, guardRange, mapFile, mapWhole, reopen, shareWhole } from './backing.js';
 import { Directory, type Memzone } from './directory.js';
-import { openNamed, openOf } from './processes.js';
-import { claimLcore, releaseLcore } from './lcores.js';
+import { MAX_ARENA, MIN_ARENA, checkHeader, writeHeader } from './header.js';
 import {
-  ARENA_HEADER, ARENA_MAGIC, ARENA_VERSION, BACKING_HEAP, BACKING_HUGE, BACKING_MEMFD, BACKING_OVERLAY, DIRECTORY, DIRECTORY_ENTRIES, ENTRY_SIZE, HEADER_HEAP,
-  HEADER_MAGIC, HEADER_PAGES, HEADER_PID, HEADER_SIGBUS, HEADER_TABLE, HEADER_VERSION, MAX_PAGES, PAGE,
-  WASM_PAGE, ZONE_OVERLAY, ZONE_RAW,
+  ARENA_HEADER, BACKING_HEAP, BACKING_OVERLAY, HEADER_RECLAIM, HEADER_SIGBUS, HEADER_TABLE, PAGE, WASM_PAGE, ZONE_BURST, ZONE_OVERLAY, ZONE_RAW,
 } from './layout.js';
+import { claimLcore, lcoreHolder, lcores, releaseLcore, type LcoreHolder } from './lcores.js';
+import { ArenaLock } from './lock.js';
+import { Mapping } from './mapping.js';
+import type { ArenaOptions, ArenaShare, OverlayOptions, ReserveOptions } from './options.js';
+import { openNamed } from './processes.js';
 import { wasm, type WasmMemory } from './webassembly.js';
 
-export const MIN_ARENA = 16 << 20;
-export const MAX_ARENA = MAX_PAGES * WASM_PAGE;
+export { MAX_ARENA, MIN_ARENA } from './header.js';
+export type { ArenaOptions, ArenaShare, OverlayOptions, ReserveOptions } from './options.js';
 /**
  * 256 MiB: room for a hundred thousand buffers of 2 KiB, and every offset in it is below 2^31, a small integer in all
  * of V8's tiers. It is address space: a page costs memory from its first touch on.
  */
 export const DEFAULT_ARENA = 256 << 20;
 
-export interface ArenaOptions {
-  /** Bytes, 16 MiB to 4 GiB - 64 KiB, rounded up to 64 KiB. Default 256 MiB. Fixed for life: growable memory is several times slower. */
-  readonly size?: number;
-  /**
-   * Makes it one that another process of this user can attach to by this name (`attachProcess`): its memory is then a
-   * memfd, which goes with the last process that holds it. Default: private to this process.
-   */
-  readonly name?: string;
-}
-
-/** What a worker thread is handed (`workerData` or `postMessage`) so that it can attach. */
-export interface ArenaShare {
-  readonly memory: WasmMemory;
-  /** The memfd behind a named arena, a number of this process; -1 for none. */
-  readonly fd: number;
-}
-
-export interface ReserveOptions {
-  /** Bytes, a power of two; default 64, a cache line. */
-  readonly align?: number;
-  /** What it holds, one of the ZONE_* of the layout; for whoever looks in. */
-  readonly type?: number;
-  /**
-   * `own` gives the zone a memfd of its own, so that it alone can be shared with a device, a guest or a peer.
-   * Default `arena`: whatever is behind the rest of the arena.
-   */
-  readonly file?: 'own' | 'arena';
-  /** 2 MiB pages: `must` throws when there are none, `try` goes on without. Default `never`. */
-  readonly hugePages?: HugePages;
-}
-
-export interface OverlayOptions {
-  /** A SIGBUS in it (a device that went, a file that was cut) then costs the page, not the process. See `lostPages`. */
-  readonly guard?: boolean;
-  /** Offset in the file or the device's mapping, a multiple of 4096. */
-  readonly fdOffset?: number;
-  /** Extra mmap flags (MAP_POPULATE). */
-  readonly flags?: number;
-}
+/** A recovery may have to wait for other lcores to come to rest. */
+const RECOVERY_MS = 10_000;
 
 /**
  * The one memory that everything shared lives in: a shared WebAssembly memory of fixed size, seen as typed arrays here,
@@ -84,12 +48,12 @@ export class Arena {
   /** This thread's id in the arena, 0 to 63. */
   readonly lcore: number;
   readonly #directory: Directory;
+  readonly #mapping: Mapping;
+  readonly #reclaiming: ArenaLock;
   readonly #fd: number;
-  /** Zones of another process that are mapped here. */
-  readonly #mapped = new Set<number>();
   #closed = false;
 
-  private constructor(memory: WasmMemory, fd = -1) {
+  private constructor(memory: WasmMemory, fd: number) {
     this.memory = memory;
     this.#fd = fd;
     this.buffer = memory.buffer;
@@ -99,54 +63,67 @@ export class Arena {
     this.i32 = new Int32Array(this.buffer);
     this.f64 = new Float64Array(this.buffer);
     this.u64 = new BigUint64Array(this.buffer);
-    if (this.header(HEADER_MAGIC) === 0) initialise(this.u32, this.buffer.byteLength);
-    if (this.header(HEADER_MAGIC) !== ARENA_MAGIC || this.header(HEADER_VERSION) !== ARENA_VERSION) {
-      throw new PollmodeError('EFORMAT', 'This memory is no pollmode arena of this version: attach to what Arena.share() gave, with the same release of pollmode in every thread.');
-    }
-    this.table = this.header(HEADER_TABLE);
-    this.lcore = claimLcore(this.i32, process.pid, threadId);
+    checkHeader(this.u32.subarray(ARENA_HEADER >> 2), this.buffer.byteLength, 'This memory');
+    this.table = this.u32[(ARENA_HEADER + HEADER_TABLE) >> 2]!;
+    this.lcore = claimLcore(this.i32);
     this.#directory = new Directory(this.u8, this.i32, this.lcore);
+    this.#mapping = new Mapping(this.u8, fd);
+    this.#reclaiming = new ArenaLock(this.i32, HEADER_RECLAIM, this.lcore, 'The recovery of dead lcores', RECOVERY_MS);
   }
 
-  /** A new arena. Throws EOPTION for a size out of range, EARENAFULL when there is no address space for it. */
+  /** A new arena. Throws EOPTION for a size or name that will not do, EARENAFULL when there is no address space for it. */
   static create(options: ArenaOptions = {}): Arena {
     const size = options.size ?? DEFAULT_ARENA;
     if (!Number.isInteger(size) || size < MIN_ARENA || size > MAX_ARENA) {
       throw new PollmodeError('EOPTION', `An arena has ${MIN_ARENA} to ${MAX_ARENA} bytes (16 MiB to just under 4 GiB), not ${String(size)}: choose a size in between.`);
     }
-    const pages = Math.ceil(size / WASM_PAGE);
-    try {
-      const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
-      const fd = options.name === undefined ? -1 : shareWhole(memory, options.name);
+    const memory = newMemory(Math.ceil(size / WASM_PAGE));
+    const fd = options.name === undefined ? -1 : shareWhole(memory, options.name);
+    return closingOnError(fd, () => {
+      writeHeader(new Uint32Array(memory.buffer, ARENA_HEADER), memory.buffer.byteLength);
       return new Arena(memory, fd);
-    } catch (cause) {
-      if (cause instanceof PollmodeError) throw cause;
-      throw new PollmodeError('EARENAFULL', `No address space for an arena of ${size} bytes: ask for a smaller one, or raise this process's limit (ulimit -v).`, { cause });
-    }
+    });
   }
 
-  /** The arena of another thread, from what its `share()` gave. */
+  /** The arena of another thread of this process, from what its `share()` gave. Throws EFORMAT, ECLOSED; EARENAFULL for want of an lcore id. */
   static attach(share: ArenaShare): Arena {
-    return new Arena(share.memory, share.fd);
+    if (!(share.memory?.buffer instanceof SharedArrayBuffer)) {
+      throw new PollmodeError('EFORMAT', 'This is no shared memory: attach to what Arena.share() gave.');
+    }
+    const fd = share.fd < 0 ? -1 : reopen(share.fd, share.inode);
+    return closingOnError(fd, () => new Arena(share.memory, fd));
   }
 
   /**
    * The named arena of another process of this user, at the same offsets. Overlays of that process (its sockets' rings)
-   * are not here; memzones, rings, pools and counters are. Throws ENOTFOUND, ERIGHTS, EFORMAT.
+   * are not here; memzones, rings, pools and counters are. Once in a process: its other threads use `share` and
+   * `attach`. Throws ENOTFOUND, ERIGHTS, EFORMAT, EEXISTS, EUNSUPPORTED (another container's), EARENAFULL.
    */
   static attachProcess(name: string, options: { readonly pid?: number } = {}): Arena {
     const { fd, pages } = openNamed(name, options.pid);
-    const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
-    mapWhole(memory, fd);
-    return new Arena(memory, fd);
+    const arena = closingOnError(fd, () => {
+      const memory = newMemory(pages);
+      mapWhole(memory, fd);
+      return new Arena(memory, fd);
+    });
+    if (!arena.#isLastOfProcess()) {
+      arena.close();
+      throw new PollmodeError('EEXISTS', `This process has arena "${name}" already: hand it to its other threads with share() and Arena.attach.`);
+    }
+    return arena;
   }
 
   share(): ArenaShare {
-    return { memory: this.memory, fd: this.#fd };
+    this.#refuseClosed();
+    return { memory: this.memory, fd: this.#fd, inode: this.#fd < 0 ? 0 : fstatSync(this.#fd).ino };
   }
 
   get size(): number {
     return this.buffer.byteLength;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** How many pages a SIGBUS took away from under an overlay, over the arena's life. */
@@ -155,25 +132,19 @@ export class Arena {
   }
 
   /**
-   * Reserves `length` bytes under `name` (1 to 63 bytes of UTF-8, unique). Zeroed.
+   * Reserves `length` bytes under `name` (1 to 63 bytes of UTF-8, unique). Zeroed; found by others when it is ready.
    * Throws EEXISTS, EARENAFULL (it says how much is free), EOPTION; EADDON for a file or huge pages without the addon;
    * ESYSCALL when huge pages must be had and are not there.
    */
   reserve(name: string, length: number, options: ReserveOptions = {}): Memzone {
-    const huge = options.hugePages ?? 'never';
+    this.#refuseClosed();
+    const { hugePages = 'never', align = 64, type = ZONE_RAW, touch = false } = options;
+    const huge = hugePages !== 'never';
     const own = options.file === 'own';
-    const page = huge !== 'never' ? HUGE_PAGE : own ? PAGE : 1;
-    const align = Math.max(options.align ?? 64, page);
-    const whole = Math.ceil(length / page) * page;
-    const zone = this.#directory.reserve(name, whole, align, options.type ?? ZONE_RAW, BACKING_HEAP, page === HUGE_PAGE ? hugeSkew(this.u8) : 0);
-    if (page === 1) {
-      this.u8.fill(0, zone.offset, zone.offset + zone.length);
-      return zone;
-    }
-    return this.#undoing(zone, () => {
-      const { backing, fd } = zoneFile(this.u8, zone, own, huge);
-      return this.#directory.setBacking(zone, backing, fd);
-    });
+    const page = huge ? HUGE_PAGE : own ? PAGE : 1;
+    const skew = huge ? baseSkew(this.u8, Math.max(align, HUGE_PAGE)) : 0;
+    const { zone, clean } = this.#directory.reserve({ name, length, align, type, page, skew });
+    return this.#finish(zone, () => this.#mapping.make(zone, clean, { own, hugePages, touch }));
   }
 
   /**
@@ -181,18 +152,20 @@ export class Arena {
    * `release` puts plain pages back in one step, so that no hole is ever left. Throws as `reserve`, and ESYSCALL.
    */
   overlay(name: string, length: number, fd: number, options: OverlayOptions = {}): Memzone {
-    const whole = Math.ceil(length / PAGE) * PAGE;
-    const zone = this.#directory.reserve(name, whole, PAGE, ZONE_OVERLAY, BACKING_HEAP);
-    return this.#undoing(zone, () => {
-      overlayFile(this.u8, zone, fd, options.fdOffset ?? 0, options.flags ?? 0, options.guard === true ? ARENA_HEADER + HEADER_SIGBUS : 0);
-      return this.#directory.setBacking(zone, BACKING_OVERLAY, -1);
+    this.#refuseClosed();
+    const { zone } = this.#directory.reserve({ name, length, align: PAGE, type: ZONE_OVERLAY, page: PAGE, skew: 0 });
+    return this.#finish(zone, () => {
+      mapFile(this.u8, zone, fd, options.fdOffset ?? 0, options.flags ?? 0);
+      if (options.guard === true) guardRange(this.u8, zone, ARENA_HEADER + HEADER_SIGBUS);
+      return { backing: BACKING_OVERLAY, fd: -1 };
     });
   }
 
-  /** The zone of that name, or undefined. */
+  /** The zone of that name, or undefined. One of another process is mapped here then: ERIGHTS, ENOTFOUND or EUNSUPPORTED when it cannot be. */
   lookup(name: string): Memzone | undefined {
+    this.#refuseClosed();
     const zone = this.#directory.lookup(name);
-    if (zone !== undefined) this.#map(zone);
+    if (zone !== undefined) this.#mapping.follow(zone);
     return zone;
   }
 
@@ -207,55 +180,122 @@ export class Arena {
     return this.#directory.list();
   }
 
-  /** Gives a zone back. Nothing may use it any more; whoever reserved it knows. */
+  /**
+   * Gives a zone back. Nothing may use it any more; whoever reserved it knows. Throws ENOTFOUND when it was released
+   * before, ETHREAD when it has a file or an overlay of another process that lives.
+   */
   release(zone: Memzone): void {
-    const { backing, fd } = this.#directory.current(zone);
-    if (backing !== BACKING_HEAP) restorePages(this.u8, zone, backing === BACKING_OVERLAY ? -1 : fd, this.#fd);
-    this.#directory.release(zone);
+    this.#refuseClosed();
+    const now = this.#directory.current(zone);
+    if (now.backing !== BACKING_HEAP) this.#mapping.unmake(now);
+    this.#directory.release(now);
+    if (now.fd >= 0 && now.pid === process.pid) closeZoneFile(now.fd);
   }
 
-  /** Gives this thread's lcore id back. The memory itself goes when the last thread lets go of it. */
+  /** Who is attached, and who was until it died. */
+  lcores(): LcoreHolder[] {
+    return lcores(this.i32);
+  }
+
+  /**
+   * The lcores whose thread or process is gone without a `close` (for a terminated worker: a moment after its exit
+   * event). What they held is theirs until `recoverDead` (lcore/recover.ts) brings it back and frees their ids.
+   */
+  deadLcores(): number[] {
+    return this.lcores().filter(({ life }) => life === 'dead').map(({ lcore }) => lcore);
+  }
+
+  /**
+   * Frees the id of an lcore that died, with its burst vectors and what it was about to reserve. Reclaim what it held
+   * first: afterwards another thread has its name. Throws ETHREAD when that lcore lives, unless the caller is `certain`
+   * that it does not (it saw the worker's exit, which the kernel may tell a moment later).
+   */
+  freeLcore(lcore: number, certain = false): void {
+    this.#refuseClosed();
+    const holder = lcoreHolder(this.i32, lcore);
+    if (holder === undefined) return;
+    if (holder.life === 'alive' && !certain) throw new PollmodeError('ETHREAD', `Lcore ${lcore} lives (process ${holder.pid}, thread ${holder.tid}): only a dead one can be freed.`);
+    this.#giveUp(lcore);
+  }
+
+  /** Runs `work` while nobody else brings back what the dead held. Throws EBUSYQUEUE when somebody does, for long. */
+  reclaiming<T>(work: () => T): T {
+    this.#refuseClosed();
+    return this.#reclaiming.run(work);
+  }
+
+  /**
+   * Gives this thread's lcore id and burst vectors back; nothing that was made of the arena in this thread may be used
+   * any more. The memory itself goes when the last thread lets go of it; a named arena's, when it is closed there too.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    releaseLcore(this.i32, this.lcore);
-  }
-
-  /** A zone with a memfd of its own in another process is mapped here when it is first looked up. */
-  #map(zone: Memzone): void {
-    const file = zone.backing === BACKING_MEMFD || zone.backing === BACKING_HUGE;
-    if (!file || zone.pid === process.pid || this.#mapped.has(zone.index)) return;
-    const fd = openOf(zone.pid, `/proc/${zone.pid}/fd/${zone.fd}`);
-    overlayFile(this.u8, zone, fd, 0, 0, 0);
-    closeSync(fd);
-    this.#mapped.add(zone.index);
-  }
-
-  /** A reservation that is half made is given back. */
-  #undoing(zone: Memzone, finish: () => Memzone): Memzone {
     try {
-      return finish();
+      this.#giveUp(this.lcore);
+      if (this.#isLastOfProcess()) this.#closeFiles();
+    } finally {
+      if (this.#fd >= 0) closeSync(this.#fd);
+    }
+  }
+
+  /** Publishes a zone once the memory behind it is made; one that cannot be made is given back. */
+  #finish(zone: Memzone, make: () => { backing: number; fd: number }): Memzone {
+    try {
+      const { backing, fd } = make();
+      return this.#directory.publish(zone, backing, fd);
     } catch (cause) {
+      this.#mapping.abandon(zone);
       this.#directory.release(zone);
       throw cause;
     }
   }
 
-  private header(field: number): number {
-    return this.u32[(ARENA_HEADER + field) >> 2]!;
+  #giveUp(lcore: number): void {
+    try {
+      for (const zone of this.#directory.leftBy(lcore)) {
+        if (zone.pid === process.pid && zone.type !== ZONE_BURST) this.#mapping.abandon(zone);
+        this.#directory.release(zone);
+      }
+    } finally {
+      releaseLcore(this.i32, lcore);
+    }
+  }
+
+  /** What zones of this process have behind them stays mapped where it is; nobody else can map it any more. */
+  #closeFiles(): void {
+    for (const zone of this.zones()) {
+      if (zone.fd < 0 || zone.pid !== process.pid) continue;
+      this.#directory.forgetFile(zone);
+      closeZoneFile(zone.fd);
+    }
+  }
+
+  /** Is no other thread of this process attached? */
+  #isLastOfProcess(): boolean {
+    return !this.lcores().some(({ lcore, pid, life }) => (lcore !== this.lcore || this.#closed) && pid === process.pid && life !== 'dead');
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw new PollmodeError('ECLOSED', 'This arena is closed in this thread: create or attach to one anew.');
   }
 }
 
-/** Only the creator runs this, before anyone else can have the memory. */
-function initialise(u32: Uint32Array, size: number): void {
-  const table = DIRECTORY + DIRECTORY_ENTRIES * ENTRY_SIZE;
-  const set = (field: number, value: number): void => { u32[(ARENA_HEADER + field) >> 2] = value; };
-  set(HEADER_VERSION, ARENA_VERSION);
-  set(HEADER_PAGES, size / WASM_PAGE);
-  set(HEADER_TABLE, table);
-  set(HEADER_HEAP, Math.ceil((table + size / 32) / 4096) * 4096);
-  set(HEADER_PID, process.pid);
-  set(HEADER_MAGIC, ARENA_MAGIC);
+function newMemory(pages: number): WasmMemory {
+  try {
+    return new wasm.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch (cause) {
+    throw new PollmodeError('EARENAFULL', `No address space for an arena of ${pages * WASM_PAGE} bytes: ask for a smaller one, or raise this process's limit (ulimit -v).`, { cause });
+  }
+}
+
+function closingOnError<T>(fd: number, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (fd >= 0) closeSync(fd);
+    throw cause;
+  }
 }
 
 /** Does this platform have the addon, and so overlays, huge pages and attaching across processes? */

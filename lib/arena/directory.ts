@@ -1,8 +1,12 @@
 import { PollmodeError } from '../errors.js';
 import {
-  ARENA_HEADER, DIRECTORY, DIRECTORY_ENTRIES, ENTRY_ALIGN, ENTRY_BACKING, ENTRY_FD, ENTRY_LENGTH, ENTRY_NAME, ENTRY_NAME_MAX,
-  ENTRY_OFFSET, ENTRY_PID, ENTRY_SIZE, ENTRY_TYPE, HEADER_HEAP, HEADER_LOCK, ZONE_FREE,
+  ARENA_HEADER, BACKING_HEAP, DIRECTORY, DIRECTORY_ENTRIES, ENTRY_ALIGN, ENTRY_BACKING, ENTRY_FD, ENTRY_LCORE, ENTRY_LENGTH, ENTRY_NAME,
+  ENTRY_OFFSET, ENTRY_PID, ENTRY_SERIAL, ENTRY_SIZE, ENTRY_TYPE, HEADER_HEAP, HEADER_HIGH, HEADER_LOCK, HEADER_SERIAL, ZONE_BURST, ZONE_FREE,
+  ZONE_PENDING,
 } from './layout.js';
+import { ArenaLock } from './lock.js';
+import { decodeName, encodeName } from './names.js';
+import { alignUp, firstGap, freeSpace } from './space.js';
 
 /** A named range of the arena. A plain record: it can be posted to another thread. */
 export interface Memzone {
@@ -18,41 +22,79 @@ export interface Memzone {
   readonly fd: number;
   readonly pid: number;
   readonly align: number;
-  /** Its number in the directory: what an owner word calls it by. */
+  /** Its number in the directory: what an owner word calls it by. Used again after `release`. */
   readonly index: number;
+  /** Which reservation of the arena it is; never used again. */
+  readonly serial: number;
+  /** Who reserved it. */
+  readonly lcore: number;
+}
+
+export interface ZoneRequest {
+  readonly name: string;
+  readonly length: number;
+  readonly align: number;
+  readonly type: number;
+  /** Length and alignment are rounded up to it. */
+  readonly page: number;
+  /** The base address modulo the alignment, where it is the address in memory that is to be aligned; else 0. */
+  readonly skew: number;
 }
 
 /**
  * Memzones: a table of named, aligned ranges at a fixed place, so that any thread or process finds them. The table is
  * also the allocator: the first gap between the zones that fits is taken. It is for set-up; a thousand zones are a
  * thousand steps.
+ *
+ * Changes are made under one lock. An entry's type is written last and taken away first, in one store each, so the table
+ * is whole at whatever moment its changer dies. Reading takes no lock.
  */
 export class Directory {
   readonly #u8: Uint8Array;
   readonly #i32: Int32Array;
-  readonly #u32: Uint32Array;
   readonly #lcore: number;
+  readonly #lock: ArenaLock;
 
   constructor(u8: Uint8Array, i32: Int32Array, lcore: number) {
     this.#u8 = u8;
     this.#i32 = i32;
-    this.#u32 = new Uint32Array(u8.buffer);
     this.#lcore = lcore;
+    this.#lock = new ArenaLock(i32, HEADER_LOCK, lcore, 'The arena\'s directory');
   }
 
-  reserve(name: string, length: number, align: number, type: number, backing: number, skew = 0): Memzone {
+  /** Takes a range that nobody finds until `publish`. `clean` is where the part of it begins that was never used, and is zero. */
+  reserve(request: ZoneRequest): { zone: Memzone; clean: number } {
+    const { name, type, skew } = request;
     const encoded = encodeName(name);
-    if (!Number.isInteger(length) || length <= 0) throw new PollmodeError('EOPTION', `Memzone "${name}" of ${length} bytes: a length is a whole number above 0.`);
-    if ((align & (align - 1)) !== 0 || align <= 0) throw new PollmodeError('EOPTION', `Memzone "${name}" aligned to ${align}: an alignment is a power of two.`);
-    return this.#locked(() => {
-      const zones = this.list();
+    const { length, align } = checkedSize(request);
+    return this.#lock.run(() => {
+      const zones = this.#all();
       if (zones.some(zone => zone.name === name)) throw new PollmodeError('EEXISTS', `A memzone named "${name}" exists: choose another name, or release it first.`);
-      const offset = firstGap(zones, this.#heap(), this.#u8.length, length, align, skew);
-      if (offset < 0) throw new PollmodeError('EARENAFULL', `No room for memzone "${name}" of ${length} bytes (${free(zones, this.#heap(), this.#u8.length)} are free, not all in one piece): make the arena larger (Arena.create({ size })) or release zones.`);
+      const [heap, end] = [this.#header(HEADER_HEAP), this.#u8.length];
+      const offset = firstGap(zones, heap, end, length, align, skew);
+      if (offset < 0) {
+        const { free, largest } = freeSpace(zones, heap, end);
+        throw new PollmodeError('EARENAFULL', `No room for memzone "${name}" of ${length} bytes (${free} are free, ${largest} of them in one piece): make the arena larger (Arena.create({ size })) or release zones.`);
+      }
       const index = this.#freeEntry(name);
-      this.#write(index, encoded, { offset, length, type, backing, align });
-      return this.#read(index)!;
+      const clean = Math.min(Math.max(this.#header(HEADER_HIGH), offset), offset + length);
+      this.#setHeader(HEADER_HIGH, Math.max(this.#header(HEADER_HIGH), offset + length));
+      this.#write(index, encoded, { offset, length, type: type | ZONE_PENDING, align });
+      return { zone: this.#read(index)!, clean };
     });
+  }
+
+  /** Everybody finds the zone from now on. `fd` is the memfd behind it, of this process; -1 for none. */
+  publish(zone: Memzone, backing = BACKING_HEAP, fd = -1): Memzone {
+    this.#set(zone.index, ENTRY_FD, fd);
+    this.#set(zone.index, ENTRY_BACKING, backing);
+    this.#set(zone.index, ENTRY_TYPE, zone.type & ~ZONE_PENDING);
+    return this.#read(zone.index)!;
+  }
+
+  /** The file behind the zone is closed; nobody else can map it any more. */
+  forgetFile(zone: Memzone): void {
+    this.#set(zone.index, ENTRY_FD, -1);
   }
 
   lookup(name: string): Memzone | undefined {
@@ -60,6 +102,31 @@ export class Directory {
   }
 
   list(): Memzone[] {
+    return this.#all().filter(({ type }) => (type & ZONE_PENDING) === 0);
+  }
+
+  /** What the directory says of the zone now. Throws ENOTFOUND when it was released. */
+  current(zone: Memzone): Memzone {
+    const now = this.#read(zone.index);
+    if (now === undefined || now.serial !== zone.serial) {
+      throw new PollmodeError('ENOTFOUND', `Memzone "${zone.name}" is not in the arena any more: it was released before.`);
+    }
+    return now;
+  }
+
+  release(zone: Memzone): void {
+    this.#lock.run(() => {
+      this.current(zone);
+      this.#set(zone.index, ENTRY_TYPE, ZONE_FREE);
+    });
+  }
+
+  /** What an lcore leaves that is nobody else's: its burst vectors, and what it was about to make when it died. */
+  leftBy(lcore: number): Memzone[] {
+    return this.#all().filter(zone => zone.lcore === lcore && (zone.type === ZONE_BURST || (zone.type & ZONE_PENDING) !== 0));
+  }
+
+  #all(): Memzone[] {
     const zones: Memzone[] = [];
     for (let index = 0; index < DIRECTORY_ENTRIES; index++) {
       const zone = this.#read(index);
@@ -68,118 +135,67 @@ export class Directory {
     return zones;
   }
 
-  /** Says that a memfd of this process now stands behind the zone. */
-  setBacking(zone: Memzone, backing: number, fd: number): Memzone {
-    const at = this.#at(zone.index);
-    this.#u32[(at + ENTRY_FD) >> 2] = fd >>> 0;
-    this.#u32[(at + ENTRY_PID) >> 2] = process.pid;
-    Atomics.store(this.#i32, (at + ENTRY_BACKING) >> 2, backing);
-    return this.#read(zone.index)!;
-  }
-
-  /** What the directory says of the zone now. Throws ENOTFOUND when it was released. */
-  current(zone: Memzone): Memzone {
-    const now = this.#read(zone.index);
-    if (now === undefined || now.name !== zone.name || now.offset !== zone.offset) {
-      throw new PollmodeError('ENOTFOUND', `Memzone "${zone.name}" is not in the arena any more: it was released before.`);
-    }
-    return now;
-  }
-
-  release(zone: Memzone): void {
-    this.#locked(() => {
-      this.current(zone);
-      Atomics.store(this.#i32, (this.#at(zone.index) + ENTRY_TYPE) >> 2, ZONE_FREE);
-    });
-  }
-
-  #heap(): number {
-    return this.#u32[(ARENA_HEADER + HEADER_HEAP) >> 2]!;
-  }
-
-  #at(index: number): number {
-    return DIRECTORY + index * ENTRY_SIZE;
-  }
-
   #freeEntry(name: string): number {
     for (let index = 0; index < DIRECTORY_ENTRIES; index++) {
-      if (Atomics.load(this.#i32, (this.#at(index) + ENTRY_TYPE) >> 2) === ZONE_FREE) return index;
+      if (this.#field(index, ENTRY_TYPE) === ZONE_FREE) return index;
     }
     throw new PollmodeError('EARENAFULL', `No entry for memzone "${name}": an arena has ${DIRECTORY_ENTRIES}; release some.`);
   }
 
-  #write(index: number, name: Uint8Array, zone: { offset: number; length: number; type: number; backing: number; align: number }): void {
-    const at = this.#at(index);
-    this.#u8.fill(0, at, at + ENTRY_SIZE);
-    this.#u8.set(name, at + ENTRY_NAME);
-    this.#u32[(at + ENTRY_OFFSET) >> 2] = zone.offset;
-    this.#u32[(at + ENTRY_LENGTH) >> 2] = zone.length;
-    this.#u32[(at + ENTRY_BACKING) >> 2] = zone.backing;
-    this.#u32[(at + ENTRY_FD) >> 2] = 0xffffffff;
-    this.#u32[(at + ENTRY_PID) >> 2] = process.pid;
-    this.#u32[(at + ENTRY_ALIGN) >> 2] = zone.align;
-    Atomics.store(this.#i32, (at + ENTRY_TYPE) >> 2, zone.type);
+  #write(index: number, name: Uint8Array, zone: { offset: number; length: number; type: number; align: number }): void {
+    const serial = this.#header(HEADER_SERIAL) + 1;
+    this.#setHeader(HEADER_SERIAL, serial);
+    this.#set(index, ENTRY_SERIAL, serial);
+    const at = DIRECTORY + index * ENTRY_SIZE + ENTRY_NAME;
+    this.#u8.fill(0, at, at + ENTRY_OFFSET - ENTRY_NAME);
+    this.#u8.set(name, at);
+    const fields = [
+      [ENTRY_OFFSET, zone.offset], [ENTRY_LENGTH, zone.length], [ENTRY_BACKING, BACKING_HEAP], [ENTRY_FD, -1], [ENTRY_PID, process.pid],
+      [ENTRY_ALIGN, zone.align], [ENTRY_LCORE, this.#lcore],
+    ] as const;
+    for (const [field, value] of fields) this.#set(index, field, value);
+    this.#set(index, ENTRY_TYPE, zone.type);
   }
 
+  /** The entry as it was at one moment: another may be released, and its place reserved again, while it is read. */
   #read(index: number): Memzone | undefined {
-    const at = this.#at(index);
-    const type = Atomics.load(this.#i32, (at + ENTRY_TYPE) >> 2);
-    if (type === ZONE_FREE) return undefined;
-    const field = (offset: number): number => this.#u32[(at + offset) >> 2]!;
-    return {
-      name: decodeName(this.#u8, at + ENTRY_NAME),
-      offset: field(ENTRY_OFFSET), length: field(ENTRY_LENGTH), type, backing: field(ENTRY_BACKING),
-      fd: field(ENTRY_FD) | 0, pid: field(ENTRY_PID), align: field(ENTRY_ALIGN), index,
-    };
-  }
-
-  /** One at a time, over all threads and processes. The lock names its holder; set-up is short, so a second is for ever. */
-  #locked<T>(change: () => T): T {
-    const lock = (ARENA_HEADER + HEADER_LOCK) >> 2;
-    const deadline = Date.now() + 1000;
-    while (Atomics.compareExchange(this.#i32, lock, 0, this.#lcore + 1) !== 0) {
-      if (Date.now() > deadline) {
-        throw new PollmodeError('EBUSYQUEUE', `The arena's directory is held by lcore ${Atomics.load(this.#i32, lock) - 1}: if that thread died, reclaim its lcore first.`);
-      }
-    }
-    try {
-      return change();
-    } finally {
-      Atomics.store(this.#i32, lock, 0);
+    const field = (offset: number): number => this.#field(index, offset) >>> 0;
+    for (;;) {
+      const [serial, type] = [field(ENTRY_SERIAL), field(ENTRY_TYPE)];
+      if (type === ZONE_FREE) return undefined;
+      const zone: Memzone = {
+        name: decodeName(this.#u8, DIRECTORY + index * ENTRY_SIZE + ENTRY_NAME),
+        offset: field(ENTRY_OFFSET), length: field(ENTRY_LENGTH), type, backing: field(ENTRY_BACKING), fd: field(ENTRY_FD) | 0,
+        pid: field(ENTRY_PID), align: field(ENTRY_ALIGN), index, serial, lcore: field(ENTRY_LCORE),
+      };
+      // The exchange changes nothing: unlike a load, it keeps the reads above from being made after it.
+      if (Atomics.add(this.#i32, this.#at(index, ENTRY_SERIAL), 0) >>> 0 === serial && field(ENTRY_TYPE) === type) return zone;
     }
   }
-}
 
-/** Lowest offset where (offset + skew) is aligned and `length` bytes are free; -1 for none. `skew` is the base address modulo the alignment. */
-function firstGap(zones: readonly Memzone[], heap: number, end: number, length: number, align: number, skew: number): number {
-  const sorted = [...zones].sort((a, b) => a.offset - b.offset);
-  let at = alignUp(heap, align, skew);
-  for (const zone of sorted) {
-    if (at + length <= zone.offset) return at;
-    at = Math.max(at, alignUp(zone.offset + zone.length, align, skew));
+  #at(index: number, field: number): number {
+    return (DIRECTORY + index * ENTRY_SIZE + field) >> 2;
   }
-  return at + length <= end ? at : -1;
-}
 
-function alignUp(offset: number, align: number, skew: number): number {
-  return Math.ceil((offset + skew) / align) * align - skew;
-}
-
-function free(zones: readonly Memzone[], heap: number, end: number): number {
-  return zones.reduce((left, zone) => left - zone.length, end - heap);
-}
-
-function encodeName(name: string): Uint8Array {
-  const encoded = new TextEncoder().encode(name);
-  if (encoded.length === 0 || encoded.length > ENTRY_NAME_MAX || name.includes('\0')) {
-    throw new PollmodeError('EOPTION', `"${name}" is no memzone name: 1 to ${ENTRY_NAME_MAX} bytes of UTF-8 without NUL.`);
+  #field(index: number, field: number): number {
+    return Atomics.load(this.#i32, this.#at(index, field));
   }
-  return encoded;
+
+  #set(index: number, field: number, value: number): void {
+    Atomics.store(this.#i32, this.#at(index, field), value);
+  }
+
+  #header(field: number): number {
+    return Atomics.load(this.#i32, (ARENA_HEADER + field) >> 2) >>> 0;
+  }
+
+  #setHeader(field: number, value: number): void {
+    Atomics.store(this.#i32, (ARENA_HEADER + field) >> 2, value);
+  }
 }
 
-function decodeName(u8: Uint8Array, at: number): string {
-  // TextDecoder refuses shared memory, so the bytes are copied out first.
-  const bytes = u8.slice(at, at + ENTRY_NAME_MAX);
-  const end = bytes.indexOf(0);
-  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+function checkedSize({ name, length, align, page }: ZoneRequest): { length: number; align: number } {
+  if (!Number.isInteger(length) || length <= 0) throw new PollmodeError('EOPTION', `Memzone "${name}" of ${String(length)} bytes: a length is a whole number above 0.`);
+  if (!Number.isInteger(align) || align < 1 || align > 2 ** 31 || (align & (align - 1)) !== 0) throw new PollmodeError('EOPTION', `Memzone "${name}" aligned to ${String(align)}: an alignment is a power of two up to 2^31.`);
+  return { length: alignUp(length, page, 0), align: Math.max(align, page) };
 }

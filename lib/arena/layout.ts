@@ -28,22 +28,33 @@ export const HEADER_TABLE = 12;
 export const HEADER_HEAP = 16;
 /** Process that created the arena. */
 export const HEADER_PID = 20;
-/** 0, or the lcore id + 1 of the one who is changing the directory. */
+/** Who is changing the directory: a lock word (arena/lock.ts). */
 export const HEADER_LOCK = 24;
 /** How many pages a SIGBUS made the guard replace, over all overlays. */
 export const HEADER_SIGBUS = 28;
 /** 0, or the lcore id + 1 of the one who asks all others to rest between two bursts (lcore/rest.ts). */
 export const HEADER_PAUSE = 32;
+/** How many reservations there have been: each one's serial number. */
+export const HEADER_SERIAL = 36;
+/** The first byte that was never reserved: from here on all is zero, and no page costs memory yet. */
+export const HEADER_HIGH = 40;
+/** Who is bringing back what dead lcores held: a lock word. */
+export const HEADER_RECLAIM = 44;
+
 // The lcore table: one entry for each thread that is attached to the arena.
 export const LCORE_MAX = 64;
 export const LCORE_TABLE = 0x10000 + 1024;
 export const LCORE_STRIDE = 32;
-/** 0 free, 1 in use, 2 being given back. */
-export const LCORE_STATE = 0;
-export const LCORE_PID = 4;
-export const LCORE_TID = 8;
+/** The process that holds the id; 0 for a free one. This word is the claim, so it is taken first and given up last. */
+export const LCORE_PID = 0;
+/** The kernel's number of the thread; 0 while the claim is being filled in, and where the kernel does not tell it. */
+export const LCORE_TID = 4;
+/** When the thread started, in clock ticks since boot: a number that was used again is not taken for the same thread. */
+export const LCORE_STARTED = 8;
+/** Node's own number of the thread, `threadId`, which the one who started the worker knows. */
+export const LCORE_WORKER = 12;
 /** What it is doing, one of REST_*: see lcore/rest.ts. */
-export const LCORE_REST = 12;
+export const LCORE_REST = 16;
 
 /** Not said: a thread that polls by itself. Nobody can know when it is between two bursts. */
 export const REST_UNKNOWN = 0;
@@ -71,6 +82,10 @@ export const ENTRY_FD = 80;
 /** The process that mapped it: an overlay is valid there only. */
 export const ENTRY_PID = 84;
 export const ENTRY_ALIGN = 88;
+/** Which reservation of the arena it is; written first, so that a reader notices when an entry changes under it. */
+export const ENTRY_SERIAL = 92;
+/** The lcore that reserved it. */
+export const ENTRY_LCORE = 96;
 
 export const ZONE_FREE = 0;
 export const ZONE_RAW = 1;
@@ -82,6 +97,9 @@ export const ZONE_BURST = 6;
 export const ZONE_OVERLAY = 7;
 export const ZONE_RSS = 8;
 export const ZONE_STEER = 9;
+export const ZONE_RETA = 10;
+/** Added to the type while the memory behind the zone is being made: the range is taken, and nobody finds it yet. */
+export const ZONE_PENDING = 0x100;
 
 export const BACKING_HEAP = 0;
 export const BACKING_MEMFD = 1;

@@ -19,6 +19,7 @@ export class Burst {
   readonly handles: Uint32Array;
   /** Offset of the first handle in the arena. */
   readonly offset: number;
+  /** Handles that it holds; 0 once it is closed, so that nothing is read from it or written to it any more. */
   readonly capacity: number;
   /** How many of its first handles are packets, where `bursts()` hands it out; the burst calls themselves return theirs and do not touch it. */
   count = 0;
@@ -33,7 +34,7 @@ export class Burst {
     this.capacity = capacity;
     this.offset = zone.offset;
     this.handles = new Uint32Array(arena.buffer, zone.offset, capacity);
-    this.#release = () => arena.release(zone);
+    this.#release = () => { if (!arena.closed) arena.release(zone); };
   }
 
   /**
@@ -51,8 +52,11 @@ export class Burst {
     return to - from;
   }
 
-  /** Gives the vector's memory back; the mbufs named in it are not touched. */
+  /** Gives the vector's memory back; the mbufs named in it are not touched. `arena.close()` does it too. */
   close(): void {
+    if (this.capacity === 0) return;
+    (this as { capacity: number }).capacity = 0;
+    (this as { handles: Uint32Array }).handles = this.handles.subarray(0, 0);
     this.#release();
   }
 }

@@ -1,13 +1,17 @@
 import type { Arena } from '../arena/arena.js';
-import { HEADER_SHIFT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { HEADER_SHIFT, MBUF_OWNER, MBUF_POOL, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
+import { RING_PORT_RING } from '../port/drivers/memory_layout.js';
+import { RING_CONS_USER, RING_FLAGS, RING_PROD_USER, RING_SC, RING_SP } from '../ring/layout.js';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from './codes.js';
 import type { BurstFunctions } from './functions.js';
 
-/** A misuse of an mbuf that the checking build found. */
+/** A misuse that the checking build found. */
 export interface Misuse {
-  readonly what: 'double free' | 'used while a port or a ring has it' | 'no mbuf of this pool';
+  readonly what: 'double free' | 'used while a port or a ring has it' | 'used after it went back to its pool' | 'no mbuf of this pool'
+    | 'a second thread on a side that is for one';
+  /** The mbuf's handle, or the ring's offset where it is a ring that was misused. */
   readonly handle: number;
-  /** The owner word that stood in its header. */
+  /** The owner word that stood in its header; for a ring, the lcore that was there first. */
   readonly owner: number;
   /** Where the misuse happened, and where the mbuf was last handed over ("unknown" when another thread did that). */
   readonly stack: string;
@@ -29,6 +33,8 @@ export type MisuseListener = (misuse: Misuse) => void;
  */
 export class MisuseReporter {
   readonly #last = new Map<number, string>();
+  /** Sides of rings that were told of. */
+  readonly #told = new Set<number>();
   readonly #arena: Arena;
   #listener: MisuseListener = warn;
 
@@ -43,12 +49,12 @@ export class MisuseReporter {
   /** The hook that the checking build calls. */
   report(code: number, handle: number, owner: number): void {
     const what = WORDS.get(code) ?? 'no mbuf of this pool';
-    this.#listener({ what, handle, owner, stack: here(), handedOver: this.#last.get(handle) ?? 'unknown' });
+    this.#tell(what, handle >>> 0, owner >>> 0); // WebAssembly's u32 come as signed numbers
   }
 
   /** The same functions, each hand-over noted and each send looked at first. */
   around(functions: BurstFunctions): BurstFunctions {
-    const { mbufAlloc, mbufFree } = functions;
+    const { mbufAlloc, mbufFree, mbufOwn, ringEnqueueSp, ringDequeueSc } = functions;
     const wrapped: BurstFunctions = {
       ...functions,
       mbufAlloc: (pool, lcore, to, count) => this.#note(mbufAlloc(pool, lcore, to, count), to, 'allocated'),
@@ -56,6 +62,20 @@ export class MisuseReporter {
         const handles = this.#handles(from, count);
         mbufFree(pool, lcore, from, count);
         this.#remember(handles, 'freed');
+      },
+      mbufOwn: (table, from, count, owner) => {
+        const into = owner >>> OWNER_SHIFT === OWNER_RING;
+        if (into) for (const handle of this.#handles(from, count)) this.checkOwned(handle);
+        mbufOwn(table, from, count, owner);
+        this.#note(count, from, into ? 'put into a ring' : 'taken back');
+      },
+      ringEnqueueSp: (ring, ...rest) => {
+        this.#checkSide(ring, RING_PROD_USER);
+        return ringEnqueueSp(ring, ...rest);
+      },
+      ringDequeueSc: (ring, ...rest) => {
+        this.#checkSide(ring, RING_CONS_USER);
+        return ringDequeueSc(ring, ...rest);
       },
     };
     for (const name of Object.keys(functions) as (keyof BurstFunctions)[]) {
@@ -67,24 +87,52 @@ export class MisuseReporter {
 
   /** For accessors: is the mbuf the program's own? */
   checkOwned(handle: number): void {
-    const owner = this.#arena.u32[(((this.#arena.table + (handle << HEADER_SHIFT)) >>> 0) + MBUF_OWNER) >>> 2]!;
-    if (owner >>> OWNER_SHIFT !== OWNER_APP) this.report(MISUSE_NOT_OWNED, handle, owner);
+    const header = (this.#arena.table + (handle << HEADER_SHIFT)) >>> 2;
+    const owner = this.#arena.u32[header + (MBUF_OWNER >>> 2)] ?? 0;
+    if (owner >>> OWNER_SHIFT === OWNER_APP) return;
+    if (!this.#arena.u32[header + (MBUF_POOL >>> 2)]) this.#tell('no mbuf of this pool', handle, owner);
+    else this.#tell(owner >>> OWNER_SHIFT === OWNER_POOL ? 'used after it went back to its pool' : 'used while a port or a ring has it', handle, owner);
+  }
+
+  /** The first user of a single side has it for as long as it lives; another one is told of once in each thread. */
+  #checkSide(ring: number, side: number): void {
+    const at = (ring + side) >>> 2;
+    const { u32, lcore } = this.#arena;
+    const first = Atomics.compareExchange(u32, at, 0, lcore + 1);
+    if (first === 0 || first === lcore + 1 || this.#told.has(at)) return;
+    const lives = this.#arena.lcores().some(other => other.lcore === first - 1 && other.life !== 'dead');
+    if (!lives) return void Atomics.store(u32, at, lcore + 1);
+    this.#told.add(at);
+    this.#tell('a second thread on a side that is for one', ring, first - 1, `used by lcore ${first - 1}`);
+  }
+
+  #tell(what: Misuse['what'], handle: number, owner: number, handedOver = this.#last.get(handle) ?? 'unknown'): void {
+    this.#listener({ what, handle, owner, stack: here(), handedOver });
   }
 
   #wrapRx(set: BurstFunctions, name: 'nullRx'): void {
     const original = set[name];
-    set[name] = (queue, burst, max, lcore) => this.#note(original(queue, burst, max, lcore), burst, 'received');
+    set[name] = (queue, burst, max, lcore) => {
+      if ((name as string) === 'ringRx') this.#checkPortSide(queue, RING_SC, RING_CONS_USER);
+      return this.#note(original(queue, burst, max, lcore), burst, 'received');
+    };
   }
 
   #wrapTx(set: BurstFunctions, name: 'nullTx'): void {
     const original = set[name];
     set[name] = (queue, burst, count, lcore) => {
+      if ((name as string) === 'ringTx') this.#checkPortSide(queue, RING_SP, RING_PROD_USER);
       const handles = this.#handles(burst, count);
       for (const handle of handles) this.checkOwned(handle);
       const sent = original(queue, burst, count, lcore);
       this.#remember(handles.slice(0, sent), 'sent');
       return sent;
     };
+  }
+
+  #checkPortSide(queue: number, flag: number, side: number): void {
+    const ring = this.#arena.u32[(queue + RING_PORT_RING) >>> 2]!;
+    if ((this.#arena.u32[(ring + RING_FLAGS) >>> 2]! & flag) !== 0) this.#checkSide(ring, side);
   }
 
   #handles(from: number, count: number): number[] {
@@ -102,12 +150,16 @@ export class MisuseReporter {
   }
 }
 
-/** The caller's stack, without this file. */
+/** The caller's stack, without what only leads here. */
 function here(): string {
-  const lines = (new Error().stack ?? '').split('\n').slice(1).filter(line => !line.includes('/burst/checking.'));
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 30;
+  const lines = (new Error().stack ?? '').split('\n').slice(1).filter(line => !/\/burst\/(checking|module)\.|wasm:\/\//.test(line));
+  Error.stackTraceLimit = limit;
   return lines.map(line => line.trim()).join('\n    ');
 }
 
-function warn(misuse: Misuse): void {
-  process.emitWarning(`mbuf ${misuse.handle}: ${misuse.what}.\n  here:\n    ${misuse.stack}\n  last ${misuse.handedOver}`, { type: 'PollmodeMisuse' });
+function warn({ what, handle, stack, handedOver }: Misuse): void {
+  const subject = what === 'a second thread on a side that is for one' ? 'ring at' : 'mbuf';
+  process.emitWarning(`${subject} ${handle}: ${what}.\n  here:\n    ${stack}\n  last ${handedOver}`, { type: 'PollmodeMisuse' });
 }

@@ -5,6 +5,10 @@
 export const DEATH_AFTER_CLAIM = 1;
 /** After the last slot, before the index is published. */
 export const DEATH_BEFORE_PUBLISH = 2;
+/** After an mbuf has changed hands, in the middle of a burst. */
+export const DEATH_MID_BURST = 3;
+/** The index is published, and what follows from it is not written yet. */
+export const DEATH_AFTER_PUBLISH = 4;
 
 // What the checking build reports.
 /** Freed while it was in its pool already. */

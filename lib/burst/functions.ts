@@ -37,7 +37,7 @@ export interface BurstFunctions {
   xskRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Gives the kernel buffers up to XSK_AIM. Returns how many it has. */
   xskFill(queue: number, lcore: number): number;
-  /** Frees what was sent, then sends. `count` 0 only frees. Stops at the first mbuf that cannot be sent. */
+  /** Frees what was sent, then sends. `count` 0 only frees. Frames that cannot be sent are taken too, dropped and counted; another pool's mbuf stops it. */
   xskTx(queue: number, burst: number, count: number, lcore: number): number;
   /** Frees what the kernel says was sent. Returns how many. */
   xskComplete(queue: number, lcore: number): number;

@@ -30,8 +30,9 @@ export function memoryPortFunctions({ u16, u32 }: ArenaViews, rings: RingFunctio
   }
 
   function nullTx(queue: number, burst: number, count: number, lcore: number): number {
-    countPackets(queue, count, sumBytes(queue, burst, count));
-    pools.mbufFree(field(queue, QUEUE_POOL), lcore, burst, count);
+    const pool = field(queue, QUEUE_POOL);
+    countPackets(queue, count, pools.bytesOf(pool, burst, count));
+    pools.mbufFree(pool, lcore, burst, count);
     return count;
   }
 

@@ -5,8 +5,8 @@
  * A cache is a stack: what was freed last, and is still in the CPU's cache, is handed out first.
  */
 import {
-  HEADER_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_NEXT, MBUF_OWNER, MBUF_PLAIN, MBUF_PORT, MBUF_REFCNT, MBUF_TX_OFFLOAD, OWNER_APP,
-  OWNER_POOL, OWNER_SHIFT,
+  HEADER_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_PORT, MBUF_REFCNT, MBUF_TX_OFFLOAD,
+  OWNER_APP, OWNER_POOL, OWNER_SHARED, OWNER_SHIFT,
 } from '../mbuf/layout.js';
 import {
   CACHE_CAPACITY, CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE, POOL_CACHE, POOL_CACHES, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_RING,
@@ -20,11 +20,13 @@ import { countShared, type ArenaViews } from './views.js';
 export interface MempoolFunctions extends Pick<BurstFunctions, 'mbufAlloc' | 'mbufFree' | 'mbufOwn'> {
   /** `count` handles or none (0, and POOL_DRY is counted). Headers are as they were left; owner words are the caller's to write. */
   takeFree(pool: number, lcore: number, to: number, count: number): number;
+  /** Of the pool's mbufs in a vector: the sum of their packets' lengths. */
+  bytesOf(pool: number, from: number, count: number): number;
 }
 
 /** Misuse is looked for when there is a hook to tell it to, as in the checking build; else not, as in the fast one. */
 export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHooks, { ringEnqueueMp, ringDequeueMc }: RingFunctions): MempoolFunctions {
-  return { mbufAlloc, mbufFree, mbufOwn, takeFree };
+  return { mbufAlloc, mbufFree, mbufOwn, takeFree, bytesOf };
 
   function mbufAlloc(pool: number, lcore: number, to: number, count: number): number {
     if (takeFree(pool, lcore, to, count) === 0) return 0;
@@ -42,6 +44,16 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
     }
     if (plain > 0) putFree(pool, lcore, from, plain);
     for (let i = plain; i < count; i++) freeOne(pool, lcore, from + i * 4);
+  }
+
+  /** Modulo 2^32, as packets of more would be the program's mistake. */
+  function bytesOf(pool: number, from: number, count: number): number {
+    const table = u32[(pool + POOL_TABLE) >>> 2];
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      if (belongs(pool, handleAt(from, i))) bytes += u32[(headerOf(table, handleAt(from, i)) + MBUF_PKT_LEN) >>> 2];
+    }
+    return bytes >>> 0;
   }
 
   function mbufOwn(table: number, from: number, count: number, owner: number): void {
@@ -102,12 +114,13 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
     const cache = cacheOf(pool, lcore);
     const ring = u32[(pool + POOL_RING) >>> 2];
     const length = u32[(cache + CACHE_LENGTH) >>> 2];
+    // Emptied before and not after: who dies in between leaves handles that are listed nowhere, and none that are listed twice.
+    u32[(cache + CACHE_LENGTH) >>> 2] = 0;
     const emptied = length === 0 || ringEnqueueMp(ring, cache + CACHE_SLOTS, length, 1, lcore) === length;
     const kept = emptied ? 0 : length;
     const large = count > u32[(pool + POOL_CACHE) >>> 2];
-    if (emptied && large && ringEnqueueMp(ring, from, count, 1, lcore) === count) {
-      u32[(cache + CACHE_LENGTH) >>> 2] = 0;
-    } else if (kept + count <= CACHE_CAPACITY) {
+    if (emptied && large && ringEnqueueMp(ring, from, count, 1, lcore) === count) return;
+    if (kept + count <= CACHE_CAPACITY) {
       pushCache(cache, kept, from, count);
     } else {
       u32[(cache + CACHE_LENGTH) >>> 2] = kept;
@@ -134,6 +147,7 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
       const header = headerOf(table, handle);
       if (isMisuse(header)) return report(handle, u32[(header + MBUF_OWNER) >>> 2]);
       const next = u32[(header + MBUF_NEXT) >>> 2]; // read before the hold is given up: afterwards it may be another's
+      disown(header, lcore);
       // Atomic, since other holders of a shared mbuf let go of it in their own threads.
       if (Atomics.sub(u16, (header + MBUF_REFCNT) >>> 1, 1) === 1) {
         setRefcntAndSegments(header);
@@ -143,6 +157,13 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
         putFree(pool, lcore, slot, 1);
       }
       handle = next;
+    }
+  }
+
+  /** An owner word that names an lcore says that it has a hold: so who lets go of a shared mbuf takes its name off first. */
+  function disown(header: number, lcore: number): void {
+    if (Atomics.load(u16, (header + MBUF_REFCNT) >>> 1) > 1) {
+      Atomics.compareExchange(u32, (header + MBUF_OWNER) >>> 2, (OWNER_APP << OWNER_SHIFT) | lcore, OWNER_SHARED);
     }
   }
 

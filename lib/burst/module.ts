@@ -7,12 +7,14 @@ import { twins } from './twins.js';
 import { wasm, type WasmMemory } from '../arena/webassembly.js';
 
 /**
- * Which set of burst functions: `fast` is the WebAssembly module, `checking` the same sources with assertions and hooks
- * (double free, foreign handle, use after send), `twin` the plain TypeScript.
+ * Which set of burst functions: `fast` is the WebAssembly module for this machine, `portable` the one for any machine
+ * (the same, but on x86-64: assembly/publish.ts), `checking` the same sources with assertions and hooks (double free,
+ * foreign handle, use after send), `twin` the plain TypeScript.
  */
-export type BurstBuild = 'fast' | 'checking' | 'twin';
+export type BurstBuild = 'fast' | 'portable' | 'checking' | 'twin';
 
-const FILES = { fast: 'burst.wasm', checking: 'burst_checking.wasm' } as const;
+const PORTABLE = 'burst.wasm';
+const FILES = { fast: process.arch === 'x64' ? 'burst_x64.wasm' : PORTABLE, portable: PORTABLE, checking: 'burst_checking.wasm' } as const;
 const compiled = new Map<string, object>();
 const sets = new WeakMap<Arena, BurstFunctions>();
 const reporters = new WeakMap<Arena, MisuseReporter>();
@@ -47,8 +49,8 @@ export function misuseReporter(arena: Arena): MisuseReporter | undefined {
 export function chosenBuild(environment: NodeJS.ProcessEnv = process.env): BurstBuild {
   const asked = environment['POLLMODE_BURST'];
   if (asked === undefined || asked === '') return debugging(environment) ? 'checking' : 'fast';
-  if (asked === 'fast' || asked === 'checking' || asked === 'twin') return asked;
-  throw new PollmodeError('EOPTION', `POLLMODE_BURST=${asked}: choose fast, checking or twin, or leave it out.`);
+  if (asked === 'fast' || asked === 'portable' || asked === 'checking' || asked === 'twin') return asked;
+  throw new PollmodeError('EOPTION', `POLLMODE_BURST=${asked}: choose fast, portable, checking or twin, or leave it out.`);
 }
 
 export function debugging(environment: NodeJS.ProcessEnv = process.env): boolean {

@@ -3,8 +3,8 @@ import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, MBUF_OWNER, OWNER_APP, OWNER_SH
 import { RING_CONS, RING_OWNER, RING_PROD } from '../ring/layout.js';
 import {
   BUCKET_BYTES, BUCKET_NOW, BUCKET_PACKETS, BUCKET_TAIL, BUCKET_WANTED, STEER_BUCKETS, STEER_COUNT, STEER_DISTRIBUTED, STEER_DONE, STEER_FIRST,
-  STEER_HANDED, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_TABLE, STEER_TAKEN, STEER_VECTOR, STEER_VECTORS,
-  STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE,
+  STEER_HANDED, STEER_MOVES, STEER_PLACES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_STATE, STEER_TABLE, STEER_TAKEN, STEER_VECTOR,
+  STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE, WORKER_IN,
 } from '../rss/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
@@ -18,18 +18,24 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
   return { steerDistribute, steerTake, steerRecord };
 
   function steerDistribute(steer: number, burst: number, count: number, lcore: number): number {
-    for (let i = 0; i < count; i++) sort(steer, u32[(burst >>> 2) + i]);
+    for (let i = 0; i < count; i++) lookUp(steer, i, u32[(burst >>> 2) + i]);
+    for (let i = 0; i < count; i++) intoVector(steer, field(steer, STEER_PLACES + i * 4), u32[(burst >>> 2) + i]);
     let handed = 0;
     for (let worker = 0; worker < field(steer, STEER_WORKERS); worker++) handed += handOver(steer, worker, lcore);
     count64(u32, steer + STEER_DISTRIBUTED, handed);
     return handed;
   }
 
-  /** Into its worker's vector. */
-  function sort(steer: number, handle: number): void {
+  /** A packet's bucket. */
+  function lookUp(steer: number, i: number, handle: number): void {
     const header = headerOf(steer, handle);
     if ((field(header, MBUF_OL_FLAGS) & RX_RSS_HASH) === 0) rss.hashOne(field(steer, STEER_RSS), field(steer, STEER_TABLE), handle);
     const bucket = bucketOf(steer, field(header, MBUF_HASH));
+    set(steer, STEER_PLACES + i * 4, bucket);
+    set(bucket, BUCKET_PACKETS, field(bucket, BUCKET_PACKETS) + 1);
+  }
+
+  function intoVector(steer: number, bucket: number, handle: number): void {
     if (mayMove(steer, bucket)) {
       set(bucket, BUCKET_NOW, field(bucket, BUCKET_WANTED));
       count64(u32, steer + STEER_MOVES, 1);
@@ -40,13 +46,13 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
     set(vectorOf(steer, number), place * 4, handle);
     set(worker, STEER_COUNT, place + 1);
     set(bucket, BUCKET_TAIL, field(field(worker, STEER_RING), RING_PROD) + place + 1);
-    set(bucket, BUCKET_PACKETS, field(bucket, BUCKET_PACKETS) + 1);
   }
 
   function mayMove(steer: number, bucket: number): boolean {
     const now = field(bucket, BUCKET_NOW);
     const wanted = Atomics.load(u32, (bucket + BUCKET_WANTED) >>> 2);
     if (now === wanted || wanted >= field(steer, STEER_WORKERS)) return false;
+    if (Atomics.load(u32, (workerAt(steer, wanted) + STEER_STATE) >>> 2) !== WORKER_IN) return false;
     const old = workerAt(steer, now);
     const done = Atomics.load(u32, (old + STEER_DONE) >>> 2);
     const idle = done === field(field(old, STEER_RING), RING_PROD) && field(old, STEER_COUNT) === 0;

@@ -24,7 +24,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   return {
-    ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, pools),
+    ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...e1000eFunctions(views, pools),
   };

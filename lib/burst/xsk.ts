@@ -2,17 +2,18 @@
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS,
-  XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_GIVING, XSK_GIVING_FROM, XSK_GIVING_VECTOR, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../port/drivers/af_xdp/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
-import type { BurstFunctions } from './functions.js';
+import { DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH, DEATH_MID_BURST } from './codes.js';
+import type { BurstFunctions, BurstHooks } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
 import { count64, type ArenaViews } from './views.js';
 
 export type XskFunctions = Pick<BurstFunctions, 'xskRx' | 'xskFill' | 'xskTx' | 'xskComplete'>;
 
-export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions): XskFunctions {
+export function xskFunctions({ u16, u32 }: ArenaViews, hooks: BurstHooks, pools: MempoolFunctions): XskFunctions {
   return { xskRx, xskFill, xskTx, xskComplete };
 
   function xskRx(queue: number, burst: number, max: number, lcore: number): number {
@@ -27,8 +28,10 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     let got = 0;
     if (take > 0) {
       for (let i = 0; i < take; i++) got += readDescriptor(queue, index + i, burst + got * 4, lcore);
+      hooks.fault?.(DEATH_BEFORE_PUBLISH);
       // Pairs with the kernel's load of the consumer: our reads are over.
       Atomics.store(u32, consumer >>> 2, index + take);
+      hooks.fault?.(DEATH_AFTER_PUBLISH);
       setField(queue, XSK_HELD, field(queue, XSK_HELD) - got);
       count64(u32, queue + QUEUE_PACKETS, got);
     }
@@ -55,6 +58,7 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     writeHeader(queue, handle, offset, length, lcore);
     u32[slot >>> 2] = handle;
     count64(u32, queue + QUEUE_BYTES, length);
+    hooks.fault?.(DEATH_MID_BURST);
     return 1;
   }
 
@@ -115,15 +119,27 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     const ring = queue + XSK_RING_B;
     const producer = field(ring, XSK_PRODUCER) >>> 2;
     const index = u32[producer]; // ours
+    giving(queue, count, index, queue + XSK_SCRATCH);
     for (let i = 0; i < count; i++) {
       const handle = u32[((queue + XSK_SCRATCH) >>> 2) + i];
       own(queue, handle, field(queue, QUEUE_OWNER));
       const at = (field(ring, XSK_DESCRIPTORS) + ((index + i) & field(ring, XSK_MASK)) * 8) >>> 2;
       u32[at] = (handle << HANDLE_SHIFT) - field(queue, XSK_UMEM);
       u32[at + 1] = 0;
+      hooks.fault?.(DEATH_MID_BURST);
     }
+    hooks.fault?.(DEATH_BEFORE_PUBLISH);
     // Pairs with the kernel's smp_load_acquire of the producer.
     Atomics.store(u32, producer, index + count);
+    hooks.fault?.(DEATH_AFTER_PUBLISH);
+    setField(queue, XSK_GIVING, 0);
+  }
+
+  /** What is about to be given to the kernel, for whoever finds the queue without its lcore. */
+  function giving(queue: number, count: number, from: number, vector: number): void {
+    setField(queue, XSK_GIVING_FROM, from);
+    setField(queue, XSK_GIVING_VECTOR, vector);
+    setField(queue, XSK_GIVING, count);
   }
 
   function xskTx(queue: number, burst: number, count: number, lcore: number): number {
@@ -134,29 +150,55 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     const index = u32[producer]; // ours
     // No more in flight than the completion ring, which is as long, can tell of.
     const held = field(queue, XSK_HELD);
-    const most = Math.min(count, field(ring, XSK_MASK) + 1 - held);
-    if (most < count) count64(u32, queue + XSK_RING_FULL, 1);
+    const room = field(ring, XSK_MASK) + 1 - held;
+    let taken = 0;
     let sent = 0;
-    while (sent < most && writeDescriptor(queue, index + sent, u32[(burst >>> 2) + sent])) sent++;
-    count64(u32, queue + QUEUE_NOMBUF, count - sent);
-    if (sent === 0) return 0;
-    // Pairs with the kernel's smp_load_acquire of the producer.
-    Atomics.store(u32, producer, index + sent);
-    setField(queue, XSK_HELD, held + sent);
-    count64(u32, queue + QUEUE_PACKETS, sent);
-    return sent;
+    giving(queue, count, index, burst);
+    for (; taken < count && sent < room; taken++) {
+      const slot = burst + taken * 4;
+      if (writeDescriptor(queue, index + sent, u32[slot >>> 2])) sent++;
+      else if (!dropBad(queue, slot, lcore)) break;
+    }
+    if (taken < count && sent === room) count64(u32, queue + XSK_RING_FULL, 1);
+    count64(u32, queue + QUEUE_NOMBUF, count - taken);
+    if (sent > 0) {
+      hooks.fault?.(DEATH_BEFORE_PUBLISH);
+      // Pairs with the kernel's smp_load_acquire of the producer.
+      Atomics.store(u32, producer, index + sent);
+      hooks.fault?.(DEATH_AFTER_PUBLISH);
+      setField(queue, XSK_HELD, held + sent);
+      count64(u32, queue + QUEUE_PACKETS, sent);
+    }
+    setField(queue, XSK_GIVING, 0);
+    return taken;
+  }
+
+  /** The mbuf in the slot cannot be sent. One of this UMEM is freed, and the port goes on; another's is the program's mistake. */
+  function dropBad(queue: number, slot: number, lcore: number): boolean {
+    if (!inUmem(queue, u32[slot >>> 2])) {
+      count64(u32, queue + XSK_NOT_IN_UMEM, 1);
+      return false;
+    }
+    count64(u32, queue + XSK_BAD_FRAME, 1);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, slot, 1);
+    return true;
+  }
+
+  function inUmem(queue: number, handle: number): boolean {
+    const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
+    return start < field(queue, XSK_UMEM_BYTES) && (start & field(queue, XSK_BUFFER_MASK)) === 0;
   }
 
   /** Returns whether the mbuf can be sent; if so the port has it. */
   function writeDescriptor(queue: number, index: number, handle: number): boolean {
     const bufferMask = field(queue, XSK_BUFFER_MASK);
     const start = ((handle << HANDLE_SHIFT) - field(queue, XSK_UMEM)) >>> 0;
-    if (start >= field(queue, XSK_UMEM_BYTES) || (start & bufferMask) !== 0) return refuse(queue + XSK_NOT_IN_UMEM);
+    if (!inUmem(queue, handle)) return false;
     const header = headerOf(queue, handle);
     const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
     const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && length <= field(queue, XSK_LONGEST) && offset + length <= bufferMask + 1;
-    if (!whole) return refuse(queue + XSK_BAD_FRAME);
+    if (!whole) return false;
     const at = (field(queue, XSK_RING_A + XSK_DESCRIPTORS) + (index & field(queue, XSK_RING_A + XSK_MASK)) * 16) >>> 2;
     u32[at] = start + offset;
     u32[at + 1] = 0;
@@ -164,12 +206,8 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
     u32[at + 3] = 0;
     own(queue, handle, field(queue, QUEUE_OWNER));
     count64(u32, queue + QUEUE_BYTES, length);
+    hooks.fault?.(DEATH_MID_BURST);
     return true;
-  }
-
-  function refuse(counter: number): boolean {
-    count64(u32, counter, 1);
-    return false;
   }
 
   function xskComplete(queue: number, lcore: number): number {
@@ -185,7 +223,9 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
       pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + XSK_SCRATCH, good);
       freed += good;
     }
+    hooks.fault?.(DEATH_BEFORE_PUBLISH);
     Atomics.store(u32, consumer, index + ready);
+    hooks.fault?.(DEATH_AFTER_PUBLISH);
     setField(queue, XSK_HELD, field(queue, XSK_HELD) - freed);
     return freed;
   }
@@ -202,6 +242,7 @@ export function xskFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions):
       const handle = handleAt(queue, address);
       own(queue, handle, program(lcore));
       u32[((queue + XSK_SCRATCH) >>> 2) + good++] = handle;
+      hooks.fault?.(DEATH_MID_BURST);
     }
     return good;
   }

@@ -57,6 +57,11 @@ async function forward(a: string, b: string, options: ForwardOptions): Promise<v
     // Before the report: a port may write out what it holds only now, and what came of it is in its last counts.
     host.close();
     report(forwarder, seconds, options);
+    const unwritten = forwarder.totals(seconds).ports.filter(port => (port.xstats['tx_not_written'] ?? 0) > 0);
+    if (unwritten.length > 0) {
+      process.stderr.write(`pollmode: not all of it is in ${unwritten.map(port => port.name).join(', ')}: see tx_not_written, and what the disk refused (tx_write_*).\n`);
+      process.exitCode = 1;
+    }
   } finally {
     live.end();
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);

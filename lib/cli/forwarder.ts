@@ -25,15 +25,20 @@ export interface ForwardTotals {
 /** One way of the forwarding: from a queue to a queue, with a burst of its own. */
 interface Lane {
   readonly source: Port;
+  readonly sink: Port;
   readonly rx: RxQueue;
   readonly tx: TxQueue;
   readonly burst: Burst;
   /** Sources that end (capture files) wait for a slow sink; from the others, what is refused is dropped, as testpmd does. */
   readonly patient: boolean;
   readonly change: (count: number) => void;
-  /** mbufs at the front of the burst that are still to be sent. */
+  /** mbufs at the front of the burst that are still to be sent, and since when the sink has taken none of them. */
   kept: number;
+  stalledSince: number;
 }
+
+/** So long a patient lane waits for a sink that takes nothing: a full disk, most likely. */
+const PATIENCE_MS = 5000;
 
 /** The forwarding itself, in turns: what `poll` calls. */
 export class Forwarder {
@@ -89,6 +94,8 @@ export class Forwarder {
     if (sent > 0 && sent < lane.kept) lane.burst.keep(sent, lane.kept);
     lane.kept -= sent;
     if (!lane.patient) this.#drop(lane);
+    else if (sent === 0) wait(lane);
+    else lane.stalledSince = 0;
   }
 
   #drop(lane: Lane): void {
@@ -99,13 +106,22 @@ export class Forwarder {
   }
 }
 
+/** Throws ESYSCALL when the sink has taken nothing for too long. */
+function wait(lane: Lane): void {
+  const now = performance.now();
+  if (lane.stalledSince === 0) lane.stalledSince = now;
+  if (now - lane.stalledSince > PATIENCE_MS) {
+    throw new PollmodeError('ESYSCALL', `${lane.sink.name} has taken nothing for ${PATIENCE_MS / 1000} s: look at its counters and at what is behind it (a full disk, an interface that is down).`);
+  }
+}
+
 /** A lane for each receive queue, the send queues taken in turn. */
 function lanes(host: Host, from: Port, to: Port, options: ForwarderOptions): Lane[] {
   if (to.tx.length === 0) return [];
   return from.rx.map((rx, index) => {
     const burst = host.burst(options.burst);
     return {
-      source: from, rx, tx: to.tx[index % to.tx.length]!, burst, kept: 0,
+      source: from, sink: to, rx, tx: to.tx[index % to.tx.length]!, burst, kept: 0, stalledSince: 0,
       patient: from.finished !== undefined, change: changer(host, burst, to, options),
     };
   });

@@ -2,12 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
+import { brokerCommand } from './broker.js';
 import { doctorCommand } from './doctor.js';
 import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
-/** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr. */
+/** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr; 130 or 143 a sweep that a signal stopped, with its report. */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
 const program = new Command('pollmode')
@@ -17,6 +18,7 @@ const program = new Command('pollmode')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
   .addCommand(bindCommand())
+  .addCommand(brokerCommand())
   .addCommand(doctorCommand());
 
 // Commands that were made elsewhere do not inherit by themselves.

@@ -1,111 +1,132 @@
-import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Command, InvalidArgumentError } from 'commander';
-import { tryBinding } from '../binding.js';
-import { PollmodeError } from '../errors.js';
-import { hasCapability } from '../kernel/caps.js';
+import { pathToFileURL } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { GRIDS, type SweepGrid } from '../sweep/grid.js';
+import { SWEEP_PATHS, type SweepPath } from '../sweep/plans.js';
 import { readResults, type SweepResult } from '../sweep/results.js';
-import { sweep, SWEEP_PATHS, type SweepOptions } from '../sweep/sweep.js';
+import { sweep } from '../sweep/sweep.js';
 import { sweepTables, tableStyle } from '../sweep/table.js';
 import { writeReport } from '../sweep/write.js';
 import { seconds, whole } from './forward.js';
-import { MemorySweep } from './memory_sweep.js';
+import { ProgressLine } from './progress_line.js';
+import { againInUserNamespace, missingRights } from './user_namespace.js';
 
 interface Options {
-  readonly paths: string[];
-  readonly bursts: number[];
-  readonly frames: number[];
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly warmup: number;
-  readonly latencyRate: number;
+  readonly full?: boolean;
+  readonly quick?: boolean;
+  readonly paths: SweepPath[];
+  readonly bursts?: number[];
+  readonly frames?: number[];
+  readonly rounds?: number;
+  readonly seconds?: number;
+  readonly warmup?: number;
+  readonly latencyRate?: number;
+  readonly latencyBursts?: number[];
   readonly xdp: string;
   readonly out: string;
   readonly compare?: string;
   readonly json?: boolean;
 }
 
-/** Set in a sweep that was started again inside a user namespace. */
-const INSIDE = 'POLLMODE_SWEEP_INSIDE';
+const HELP = `
+Nothing outside is touched: the interfaces are in network namespaces that go with the process, however it ends.
+Without root it runs in a user namespace where that is allowed, does what can be done there, and says what root would add.
+
+Ctrl-C stops after the run that is under way, writes tables and report of what was measured, and ends with code 130
+(SIGTERM: 143); a second one ends it at once, without a report.
+`;
 
 export function sweepCommand(): Command {
+  const { usual } = GRIDS;
   return new Command('sweep')
-    .description('The main job: burst sizes of AF_XDP and AF_PACKET rings against kernel sockets, on a veth pair of its own. Prints tables and writes a report.')
+    .description('The main job: burst sizes of AF_XDP and AF_PACKET rings against kernel sockets, on a veth pair of its own, and ports in memory. Prints tables and writes a report.')
+    .addOption(new Option('--full', 'every burst and frame size, about 6 minutes').conflicts('quick'))
+    .option('--quick', 'about 15 seconds, and rough')
     .option('--paths <list>', `of ${SWEEP_PATHS.join(', ')}`, paths, [...SWEEP_PATHS])
-    .option('--bursts <list>', 'packets per call, each 1 to 512', numbers(1, 512), [1, 4, 16, 32, 64, 256])
-    .option('--frames <list>', 'frame sizes with FCS (RFC 2544), each 64 to 1518', numbers(64, 1518), [64, 1518])
-    .option('--rounds <n>', 'how often each cell is measured; the median counts', whole(1, 100), 3)
-    .option('--seconds <s>', 'per cell and round', seconds, 0.3)
-    .option('--warmup <s>', 'before each', seconds, 0.1)
-    .option('--latency-rate <pps>', 'packets per second that the latency runs offer; 0 for none', whole(0, 10_000_000), 20_000)
+    .option('--bursts <list>', `packets per call, each 1 to 512 (default ${usual.bursts.join()})`, numbers(1, 512))
+    .option('--frames <list>', `frame sizes with FCS (RFC 2544), each 64 to 1518 (default ${usual.frames.join()})`, numbers(64, 1518))
+    .option('--rounds <n>', `how often each cell is measured; the median counts (default ${usual.rounds})`, whole(1, 100))
+    .option('--seconds <s>', `per cell and round (default ${usual.seconds})`, seconds)
+    .option('--warmup <s>', `before each (default ${usual.warmUp})`, seconds)
+    .option('--latency-rate <pps>', `packets per second that the round trips are timed at; 0 for none (default ${usual.latencyRate})`, whole(0, 10_000_000))
+    .option('--latency-bursts <list>', `bursts that they are timed at (default ${usual.latencyBursts.join()})`, numbers(1, 512))
     .option('--xdp <options>', 'options of the af_xdp port, for example mode=generic', '')
     .option('--out <folder>', 'where the report goes', 'pollmode-report')
     .option('--compare <file>', 'results.json of an earlier sweep, drawn beside this one')
     .option('--json', 'the result as JSON on stdout instead of tables')
-    .addHelpText('after', '\nNothing outside is touched: the interfaces are in network namespaces that go with the process.\nWithout root it tries a user namespace, does what is allowed there, and says what was left out.\n')
+    .addHelpText('after', HELP)
     .action(run);
 }
 
 async function run(options: Options): Promise<void> {
   const earlier = options.compare === undefined ? undefined : readResults(options.compare);
-  const addon = tryBinding();
-  if (addon instanceof PollmodeError) return withoutKernel(addon.message);
-  if (!hasCapability('CAP_SYS_ADMIN') || !hasCapability('CAP_NET_ADMIN')) return again();
-  const result = await sweepWithProgress(options);
+  const missing = missingRights();
+  if (missing !== undefined) process.stderr.write(`${missing}\n`);
+  const code = missing === undefined ? undefined : await againInUserNamespace();
+  if (code !== undefined) {
+    process.exitCode = code;
+    return;
+  }
+  const result = await sweepWithProgress(options, missing);
   const files = writeReport(options.out, result, earlier);
   if (options.json === true) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
   else process.stdout.write(`${sweepTables(result, tableStyle(process.stdout, process.env), earlier)}\nReport: ${pathToFileURL(resolve(files.html)).href}\n`);
 }
 
-async function sweepWithProgress(options: Options): Promise<SweepResult> {
+/** Ends early at a signal, with the exit code of a program that was ended by it (128 + its number). */
+async function sweepWithProgress(options: Options, missing: string | undefined): Promise<SweepResult> {
   const stop = new AbortController();
-  const interrupt = (): void => {
-    process.stderr.write('\nstopping after this cell; what was measured is kept\n');
+  const line = new ProgressLine(process.stderr);
+  const interrupt = (signal: NodeJS.Signals): void => {
+    line.say('stopping after this run; what was measured is kept');
+    process.exitCode = signal === 'SIGINT' ? 130 : 143;
     stop.abort();
   };
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  const { warmup, ...rest } = options;
-  const progress: SweepOptions['progress'] = (done, total, what) => {
-    const left = Math.ceil((total - done) * (options.seconds + warmup + 0.03));
-    const line = `${String(done + 1).padStart(4)}/${total}  about ${left} s left  ${what}`;
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
-    else if (done % 20 === 0) process.stderr.write(`${line}\n`);
-  };
   try {
-    return await sweep({ ...rest, warmUp: warmup, signal: stop.signal, progress });
+    return await sweep({
+      ...gridOf(options), paths: options.paths, xdp: options.xdp, signal: stop.signal, notes: notes(options, missing), progress: at => line.show(at),
+    });
   } finally {
-    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    line.end();
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
 }
 
-/** Without the rights: once more in a user namespace of its own, where namespaces and veth pairs are allowed to everyone. */
-function again(): void {
-  if (process.env[INSIDE] === undefined) {
-    process.stderr.write('Not root: trying in a user namespace. AF_XDP needs CAP_BPF on the machine itself, so it will be left out; run as root for all of it.\n');
-    const entered = spawnSync('unshare', ['--user', '--map-root-user', '--net', process.execPath, ...process.execArgv, fileURLToPath(new URL('./main.js', import.meta.url)), ...process.argv.slice(2)], {
-      stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' },
-    });
-    if (entered.error === undefined && entered.status === 0) return;
-    process.stderr.write('A user namespace is not allowed here either (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces).\n');
-  }
-  withoutKernel('network namespaces need CAP_SYS_ADMIN: run as root, or allow user namespaces');
+function notes({ quick }: Options, missing: string | undefined): string[] {
+  const rough = quick === true ? ['A quick sweep: rough figures, from two short rounds of each cell. `pollmode sweep` without --quick measures longer.'] : [];
+  return missing === undefined ? rough : [...rough, missing];
 }
 
-/** What every machine can do: the memory ports. */
-function withoutKernel(reason: string): void {
-  process.stdout.write(`The kernel paths were left out: ${reason}\n\n`);
-  new MemorySweep().print(process.stdout);
+/** The chosen grid, with what was asked for in its place. Round trips are timed at bursts that are swept, where not asked otherwise. */
+function gridOf(options: Options): SweepGrid {
+  const grid: SweepGrid = options.full === true ? GRIDS.full : options.quick === true ? GRIDS.quick : GRIDS.usual;
+  const { bursts = grid.bursts, frames = grid.frames } = options;
+  const changed = [options.bursts, options.frames, options.rounds, options.seconds, options.warmup, options.latencyBursts].some(each => each !== undefined);
+  const common = grid.latencyBursts.filter(burst => bursts.includes(burst));
+  return {
+    bursts, frames, rounds: options.rounds ?? grid.rounds, seconds: options.seconds ?? grid.seconds, warmUp: options.warmup ?? grid.warmUp,
+    latencyBursts: options.latencyBursts ?? (common.length > 0 ? common : bursts.slice(0, 1)),
+    latencyFrames: options.frames ?? grid.latencyFrames, latencyRate: options.latencyRate ?? grid.latencyRate,
+    ...(changed || grid.limit === undefined ? {} : { limit: grid.limit }),
+  };
 }
 
-function paths(text: string): string[] {
-  const chosen = text.split(',').map(each => each.trim());
-  const unknown = chosen.find(each => !(SWEEP_PATHS as readonly string[]).includes(each));
-  if (unknown !== undefined) throw new InvalidArgumentError(`There is no path "${unknown}": choose of ${SWEEP_PATHS.join(', ')}, separated by commas.`);
-  return chosen;
+/** Spaces, "-" and "_" in a path's name are all one, so that a list needs no quotes. */
+function paths(text: string): SweepPath[] {
+  const plain = (name: string): string => name.trim().toLowerCase().replace(/[-_\s]+/g, ' ');
+  return unique(text.split(',').map(each => SWEEP_PATHS.find(path => plain(path) === plain(each)) ?? noSuchPath(each)));
 }
 
+function noSuchPath(name: string): never {
+  throw new InvalidArgumentError(`There is no path "${name.trim().slice(0, 40)}": choose of ${SWEEP_PATHS.join(', ')}, separated by commas.`);
+}
+
+/** Each once, in rising order. */
 function numbers(min: number, max: number): (text: string) => number[] {
-  return text => text.split(',').map(each => whole(min, max)(each.trim()));
+  return text => unique(text.split(',').map(each => whole(min, max)(each.trim()))).sort((a, b) => a - b);
+}
+
+function unique<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
 }

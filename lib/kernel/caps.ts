@@ -1,4 +1,5 @@
 /** Capabilities by name (linux/capability.h), and whether the calling thread has them in its own user namespace. */
+import { readFileSync } from 'node:fs';
 import { binding } from '../binding.js';
 
 export const CAPABILITIES = {
@@ -30,4 +31,10 @@ export function hasCapability(name: Capability): boolean {
 /** Those of `names` that the thread lacks. */
 export function missingCapabilities(names: readonly Capability[]): Capability[] {
   return names.filter((name) => !hasCapability(name));
+}
+
+/** Is this process in a user namespace of less than the whole machine (user_namespaces(7): uid_map)? */
+export function inUserNamespace(): boolean {
+  const map = readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/).join(' ');
+  return map !== '0 0 4294967295';
 }

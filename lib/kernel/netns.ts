@@ -5,6 +5,7 @@
  * A thread's namespace is its own, and a thread starts in its maker's: a Worker that is made inside `withNetns` lives
  * in that namespace. So would libuv's pool, so do nothing asynchronous with files inside it before the pool exists.
  */
+import { fstatSync, statSync } from 'node:fs';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { CLONE_NEWNET, O_RDONLY } from './constants.js';
@@ -61,6 +62,21 @@ function synchronous<T>(result: T): T {
 
 function goHome(home: number): void {
   check(binding().setns(home, CLONE_NEWNET), 'setns', 'This thread could not return to its own network namespace: end it.');
+}
+
+/** The namespace that the calling thread is in now, to do something in later from wherever that thread is then. */
+export class HeldNetns {
+  readonly #fd = currentNetns();
+  readonly #number = fstatSync(this.#fd, { bigint: true }).ino;
+
+  /** As `withNetns`; without any rights where the calling thread is in it. */
+  within<T>(work: () => T): T {
+    return statSync(MINE, { bigint: true }).ino === this.#number ? work() : withNetns(this.#fd, work);
+  }
+
+  close(): void {
+    binding().close(this.#fd);
+  }
 }
 
 /** As `withNetns`, for a namespace that has a path: /run/netns/NAME, or /proc/PID/ns/net. Throws ENOTFOUND, ERIGHTS. */

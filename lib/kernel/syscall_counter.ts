@@ -16,6 +16,8 @@ const MAX_THREADS = 256;
 const FIRST_PID_NAMESPACE = 0xeffffffc;
 
 export interface SyscallCounter {
+  /** For a watched thread that reads its own count: plain data, good in every thread while the counter is open. */
+  readonly map: BpfMap;
   /** Begins to count for a thread (`binding().gettid()` in it), from 0. */
   watch(tid: number): void;
   /** Calls since `watch`; 0 for a thread that is not watched. Any thread may ask; asking is one call of the thread that asks. */
@@ -41,11 +43,17 @@ export function openSyscallCounter(): SyscallCounter | PollmodeError {
   }
 }
 
-function counter(map: BpfMap, opened: number[]): SyscallCounter {
+/** Calls of a thread since it is watched, by a counter's map; 0 for one that is not. Asking is one call of the thread that asks, and counted. */
+export function syscallsOf(map: BpfMap, tid: number): number {
   const value = new Uint8Array(8);
+  return lookupElement(map, u32(tid), value) ? Number(getU64(value, 0)) : 0;
+}
+
+function counter(map: BpfMap, opened: number[]): SyscallCounter {
   return {
+    map,
     watch: (tid) => updateElement(map, u32(tid), new Uint8Array(8)),
-    read: (tid) => (lookupElement(map, u32(tid), value) ? Number(getU64(value, 0)) : 0),
+    read: (tid) => syscallsOf(map, tid),
     unwatch: (tid) => void deleteElement(map, u32(tid)),
     close: () => { for (const fd of opened.splice(0).reverse()) binding().close(fd); },
   };

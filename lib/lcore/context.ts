@@ -1,15 +1,24 @@
 import type { Arena } from '../arena/arena.js';
 import { Burst } from '../burst/burst.js';
+import { PollmodeError } from '../errors.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import { mbufsOf } from '../mbuf/mbufs.js';
 import { Mempool } from '../mbuf/mempool.js';
 import { attachRx, attachTx } from '../port/attach.js';
 import type { RxQueue, TxQueue } from '../port/port.js';
+import { Steering } from '../rss/steering.js';
+import type { SteeringWorker } from '../rss/steering_sides.js';
 import { poll, type PollGuest, type PollOptions } from './poll.js';
 import { RestPoint } from './rest.js';
 
 /** What an lcore's module has as its default export. What it returns is what `join` resolves with (structured clone). */
 export type LcoreMain<Arguments = unknown> = (lcore: LcoreContext<Arguments>) => unknown;
+
+/** A worker's side of a steering, by name. */
+export interface SteeredName {
+  readonly steering: string;
+  readonly worker: number;
+}
 
 /** What an lcore's module is given: who and where it is, the arena, and the loop. Belongs to the lcore's thread. */
 export class LcoreContext<Arguments = unknown> {
@@ -25,10 +34,11 @@ export class LcoreContext<Arguments = unknown> {
   readonly #stop: Int32Array;
   readonly #rest: RestPoint;
   readonly #poolName: string | undefined;
+  readonly #steered: SteeredName | undefined;
   #pool: Mempool | undefined;
 
   /** @param stop one i32: not 0 once the lcore shall stop */
-  constructor(parts: { name: string; cpu: number; arena: Arena; args: Arguments; pool: string | undefined; stop: Int32Array; signal: AbortSignal }) {
+  constructor(parts: { name: string; cpu: number; arena: Arena; args: Arguments; pool: string | undefined; steered?: SteeredName | undefined; stop: Int32Array; signal: AbortSignal }) {
     this.name = parts.name;
     this.cpu = parts.cpu;
     this.arena = parts.arena;
@@ -36,6 +46,7 @@ export class LcoreContext<Arguments = unknown> {
     this.signal = parts.signal;
     this.mbufs = mbufsOf(parts.arena);
     this.#poolName = parts.pool;
+    this.#steered = parts.steered;
     this.#stop = parts.stop;
     this.#rest = new RestPoint(parts.arena);
   }
@@ -58,6 +69,16 @@ export class LcoreContext<Arguments = unknown> {
 
   tx(port: number, queue = 0): TxQueue {
     return attachTx(this.arena, port, queue);
+  }
+
+  /**
+   * Takes a worker's side of a steering: a receive queue with the flows that are steered here, each in order. Without
+   * arguments it is the one that the lcore was started for (`Distributor`). Throws ENOTFOUND, EOPTION, ETHREAD while
+   * another lcore has it.
+   */
+  steered(steering = this.#steered?.steering, worker = this.#steered?.worker): SteeringWorker {
+    if (steering === undefined || worker === undefined) throw new PollmodeError('ENOTFOUND', `lcore ${this.name} was started for no steering: start it through a Distributor, or say lcore.steered(name, number).`);
+    return Steering.find(this.arena, steering).worker(worker);
   }
 
   burst(capacity = 32): Burst {

@@ -4,7 +4,8 @@ import { PollmodeError, type ErrorCode } from '../errors.js';
 import type { Mempool } from '../mbuf/mempool.js';
 import { releaseQueue, takeQueue } from '../port/attach.js';
 import type { Direction } from '../port/queue_view.js';
-import { recoverLcore, type Recovery } from './recover.js';
+import type { SteeredName } from './context.js';
+import { NO_RECOVERY, recoverLcore, type Recovery } from './recover.js';
 import type { LcoreData, LcoreFailure, LcoreMessage } from './worker.js';
 
 export interface LaunchOptions {
@@ -18,6 +19,8 @@ export interface LaunchOptions {
   readonly args?: unknown;
   /** Queues that the calling thread holds and lets go, for the lcore to take with `lcore.rx` and `lcore.tx`. */
   readonly queues?: readonly QueueName[];
+  /** What `lcore.steered()` takes. */
+  readonly steered?: SteeredName;
 }
 
 export interface QueueName {
@@ -66,22 +69,26 @@ export class Lcore {
   readonly #worker: Worker;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   #id = -1;
+  #tid = 0;
   #last: LcoreMessage | undefined;
   #error: Error | undefined;
 
   /** Use `launch`. */
-  constructor(arena: Arena, pool: string | undefined, { module, name, cpu = -1, args }: LaunchOptions) {
+  constructor(arena: Arena, pool: string | undefined, { module, name, cpu = -1, args, steered }: LaunchOptions) {
     this.#arena = arena;
     this.name = name ?? String(module).split('/').at(-1)!;
     this.cpu = cpu;
-    const data: LcoreData = { name: this.name, cpu, share: arena.share(), pool, module: String(module), args, stop: this.#stop };
+    const data: LcoreData = { name: this.name, cpu, share: arena.share(), pool, module: String(module), args, steered, stop: this.#stop };
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data, name: this.name });
     this.#worker.on('error', error => { this.#error = error; });
     this.ended = new Promise(resolve => { this.#worker.on('exit', code => resolve(this.#end(code))); });
     this.running = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: LcoreMessage) => {
         this.#last = message;
-        if (message.kind === 'attached') this.#id = message.lcore;
+        if (message.kind === 'attached') {
+          this.#id = message.lcore;
+          this.#tid = message.tid;
+        }
         if (message.kind === 'running') resolve();
       });
       void this.ended.then(end => { reject(end.how === 'returned' ? undefined : end.error); });
@@ -121,7 +128,7 @@ export class Lcore {
   }
 
   #end(code: number): LcoreEnd {
-    const recovery = this.#id < 0 ? NOTHING : recoverLcore(this.#arena, this.#id);
+    const recovery = this.#id < 0 ? NO_RECOVERY : recoverLcore(this.#arena, this.#id, this.#tid);
     const last = this.#last;
     if (last?.kind === 'done') return { how: 'returned', result: last.result, recovery };
     if (last?.kind === 'failed') return { how: 'failed', error: refusal(this.name, last.error), recovery };
@@ -130,8 +137,6 @@ export class Lcore {
     return { how: 'died', error, recovery };
   }
 }
-
-const NOTHING: Recovery = { held: 0, stray: 0, claims: 0, queues: [], complete: true };
 
 /** A refusal of set-up keeps its code; anything that the module threw is the cause of an ELCORE. */
 function refusal(lcore: string, failure: LcoreFailure): PollmodeError {

@@ -6,8 +6,8 @@
  * then reads HEADER_PAUSE. Both are sequentially consistent, so at least one sees the other (Dekker's rule).
  */
 import type { Arena } from '../arena/arena.js';
-import { ARENA_HEADER, HEADER_PAUSE, LCORE_MAX, LCORE_REST, LCORE_STATE, REST_ACTIVE, REST_RESTING } from '../arena/layout.js';
-import { lcoreField } from '../arena/lcores.js';
+import { ARENA_HEADER, HEADER_PAUSE, LCORE_MAX, LCORE_PID, LCORE_REST, REST_ACTIVE, REST_RESTING } from '../arena/layout.js';
+import { lcoreField, lcoreHolder } from '../arena/lcores.js';
 
 const PAUSE = (ARENA_HEADER + HEADER_PAUSE) >> 2;
 
@@ -28,7 +28,7 @@ export class RestPoint {
       const asker = Atomics.load(this.#i32, PAUSE);
       if (asker === 0) return;
       this.leave();
-      Atomics.wait(this.#i32, PAUSE, asker, 100);
+      if (Atomics.wait(this.#i32, PAUSE, asker, 100) === 'timed-out') liftDeadPause(this.#i32, asker);
     }
   }
 
@@ -55,7 +55,7 @@ export function pauseOthers(arena: Arena, except: readonly number[], timeoutMs =
     Atomics.notify(i32, PAUSE);
   };
   const others = Array.from({ length: LCORE_MAX }, (_, lcore) => lcore)
-    .filter(lcore => lcore !== arena.lcore && !except.includes(lcore) && Atomics.load(i32, lcoreField(lcore, LCORE_STATE)) !== 0);
+    .filter(lcore => lcore !== arena.lcore && !except.includes(lcore) && Atomics.load(i32, lcoreField(lcore, LCORE_PID)) !== 0);
   const deadline = performance.now() + timeoutMs;
   for (const lcore of others) {
     if (waitForRest(i32, lcore, deadline)) continue;
@@ -65,11 +65,17 @@ export function pauseOthers(arena: Arena, except: readonly number[], timeoutMs =
   return resume;
 }
 
+/** One who died while it looked would have all others rest for ever. */
+function liftDeadPause(i32: Int32Array, asker: number): void {
+  const holder = lcoreHolder(i32, asker - 1);
+  if (holder === undefined || holder.life === 'dead') Atomics.compareExchange(i32, PAUSE, asker, 0);
+}
+
 function waitForRest(i32: Int32Array, lcore: number, deadline: number): boolean {
   const word = lcoreField(lcore, LCORE_REST);
   for (let doing = Atomics.load(i32, word); doing === REST_ACTIVE; doing = Atomics.load(i32, word)) {
     if (performance.now() > deadline) return false;
     Atomics.wait(i32, word, REST_ACTIVE, 0.2);
   }
-  return Atomics.load(i32, word) === REST_RESTING || Atomics.load(i32, lcoreField(lcore, LCORE_STATE)) === 0;
+  return Atomics.load(i32, word) === REST_RESTING || Atomics.load(i32, lcoreField(lcore, LCORE_PID)) === 0;
 }

@@ -1,9 +1,10 @@
 /** What runs first in an lcore's thread: attaches, pins, loads the module, and answers the thread that started it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Arena, type ArenaShare } from '../arena/arena.js';
+import { lcoreHolder } from '../arena/lcores.js';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { LcoreContext, type LcoreMain } from './context.js';
+import { LcoreContext, type LcoreMain, type SteeredName } from './context.js';
 import { RestPoint } from './rest.js';
 
 export interface LcoreData {
@@ -14,12 +15,13 @@ export interface LcoreData {
   /** URL of the module. */
   readonly module: string;
   readonly args: unknown;
+  readonly steered: SteeredName | undefined;
   /** One i32: not 0 once the lcore shall stop. */
   readonly stop: Int32Array<SharedArrayBuffer>;
 }
 
 export type LcoreMessage =
-  | { readonly kind: 'attached'; readonly lcore: number }
+  | { readonly kind: 'attached'; readonly lcore: number; readonly tid: number }
   | { readonly kind: 'running' }
   | { readonly kind: 'done'; readonly result: unknown }
   | { readonly kind: 'failed'; readonly error: LcoreFailure };
@@ -41,7 +43,7 @@ port.on('message', () => halt.abort());
 // The arena is not closed here: who started the lcore takes back what it held, and only then may its id be another's.
 try {
   const arena = Arena.attach(data.share);
-  answer({ kind: 'attached', lcore: arena.lcore });
+  answer({ kind: 'attached', lcore: arena.lcore, tid: lcoreHolder(arena.i32, arena.lcore)!.tid });
   answer({ kind: 'done', result: await run(arena) });
 } catch (cause) {
   answer({ kind: 'failed', error: failure(cause) });
@@ -55,7 +57,7 @@ async function run(own: Arena): Promise<unknown> {
   const rest = new RestPoint(own);
   answer({ kind: 'running' });
   rest.enter();
-  const result = await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, stop: data.stop, signal: halt.signal }));
+  const result = await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, signal: halt.signal }));
   rest.leave();
   return result;
 }

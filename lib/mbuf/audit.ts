@@ -1,7 +1,7 @@
 import type { Arena } from '../arena/arena.js';
 import { LCORE_MAX, ZONE_RING } from '../arena/layout.js';
 import { RING_CONS, RING_PROD, RING_SIZE, RING_SLOTS } from '../ring/layout.js';
-import { HEADER_SHIFT, MBUF_OWNER, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_RX, OWNER_SHIFT, OWNER_TX } from './layout.js';
+import { HEADER_SHIFT, MBUF_OWNER, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_RX, OWNER_SHARED, OWNER_SHIFT, OWNER_TX } from './layout.js';
 import { CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE, POOL_CACHES, POOL_COUNT, POOL_FIRST, POOL_RING, POOL_STEP_MASK } from './pool_layout.js';
 
 /** Where each mbuf of a pool is. `free + app + rx + tx + ring + stray === total` always. */
@@ -54,7 +54,7 @@ export function ownerName(arena: Arena, owner: number): string {
   const which = owner & 0xffffff;
   switch (owner >>> OWNER_SHIFT) {
     case OWNER_POOL: return 'pool';
-    case OWNER_APP: return `lcore ${which}`;
+    case OWNER_APP: return owner === OWNER_SHARED ? 'several lcores' : `lcore ${which}`;
     case OWNER_RX: return `port ${which >>> 8} rx ${which & 0xff}`;
     case OWNER_TX: return `port ${which >>> 8} tx ${which & 0xff}`;
     case OWNER_RING: return `ring ${arena.zones().find(zone => zone.type === ZONE_RING && zone.index === which)?.name ?? which}`;

@@ -54,8 +54,10 @@ export const MBUF_PLAIN = 0x00010001;
 export const OWNER_SHIFT = 24;
 /** In its pool: the shared ring or an lcore's cache. */
 export const OWNER_POOL = 0;
-/** Held by the program that runs on lcore N. */
+/** Held by the program that runs on lcore N; by several of them when N is OWNER_SHARED. */
 export const OWNER_APP = 1;
+/** Which one of several holders is not written down: one of them dying is no reason to take the mbuf from the others. */
+export const OWNER_SHARED = 0x01ffffff;
 /** Given to a port to be filled: port in bits 8 to 23, queue in bits 0 to 7. */
 export const OWNER_RX = 2;
 /** Given to a port to be sent. */

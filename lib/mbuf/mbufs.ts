@@ -1,10 +1,14 @@
 import type { Arena } from '../arena/arena.js';
 import { misuseReporter } from '../burst/module.js';
 import type { MisuseReporter } from '../burst/checking.js';
-import {
+import * as layout from './layout.js';
+
+// V8 loads an imported constant at each use, and knows a module's own.
+const {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
-  MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI,
-} from './layout.js';
+  MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI, OWNER_APP,
+  OWNER_SHARED, OWNER_SHIFT,
+} = layout;
 
 /**
  * Named access to mbufs by handle: the fields of the header, the frame's bytes, and the headroom operations. Nothing
@@ -35,7 +39,7 @@ export class Mbufs {
 
   /** Offset of the frame's first byte: `u8[data(handle)]` is the destination MAC's first. */
   data(handle: number): number {
-    return ((handle << HANDLE_SHIFT) >>> 0) + this.u16[(this.header(handle) + MBUF_DATA_OFF) >>> 1]!;
+    return ((handle << HANDLE_SHIFT) + this.u16[(this.header(handle) + MBUF_DATA_OFF) >>> 1]!) >>> 0;
   }
 
   /** Bytes of the frame in this segment, without FCS. */
@@ -92,9 +96,12 @@ export class Mbufs {
     return this.u16[(this.header(handle) + MBUF_REFCNT) >>> 1]!;
   }
 
-  /** One more holder: each of them frees it once. Atomic. */
+  /** One more holder: each of them frees it once. Atomic. What a shared mbuf's holder has when it dies is not brought back. */
   hold(handle: number): void {
-    Atomics.add(this.u16, (this.header(handle) + MBUF_REFCNT) >>> 1, 1);
+    const header = this.header(handle);
+    const owner = (header + MBUF_OWNER) >>> 2;
+    if (this.u32[owner]! >>> OWNER_SHIFT === OWNER_APP) this.u32[owner] = OWNER_SHARED;
+    Atomics.add(this.u16, (header + MBUF_REFCNT) >>> 1, 1);
   }
 
   /** Segments in the chain that starts here. */
@@ -125,21 +132,21 @@ export class Mbufs {
 
   /** Grows the frame by `length` bytes in front. Returns the offset of its new first byte, 0 when there is no room (nothing is changed then). */
   prepend(handle: number, length: number): number {
-    if (!(length >= 0 && length <= this.headroom(handle))) return 0;
+    if (!(isLength(length) && length <= this.headroom(handle))) return 0;
     this.#move(handle, -length, length);
     return this.data(handle);
   }
 
   /** Cuts `length` bytes off the front (DPDK's rte_pktmbuf_adj). Returns the offset of the new first byte, 0 when the segment is shorter. */
   adjust(handle: number, length: number): number {
-    if (!(length >= 0 && length <= this.dataLen(handle))) return 0;
+    if (!(isLength(length) && length <= this.dataLen(handle))) return 0;
     this.#move(handle, length, -length);
     return this.data(handle);
   }
 
   /** Grows the frame by `length` bytes behind. Returns the offset of the first new byte, 0 when there is no room. For one-segment mbufs. */
   append(handle: number, length: number): number {
-    if (!(length >= 0 && length <= this.tailroom(handle)) || this.segments(handle) !== 1) return 0;
+    if (!(isLength(length) && length <= this.tailroom(handle)) || this.segments(handle) !== 1) return 0;
     const at = this.data(handle) + this.dataLen(handle);
     this.#move(handle, 0, length);
     return at;
@@ -147,7 +154,7 @@ export class Mbufs {
 
   /** Cuts `length` bytes off the end. Returns whether the segment had them. For one-segment mbufs. */
   trim(handle: number, length: number): boolean {
-    if (!(length >= 0 && length <= this.dataLen(handle)) || this.segments(handle) !== 1) return false;
+    if (!(isLength(length) && length <= this.dataLen(handle)) || this.segments(handle) !== 1) return false;
     this.#move(handle, 0, -length);
     return true;
   }
@@ -172,6 +179,11 @@ export class Mbufs {
     this.u16[(header + MBUF_DATA_LEN) >>> 1]! += longer;
     this.u32[(header + MBUF_PKT_LEN) >>> 2]! += longer;
   }
+}
+
+/** A whole number from 0 to 2^32 - 1. */
+function isLength(length: number): boolean {
+  return length >>> 0 === length;
 }
 
 /** POLLMODE_DEBUG=1: each access looks first whether the mbuf is the program's own, and tells when it is not. */

@@ -10,7 +10,7 @@ import { Ring } from '../ring/ring.js';
 import { auditPool, type PoolAudit } from './audit.js';
 import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_OWNER, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT, OWNER_POOL, OWNER_SHIFT } from './layout.js';
 import { mbufsOf, type Mbufs } from './mbufs.js';
-import { reclaimHeld, reclaimLcore, reclaimStray } from './reclaim.js';
+import { reclaimHeld, reclaimStray } from './reclaim.js';
 import {
   CACHE_MAX, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
   POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
@@ -56,7 +56,10 @@ export class Mempool {
   readonly buffers: Memzone;
   readonly mbufs: Mbufs;
   readonly #zone: Memzone;
-  readonly #burst: BurstFunctions;
+  private readonly burstFunctions: BurstFunctions;
+  private open = true;
+  /** What stays readable after close. */
+  #final: { readonly audit: PoolAudit; readonly stats: MempoolStats } | undefined;
 
   private constructor(arena: Arena, zone: Memzone) {
     this.arena = arena;
@@ -68,30 +71,32 @@ export class Mempool {
     this.room = this.#read(POOL_ROOM);
     this.buffers = arena.find(`${zone.name}/buffers`);
     this.mbufs = mbufsOf(arena);
-    this.#burst = burstFunctions(arena);
+    this.burstFunctions = burstFunctions(arena);
   }
 
   /** Throws EOPTION, EEXISTS, EARENAFULL; ESYSCALL when huge pages must be had and cannot. */
   static create(arena: Arena, name: string, options: MempoolOptions): Mempool {
     const plan = checked(name, options);
-    const zones: Memzone[] = [];
+    const made: (() => void)[] = [];
     const reserve = (...of: Parameters<Arena['reserve']>): Memzone => {
       const zone = arena.reserve(...of);
-      zones.push(zone);
+      made.push(() => { arena.release(zone); });
       return zone;
     };
     try {
       // Whole pages, so that a device that is given them is given nothing else.
       const buffers = reserve(`${name}/buffers`, Math.ceil(plan.count * plan.bufferSize / 4096) * 4096, {
-        align: 4096, type: ZONE_BUFFERS, hugePages: plan.hugePages, ...(options.file === undefined ? {} : { file: options.file }),
+        align: 4096, type: ZONE_BUFFERS, hugePages: plan.hugePages, touch: true, ...(options.file === undefined ? {} : { file: options.file }),
       });
       const zone = reserve(name, POOL_CACHES + LCORE_MAX * CACHE_STRIDE, { align: 128, type: ZONE_POOL });
-      const ring = Ring.create(arena, `${name}/free`, { size: powerOfTwo(plan.count), holds: 'mbufs' });
+      const ring = Ring.create(arena, `${name}/free`, { size: powerOfTwo(plan.count) });
+      made.push(() => { ring.close(); });
       describePool(arena, zone, buffers, ring, plan);
       fillPool(arena, zone, ring);
+      arena.u32[(zone.offset + POOL_KIND) >>> 2] = POOL_MAGIC;
       return new Mempool(arena, zone);
     } catch (cause) {
-      for (const zone of zones) arena.release(zone);
+      for (const undo of made.reverse()) undo();
       throw cause;
     }
   }
@@ -115,14 +120,14 @@ export class Mempool {
    * All or none: returns `count`, or 0 when the pool is dry (counted).
    */
   alloc(burst: Burst, count: number): number {
-    if (!(count > 0 && count <= burst.capacity)) return 0;
-    return this.#burst.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
+    if (!(count > 0 && count <= burst.capacity) || !this.open) return 0;
+    return this.burstFunctions.mbufAlloc(this.offset, this.arena.lcore, burst.offset, count);
   }
 
   /** Gives up one hold on each of entries [from, to); the last holder's goes back to the pool, with its chain. */
   free(burst: Burst, from: number, to: number): void {
-    if (!(from >= 0 && to > from && to <= burst.capacity)) return;
-    this.#burst.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
+    if (!(from >= 0 && to > from && to <= burst.capacity) || !this.open) return;
+    this.burstFunctions.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
   }
 
   /** Free mbufs, the caches' included, at some moment of the call. */
@@ -131,43 +136,59 @@ export class Mempool {
   }
 
   stats(): MempoolStats {
+    if (this.#final !== undefined) return this.#final.stats;
     const read = (field: number): number => Number(this.arena.u64[(this.offset + field) / 8]!);
     return { dry: read(POOL_DRY), foreign: read(POOL_FOREIGN), stray: read(POOL_STRAY) };
   }
 
   /** Finds every buffer and its owner. Exact while no other thread moves buffers. */
   audit(): PoolAudit {
-    return auditPool(this.arena, this.offset);
+    return this.#final?.audit ?? auditPool(this.arena, this.offset);
   }
 
   /**
-   * Brings back what a dead lcore held: its cache, its mbufs, its claims on the pool's ring, and strays. Only for an
-   * lcore that is dead for certain. Returns how many mbufs came back.
+   * Brings back what a dead lcore held of this pool, and whatever died on its way: `reclaimHeld` and `reclaimStray`. Only
+   * for an lcore that is dead for certain, while no thread moves this pool's mbufs, and one scan at a time;
+   * `recoverDead` sees to all of that, for all pools, rings and queues. Returns how many mbufs came back.
    */
   reclaim(lcore: number): number {
-    return reclaimLcore(this.arena, this.offset, lcore);
+    return this.reclaimHeld(lcore) + this.reclaimStray();
   }
 
   /** The part of `reclaim` that is safe while others use the pool: the lcore's claims, its cache and its program's mbufs. */
   reclaimHeld(lcore: number): number {
+    this.#refuseClosed();
     return reclaimHeld(this.arena, this.offset, lcore);
   }
 
-  /** The rest of it: buffers that died on their way. Only while no thread moves this pool's buffers. */
+  /** The rest of it: mbufs that died on their way. Only while no thread moves this pool's mbufs. */
   reclaimStray(): number {
+    this.#refuseClosed();
     return reclaimStray(this.arena, this.offset);
   }
 
-  /** Releases its memory. Throws EPOOL while any mbuf is still with a port or a program. */
+  /**
+   * Releases its memory: other threads' objects of the pool may not be used any more. Throws EPOOL while any mbuf is
+   * still with a port or a program. A second time nothing happens; alloc then gives 0, and the last audit and
+   * counts stay readable.
+   */
   close(): void {
-    const { free, total } = this.audit();
+    if (!this.open) return;
+    const audit = this.audit();
+    const { free, total } = audit;
     if (free < total) {
       throw new PollmodeError('EPOOL', `Mempool "${this.name}" has ${total - free} mbufs out: close its ports and free what the program holds (audit() says who has them).`);
     }
+    this.#final = { audit, stats: this.stats() };
+    this.open = false;
     this.arena.u32[(this.offset + POOL_KIND) >>> 2] = 0;
     Ring.find(this.arena, `${this.name}/free`).close();
     this.arena.release(this.#zone);
     this.arena.release(this.buffers);
+  }
+
+  #refuseClosed(): void {
+    if (!this.open) throw new PollmodeError('ECLOSED', `Mempool "${this.name}" is closed: create or find one anew.`);
   }
 
   #read(field: number): number {
@@ -199,7 +220,6 @@ function describePool(arena: Arena, zone: Memzone, buffers: Memzone, ring: Ring,
   set(POOL_TABLE, arena.table);
   set(POOL_BUF_LEN, plan.bufferSize);
   set(POOL_ROOM, plan.bufferSize - HEADROOM);
-  set(POOL_KIND, POOL_MAGIC);
 }
 
 /** Writes each header's constant fields, and puts all handles into the ring. */

@@ -2,38 +2,28 @@
  * The scans that bring back what a dead lcore held. A buffer of its program says so in its owner word, and nobody else
  * changes that, so `reclaimHeld` is safe beside traffic. A buffer that died on its way (out of a cache and not yet
  * stamped, stamped and not yet in a ring) can be told from a living one only while nothing moves: `reclaimStray`.
+ *
+ * One scan at a time: callers hold the arena's reclaim (`arena.reclaiming`).
  */
 import type { Arena } from '../arena/arena.js';
 import { ZONE_RING } from '../arena/layout.js';
 import { Burst } from '../burst/burst.js';
 import { burstFunctions } from '../burst/module.js';
 import { handles, listFree, ringHandles } from './audit.js';
-import { HEADER_SHIFT, MBUF_NEXT, MBUF_OWNER, MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_SHIFT } from './layout.js';
+import {
+  HEADER_SHIFT, MBUF_NEXT, MBUF_OWNER, MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_SHARED, OWNER_SHIFT,
+} from './layout.js';
 import { CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE, POOL_CACHES, POOL_RING } from './pool_layout.js';
 
-/** Both scans. No other thread may move this pool's buffers meanwhile. Returns how many came back. */
-export function reclaimLcore(arena: Arena, pool: number, lcore: number): number {
-  return reclaimHeld(arena, pool, lcore) + reclaimStray(arena, pool);
-}
-
 /**
- * Voids the dead lcore's claims on the pool's ring, empties its cache, and takes what its program held. Other threads
- * may go on meanwhile. A buffer that others hold too (refcnt above 1) is left to them. Returns how many came back.
+ * Voids the dead lcore's claims on the pool's ring, empties its cache, and gives up its program's holds. Other threads
+ * may go on meanwhile. A buffer that others hold too is theirs then. Returns how many it held alone, the cache's not counted.
  */
 export function reclaimHeld(arena: Arena, pool: number, lcore: number): number {
   burstFunctions(arena).ringRecover(arena.u32[(pool + POOL_RING) >>> 2]!, lcore);
-  const cache = pool + POOL_CACHES + lcore * CACHE_STRIDE;
-  const cached = [...arena.u32.subarray((cache + CACHE_SLOTS) >>> 2, ((cache + CACHE_SLOTS) >>> 2) + arena.u32[(cache + CACHE_LENGTH) >>> 2]!)];
-  arena.u32[(cache + CACHE_LENGTH) >>> 2] = 0;
-  const dead = ((OWNER_APP << OWNER_SHIFT) | lcore) >>> 0;
-  const inCache = new Set(cached);
-  const held: number[] = [];
-  for (const handle of handles(arena, pool)) {
-    const header = headerOf(arena, handle);
-    const alone = arena.u16[(header + MBUF_REFCNT) >>> 1]! <= 1;
-    if (arena.u32[(header + MBUF_OWNER) >>> 2] === dead && alone && !inCache.has(handle)) held.push(handle);
-  }
-  giveBack(arena, pool, cached);
+  // Neither is in the other: a cache's mbufs are the pool's by their owner words.
+  giveBack(arena, pool, emptyCache(arena, pool, lcore));
+  const held = takeHeld(arena, pool, lcore);
   giveBack(arena, pool, held);
   return held.length;
 }
@@ -44,31 +34,47 @@ export function reclaimHeld(arena: Arena, pool: number, lcore: number): number {
  */
 export function reclaimStray(arena: Arena, pool: number): number {
   const { seen } = listFree(arena, pool);
-  const queued = new Set<number>();
-  const rings = arena.zones().filter(zone => zone.type === ZONE_RING);
-  for (const ring of rings) for (const handle of ringHandles(arena, ring.offset)) queued.add(handle);
-  const lost: number[] = [];
-  for (const handle of handles(arena, pool)) {
-    const kind = arena.u32[(headerOf(arena, handle) + MBUF_OWNER) >>> 2]! >>> OWNER_SHIFT;
-    if (kind === OWNER_POOL ? !seen.has(handle) : kind === OWNER_RING && !queued.has(handle)) lost.push(handle);
-  }
+  const rings = arena.zones().filter(({ type }) => type === ZONE_RING);
+  const inRing = new Map(rings.map(({ index, offset }) => [index, new Set(ringHandles(arena, offset))]));
+  const lost = [...handles(arena, pool)].filter(handle => {
+    const owner = arena.u32[(headerOf(arena, handle) + MBUF_OWNER) >>> 2]!;
+    if (owner >>> OWNER_SHIFT === OWNER_POOL) return !seen.has(handle);
+    return owner >>> OWNER_SHIFT === OWNER_RING && inRing.get(owner & 0xffffff)?.has(handle) !== true;
+  });
   giveBack(arena, pool, lost);
   return lost.length;
 }
 
-/** Fresh headers, and back into the pool's ring, past any cache. */
+/** The dead lcore's cache lists nothing that is listed elsewhere (see putThroughRing in burst/mempool.ts). */
+function emptyCache(arena: Arena, pool: number, lcore: number): number[] {
+  const cache = pool + POOL_CACHES + lcore * CACHE_STRIDE;
+  const slots = (cache + CACHE_SLOTS) >>> 2;
+  const cached = Array.from(arena.u32.subarray(slots, slots + arena.u32[(cache + CACHE_LENGTH) >>> 2]!));
+  arena.u32[(cache + CACHE_LENGTH) >>> 2] = 0;
+  return cached;
+}
+
+/** An owner word that names an lcore says that it has one hold. Returns the mbufs that nobody else holds. */
+function takeHeld(arena: Arena, pool: number, lcore: number): number[] {
+  const dead = (OWNER_APP << OWNER_SHIFT) | lcore;
+  return [...handles(arena, pool)].filter(handle => {
+    const header = headerOf(arena, handle);
+    if (arena.u32[(header + MBUF_OWNER) >>> 2] !== dead) return false;
+    arena.u32[(header + MBUF_OWNER) >>> 2] = OWNER_SHARED;
+    return Atomics.sub(arena.u16, (header + MBUF_REFCNT) >>> 1, 1) === 1;
+  });
+}
+
+/** Fresh headers, and back into the pool's ring, past any cache. What it refuses (another's claim stands) is a stray until the next scan. */
 function giveBack(arena: Arena, pool: number, lost: readonly number[]): void {
+  if (lost.length === 0) return;
   const ring = arena.u32[(pool + POOL_RING) >>> 2]!;
+  for (const handle of lost) markFree(arena, handle);
   const vector = new Burst(arena, 256);
-  for (let done = 0; done < lost.length;) {
+  for (let done = 0, put = 1; done < lost.length && put > 0; done += put) {
     const batch = lost.slice(done, done + vector.capacity);
-    batch.forEach((handle, i) => {
-      markFree(arena, handle);
-      vector.handles[i] = handle;
-    });
-    const put = burstFunctions(arena).ringEnqueueMp(ring, vector.offset, batch.length, 1, arena.lcore);
-    if (put === 0) break; // another's claim stands on the ring: they are strays until it is gone
-    done += put;
+    vector.handles.set(batch);
+    put = burstFunctions(arena).ringEnqueueMp(ring, vector.offset, batch.length, 1, arena.lcore);
   }
   vector.close();
 }

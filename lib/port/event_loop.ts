@@ -7,10 +7,12 @@ import { binding } from '../binding.js';
 import type { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import { kernelError } from '../kernel/errno.js';
-import type { BurstsOptions, RxQueue } from './port.js';
+import type { BurstsOptions, RxQueue, WakeSource } from './port.js';
 
 /** Queues without a descriptor (memory ports) are looked at again after so long when they were empty, in milliseconds. */
 const LOOK_AGAIN_MS = 1;
+/** How often a wait looks whether its descriptor is still what it was, where it can become another. */
+const REPLACED_MS = 100;
 
 /**
  * Bursts of a queue as they come; `burst.count` says how many of its handles are packets, which are the loop body's to
@@ -64,6 +66,8 @@ class ReadableWatch {
   readonly #queue: RxQueue;
   readonly #signal: AbortSignal | undefined;
   #watch = 0;
+  #generation: number | undefined;
+  #guard: NodeJS.Timeout | undefined;
   #resolve: () => void = () => undefined;
 
   constructor(queue: RxQueue, signal: AbortSignal | undefined) {
@@ -78,18 +82,26 @@ class ReadableWatch {
     if (this.#signal?.aborted === true) return Promise.resolve();
     return new Promise(resolve => {
       this.#resolve = resolve;
-      if (wake === undefined) {
+      if (wake === undefined || wake.fd < 0) {
         setTimeout(this.#wake, LOOK_AGAIN_MS);
       } else if (wake.arm?.() === false) {
         resolve();
       } else {
         if (this.#watch === 0) this.#watch = watchOf(wake.fd, this.#wake);
+        this.#generation = wake.generation;
+        if (wake.generation !== undefined) this.#guard ??= setInterval(() => this.#look(wake), REPLACED_MS).unref();
         binding().rearm(this.#watch);
       }
     });
   }
 
+  /** Another file behind the number is news that the descriptor itself does not tell. */
+  #look({ fd, generation }: WakeSource): void {
+    if (fd < 0 || generation !== this.#generation) this.#wake();
+  }
+
   close(): void {
+    clearInterval(this.#guard);
     this.#signal?.removeEventListener('abort', this.#wake);
     if (this.#watch > 0) binding().unwatch(this.#watch);
     this.#watch = 0;

@@ -46,14 +46,20 @@ export interface BurstsOptions {
 }
 
 export interface WakeSource {
-  /** A descriptor of this process that is readable while there is something to receive. The queue's own: not to be read or closed. */
+  /** A descriptor of this process that is readable while there is something to receive, or -1 while there is none (its interface is gone). The queue's own: not to be read or closed. */
   readonly fd: number;
+  /** Changes when another file is behind the descriptor's number (its interface came back): an epoll on it must begin anew. Absent: that never happens. */
+  readonly generation?: number;
   /** Before a sleep, where the device must be told that it shall wake. Returns false when there is something already. */
   arm?(): boolean;
 }
 
 export interface TxQueue {
-  /** Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's. Never waits. */
+  /**
+   * Sends the first `count` of `burst`, in order. Returns how many the port took; the rest are still the caller's, and
+   * can be taken later: a frame that could never be sent (too short, too long, a chain where there are none) is taken,
+   * freed, and counted by a name that says why, so that whoever tries the rest again is not held up for ever. Never waits.
+   */
   txBurst(burst: Burst, count: number): number;
 }
 
@@ -97,6 +103,8 @@ export interface Port {
   close(): void;
   /** Has the source come to its end (a capture file)? Absent for ports that go on for ever. */
   readonly finished?: boolean;
+  /** Tells of what happens to the device under the port, in the port's thread, until the returned function is called. Absent: the port does not look. */
+  onEvent?(listener: (event: PortEvent) => void): () => void;
   /** Its MAC address, where it has one: "02:00:00:00:00:01". */
   readonly mac?: string;
 
@@ -121,6 +129,16 @@ export interface PortLink {
   read(): LinkState;
   /** Readable once the link has changed, after `arm`. */
   readonly wake: WakeSource;
+}
+
+/**
+ * `down`, `up`: the interface; what is sent meanwhile waits. `gone`: it was deleted, or the port cannot go back to it yet, and
+ * why; bursts return 0. `back`: there is one of that name again and the port is on it. `channels`: its number of queues was changed.
+ */
+export interface PortEvent {
+  readonly kind: 'down' | 'up' | 'gone' | 'back' | 'channels';
+  /** For people. */
+  readonly text: string;
 }
 
 /** Whether a driver can be used here; where not, why, and what mends it. */

@@ -11,46 +11,49 @@ export class RefusedCalls {
   wrongThread = 0;
 }
 
-/** Who may poll a queue: looked at in every burst, one load and one comparison. */
+/**
+ * Who may poll a queue: looked at in every burst, one load and one comparison. The fields of a queue are `private` and
+ * not #, as a # field is undefined before it is set and V8 then never knows what kind it holds.
+ */
 class Holder {
   readonly refused = new RefusedCalls();
-  readonly #u32: Uint32Array;
+  private readonly u32: Uint32Array;
   /** Index of QUEUE_LCORE, and what stands there while this thread holds the queue. */
-  readonly #word: number;
-  readonly #mine: number;
-  #open = true;
+  private readonly word: number;
+  private readonly mine: number;
+  private open = true;
 
   constructor(state: QueueView) {
-    this.#u32 = state.arena.u32;
-    this.#word = (state.offset + QUEUE_LCORE) >>> 2;
-    this.#mine = state.arena.lcore + 1;
+    this.u32 = state.arena.u32;
+    this.word = (state.offset + QUEUE_LCORE) >>> 2;
+    this.mine = state.arena.lcore + 1;
   }
 
   admits(): boolean {
-    if (this.#open && this.#u32[this.#word] === this.#mine) return true;
-    if (this.#open) this.refused.wrongThread++;
+    if (this.open === true && this.u32[this.word] === this.mine) return true;
+    if (this.open) this.refused.wrongThread++;
     else this.refused.afterClose++;
     return false;
   }
 
   close(): void {
-    this.#open = false;
+    this.open = false;
   }
 }
 
 /** A receive queue over a state in the arena. A driver adds `rxBurst`, which asks `admits` first. */
 export abstract class PortRxQueue extends ReceiveQueue {
-  readonly #holder: Holder;
+  private readonly holder: Holder;
   readonly #wake: WakeSource | undefined;
 
   constructor(state: QueueView) {
     super(state.arena);
-    this.#holder = new Holder(state);
+    this.holder = new Holder(state);
     this.#wake = state.fd < 0 ? undefined : { fd: state.fd };
   }
 
   get refused(): RefusedCalls {
-    return this.#holder.refused;
+    return this.holder.refused;
   }
 
   override get wake(): WakeSource | undefined {
@@ -58,34 +61,34 @@ export abstract class PortRxQueue extends ReceiveQueue {
   }
 
   close(): void {
-    this.#holder.close();
+    this.holder.close();
   }
 
   protected admits(): boolean {
-    return this.#holder.admits();
+    return this.holder.admits();
   }
 }
 
 /** A send queue over a state in the arena, likewise. */
 export abstract class PortTxQueue implements TxQueue {
-  readonly #holder: Holder;
+  private readonly holder: Holder;
 
   constructor(state: QueueView) {
-    this.#holder = new Holder(state);
+    this.holder = new Holder(state);
   }
 
   abstract txBurst(burst: Burst, count: number): number;
 
   get refused(): RefusedCalls {
-    return this.#holder.refused;
+    return this.holder.refused;
   }
 
   close(): void {
-    this.#holder.close();
+    this.holder.close();
   }
 
   protected admits(): boolean {
-    return this.#holder.admits();
+    return this.holder.admits();
   }
 }
 

@@ -99,40 +99,40 @@ export type QueueFunction = (queue: number, burst: number, count: number, lcore:
 
 /** An rx queue that is nothing but a burst function over a queue's state. */
 export class FunctionRxQueue extends PortRxQueue {
-  readonly #function: QueueFunction;
-  readonly #queue: number;
-  readonly #lcore: number;
+  private readonly function: QueueFunction;
+  private readonly queue: number;
+  private readonly lcore: number;
 
   constructor(state: QueueView, burstFunction: QueueFunction) {
     super(state);
-    this.#function = burstFunction;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
+    this.function = burstFunction;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
     if (!this.admits()) return 0;
     const most = burst.bounded(max);
-    return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
+    return most > 0 ? this.function(this.queue, burst.offset, most, this.lcore) : 0;
   }
 }
 
 /** A tx queue that is nothing but a burst function over a queue's state. */
 export class FunctionTxQueue extends PortTxQueue {
-  readonly #function: QueueFunction;
-  readonly #queue: number;
-  readonly #lcore: number;
+  private readonly function: QueueFunction;
+  private readonly queue: number;
+  private readonly lcore: number;
 
   constructor(state: QueueView, burstFunction: QueueFunction) {
     super(state);
-    this.#function = burstFunction;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
+    this.function = burstFunction;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
   }
 
   txBurst(burst: Burst, count: number): number {
     if (!this.admits()) return 0;
     const most = burst.bounded(count);
-    return most > 0 ? this.#function(this.#queue, burst.offset, most, this.#lcore) : 0;
+    return most > 0 ? this.function(this.queue, burst.offset, most, this.lcore) : 0;
   }
 }

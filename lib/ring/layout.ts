@@ -32,11 +32,14 @@ export const RING_PROD_CLAIM = 132;
 export const RING_PROD_SEEN = 136;
 /** u64: enqueues given up because another's claim stood too long. */
 export const RING_PROD_BUSY = 144;
+/** u32, under POLLMODE_DEBUG=1: lcore + 1 of the one who is the single producer, so that a second one is told of. */
+export const RING_PROD_USER = 152;
 
 export const RING_CONS = 256;
 export const RING_CONS_CLAIM = 260;
 export const RING_CONS_SEEN = 264;
 export const RING_CONS_BUSY = 272;
+export const RING_CONS_USER = 280;
 
 export const RING_SLOTS = 384;
 

@@ -56,6 +56,14 @@ export const STEER_DISTRIBUTED = 32;
 export const STEER_RING_FULL = 40;
 export const STEER_MOVES = 48;
 export const STEER_WAITS = 56;
+/** u32: lcore id + 1 of the one thread that distributes; 0 when that is free to be taken. */
+export const STEER_LCORE = 64;
+/** u32: counts the workers that went out of service or came back, so that the distributor looks only when there is something new. */
+export const STEER_CHANGES = 68;
+/** u32: up to which of these the distributor has done what there was to do. */
+export const STEER_SEEN = 80;
+/** u64: packets taken out of rings of workers that are out of service, and handed to others. */
+export const STEER_TAKEN_OVER = 72;
 /** A burst is at most as long as a worker's vector. */
 export const STEER_VECTOR = 512;
 export const STEER_WORKER_MAX = 64;
@@ -67,14 +75,27 @@ export const STEER_WORKER_STRIDE = 256;
 export const STEER_RING = 0;
 export const STEER_COUNT = 4;
 export const STEER_HANDED = 8;
+/** u32: WORKER_*. */
+export const STEER_STATE = 16;
 /** u32: up to which ring index the worker is done with what it took. Written by the worker. */
 export const STEER_DONE = 128;
 /** u64: taken by the worker. */
 export const STEER_TAKEN = 136;
+/** u32: lcore id + 1 of the one thread that takes; 0 when that is free to be taken. */
+export const STEER_HOLDER = 144;
+
+/** In service: buckets may move to it. A worker that has not come yet is in service too, its packets wait. */
+export const WORKER_IN = 0;
+/** Out of service: no bucket moves to it, and the distributor gives what it has to others. */
+export const WORKER_OUT = 1;
+/** The distributor is doing so now. */
+export const WORKER_TAKING = 2;
 
 /** The workers' vectors, from the end of the worker records on. */
 export const STEER_VECTORS = 128 + 64 * 256;
-export const STEER_BUCKETS_AT = 128 + 64 * 256 + 64 * 512 * 4;
+/** Then the bucket of each packet of a burst: all are looked up before any is used, so that the waits for memory overlap. */
+export const STEER_PLACES = 128 + 64 * 256 + 64 * 512 * 4;
+export const STEER_BUCKETS_AT = 128 + 64 * 256 + 65 * 512 * 4;
 
 export const BUCKET_BYTES = 16;
 /** u32: the worker that its packets go to. */

@@ -1,19 +1,17 @@
 import type { Arena } from '../arena/arena.js';
 import type { Memzone } from '../arena/directory.js';
 import { ZONE_STEER } from '../arena/layout.js';
-import type { Burst } from '../burst/burst.js';
-import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
 import { PollmodeError } from '../errors.js';
 import type { Mempool } from '../mbuf/mempool.js';
-import { ReceiveQueue } from '../port/receive_queue.js';
 import { Ring } from '../ring/ring.js';
 import {
-  BUCKET_BYTES, BUCKET_NOW, BUCKET_WANTED, STEER_BUCKETS, STEER_BUCKETS_AT, STEER_DISTRIBUTED, STEER_FIRST, STEER_HANDED, STEER_KIND, STEER_MAGIC,
-  STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_TABLE, STEER_TAKEN, STEER_VECTOR, STEER_WAITS, STEER_WORKERS,
-  STEER_WORKER_FIRST, STEER_WORKER_MAX, STEER_WORKER_STRIDE,
+  BUCKET_BYTES, BUCKET_NOW, BUCKET_PACKETS, BUCKET_WANTED, STEER_BUCKETS, STEER_BUCKETS_AT, STEER_CHANGES, STEER_DISTRIBUTED, STEER_FIRST,
+  STEER_HANDED, STEER_HOLDER, STEER_KIND, STEER_MAGIC, STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_SEEN, STEER_STATE,
+  STEER_TABLE, STEER_TAKEN, STEER_TAKEN_OVER, STEER_WAITS, STEER_WORKERS, STEER_WORKER_MAX, WORKER_IN, WORKER_OUT,
 } from './layout.js';
 import { Rss, type RssOptions } from './rss.js';
+import { SteeringDistributor, SteeringWorker, workerAt } from './steering_sides.js';
 import type { Flow } from './tuple.js';
 
 export interface SteeringOptions {
@@ -28,21 +26,33 @@ export interface SteeringOptions {
 }
 
 export interface SteeringStats {
+  /** Handed to workers; what was taken over from one that is gone counts twice. */
   readonly distributed: number;
   /** Dropped, and freed, because a worker's ring was full. */
   readonly ringFull: number;
   /** Buckets that changed their worker, and packets that came while theirs wanted to and could not yet. */
   readonly moves: number;
   readonly waits: number;
+  /** Taken out of the rings of workers that are out of service, and handed to others. */
+  readonly takenOver: number;
   readonly workers: readonly { readonly handed: number; readonly taken: number }[];
+}
+
+/** Where a flow's packets go. */
+export interface SteeringSighting {
+  readonly hash: number;
+  readonly bucket: number;
+  readonly worker: number;
+  /** The lcore that has the worker's side, or -1 while nobody has. */
+  readonly lcore: number;
 }
 
 /**
  * Software steering (Documentation/networking/scaling.rst, RPS and RFS): the distributor's lcore hands each packet to the
  * worker that its hash's bucket names. A bucket moves to another worker only when its old one is done with every packet
- * of it, so no flow is reordered, whatever is changed meanwhile.
+ * of it, so no flow is reordered, whatever is changed meanwhile. Flows whose hashes meet in a bucket move together.
  *
- * One thread distributes; `want` may be called by any. Each worker has a `SteeringWorker` in its own thread.
+ * One thread has the distributor's side, and one each worker's (steering_sides.ts); what is here may be called by any.
  */
 export class Steering {
   readonly name: string;
@@ -53,7 +63,7 @@ export class Steering {
   readonly #arena: Arena;
   readonly #zone: Memzone;
   readonly #rings: readonly Ring[];
-  readonly #burst: BurstFunctions;
+  readonly #first: number;
 
   private constructor(arena: Arena, zone: Memzone) {
     this.#arena = arena;
@@ -64,7 +74,7 @@ export class Steering {
     this.buckets = this.#field(STEER_BUCKETS);
     this.rss = Rss.find(arena, `${zone.name}/rss`);
     this.#rings = Array.from({ length: this.workers }, (_, worker) => Ring.find(arena, ringName(zone.name, worker)));
-    this.#burst = burstFunctions(arena);
+    this.#first = this.#field(STEER_FIRST);
   }
 
   /** Buckets go round the workers at first. Throws EOPTION, EEXISTS, EARENAFULL. */
@@ -79,24 +89,12 @@ export class Steering {
       undo.push(() => rss.close());
       const zone = arena.reserve(name, STEER_BUCKETS_AT + buckets * BUCKET_BYTES, { align: 128, type: ZONE_STEER });
       undo.push(() => arena.release(zone));
-      const set = (at: number, value: number): void => { arena.u32[(zone.offset + at) >>> 2] = value; };
       for (let worker = 0; worker < workers; worker++) {
         const ring = Ring.create(arena, ringName(name, worker), { size: ringSize, singleProducer: true, singleConsumer: true, holds: 'mbufs' });
         undo.push(() => ring.close());
-        set(STEER_WORKER_FIRST + worker * STEER_WORKER_STRIDE + STEER_RING, ring.offset);
+        arena.u32[(workerAt(zone.offset, worker) + STEER_RING) >>> 2] = ring.offset;
       }
-      for (let bucket = 0; bucket < buckets; bucket++) {
-        set(STEER_BUCKETS_AT + bucket * BUCKET_BYTES + BUCKET_NOW, bucket % workers);
-        set(STEER_BUCKETS_AT + bucket * BUCKET_BYTES + BUCKET_WANTED, bucket % workers);
-      }
-      set(STEER_RSS, rss.offset);
-      set(STEER_POOL, pool.offset);
-      set(STEER_TABLE, arena.table);
-      set(STEER_WORKERS, workers);
-      set(STEER_BUCKETS, buckets);
-      set(STEER_MASK, (buckets & (buckets - 1)) === 0 ? buckets - 1 : 0);
-      set(STEER_FIRST, zone.offset + STEER_BUCKETS_AT);
-      set(STEER_KIND, STEER_MAGIC);
+      describe(pool, zone, rss, workers, buckets);
       return new Steering(arena, zone);
     } catch (cause) {
       for (const step of undo.reverse()) step();
@@ -111,13 +109,15 @@ export class Steering {
     return new Steering(arena, zone);
   }
 
-  /**
-   * Hands the first `count` mbufs to the workers. All are gone afterwards: what a full ring refused is freed and counted.
-   * Returns how many were handed over. Only the distributor's thread.
-   */
-  distribute(burst: Burst, count: number): number {
-    if (!(count > 0 && count <= burst.capacity && count <= STEER_VECTOR)) return 0;
-    return this.#burst.steerDistribute(this.offset, burst.offset, count, this.#arena.lcore);
+  /** Takes the distributor's side for the calling thread. Throws ETHREAD while another has it. */
+  distributor(): SteeringDistributor {
+    return new SteeringDistributor(this.#arena, this.offset);
+  }
+
+  /** Takes a worker's side for the calling thread. Throws EOPTION, ETHREAD while another has it. */
+  worker(number: number): SteeringWorker {
+    whole('worker', number, 0, this.workers - 1);
+    return new SteeringWorker(this.#arena, this.offset, number);
   }
 
   /** The bucket of a flow's packets, before the first one. Throws EOPTION. */
@@ -125,87 +125,120 @@ export class Steering {
     return this.rss.hashFlow(flow) % this.buckets;
   }
 
-  /** The worker that a bucket's packets go to now, and how many there were, modulo 2^32. */
-  bucket(index: number): { readonly worker: number; readonly wanted: number; readonly packets: number } {
-    const at = (this.#field(STEER_FIRST) + index * BUCKET_BYTES) >>> 2;
-    const [worker = 0, wanted = 0, , packets = 0] = this.#arena.u32.subarray(at, at + 4);
-    return { worker, wanted, packets };
+  /** Which worker, and so which lcore, sees this flow's next packet. Throws EOPTION. */
+  whereIs(flow: Flow): SteeringSighting {
+    const hash = this.rss.hashFlow(flow);
+    const bucket = hash % this.buckets;
+    const { worker } = this.bucket(bucket);
+    return { hash, bucket, worker, lcore: Atomics.load(this.#arena.u32, (workerAt(this.offset, worker) + STEER_HOLDER) >>> 2) - 1 };
   }
 
-  /** Lets a bucket move to a worker as soon as no flow is reordered by it. Throws EOPTION. */
+  /** The worker that a bucket's packets go to now, the one that they shall go to, and how many there were, modulo 2^32. */
+  bucket(index: number): { readonly worker: number; readonly wanted: number; readonly packets: number } {
+    const at = (this.#first + index * BUCKET_BYTES) >>> 2;
+    const { u32 } = this.#arena;
+    return { worker: u32[at + BUCKET_NOW / 4], wanted: u32[at + BUCKET_WANTED / 4], packets: u32[at + BUCKET_PACKETS / 4] };
+  }
+
+  /** Lets a bucket move to a worker as soon as no flow is reordered by it; never to one that is out of service. Throws EOPTION. */
   want(bucket: number, worker: number): void {
     whole('bucket', bucket, 0, this.buckets - 1);
     whole('worker', worker, 0, this.workers - 1);
-    Atomics.store(this.#arena.u32, (this.#field(STEER_FIRST) + bucket * BUCKET_BYTES + BUCKET_WANTED) >>> 2, worker);
+    Atomics.store(this.#arena.u32, (this.#first + bucket * BUCKET_BYTES + BUCKET_WANTED) >>> 2, worker);
   }
 
-  /** The calling thread's side as a worker. Throws EOPTION. One thread for each number. */
-  worker(number: number): SteeringWorker {
-    whole('worker', number, 0, this.workers - 1);
-    return new SteeringWorker(this.#arena, this.offset, number);
+  inService(worker: number): boolean {
+    return Atomics.load(this.#arena.u32, this.#state(worker)) === WORKER_IN;
+  }
+
+  /**
+   * Takes a worker out of service: the distributor gives its buckets to the others, and when nobody has its side any more
+   * (its lcore is dead and recovered, or let go) also the packets that wait in its ring. Throws EOPTION.
+   */
+  retire(worker: number): void {
+    whole('worker', worker, 0, this.workers - 1);
+    Atomics.compareExchange(this.#arena.u32, this.#state(worker), WORKER_IN, WORKER_OUT);
+    Atomics.add(this.#arena.u32, (this.offset + STEER_CHANGES) >>> 2, 1);
+  }
+
+  /** Puts a worker back into service, and lets the buckets that were its own at first come back. Returns false while the distributor is just taking over from it: try again. Throws EOPTION. */
+  restore(worker: number): boolean {
+    whole('worker', worker, 0, this.workers - 1);
+    Atomics.compareExchange(this.#arena.u32, this.#state(worker), WORKER_OUT, WORKER_IN);
+    if (!this.inService(worker)) return false;
+    for (let bucket = worker; bucket < this.buckets; bucket += this.workers) this.want(bucket, worker);
+    Atomics.add(this.#arena.u32, (this.offset + STEER_CHANGES) >>> 2, 1);
+    return true;
+  }
+
+  /** Has the distributor done all that `retire` and `restore` asked for? */
+  get settled(): boolean {
+    const read = (field: number): number => Atomics.load(this.#arena.u32, (this.offset + field) >>> 2);
+    return read(STEER_SEEN) === read(STEER_CHANGES);
   }
 
   stats(): SteeringStats {
-    const read = (at: number): number => Number(this.#arena.u64[(this.offset + at) / 8]!);
+    const read = (at: number): number => Number(this.#arena.u64[at / 8]);
     const workers = Array.from({ length: this.workers }, (_, worker) => {
-      const at = STEER_WORKER_FIRST + worker * STEER_WORKER_STRIDE;
+      const at = workerAt(this.offset, worker);
       return { handed: read(at + STEER_HANDED), taken: read(at + STEER_TAKEN) };
     });
-    return { distributed: read(STEER_DISTRIBUTED), ringFull: read(STEER_RING_FULL), moves: read(STEER_MOVES), waits: read(STEER_WAITS), workers };
+    const of = (field: number): number => read(this.offset + field);
+    return { distributed: of(STEER_DISTRIBUTED), ringFull: of(STEER_RING_FULL), moves: of(STEER_MOVES), waits: of(STEER_WAITS), takenOver: of(STEER_TAKEN_OVER), workers };
   }
 
   /** Packets that still stand in a worker's ring. */
   backlog(worker: number): number {
-    return this.#rings[worker]!.count;
+    return this.#rings[worker].count;
   }
 
-  /** Releases its memory, once no thread uses it any more; what stands in the rings is freed. */
-  close(pool: Mempool): void {
+  /** Slots of each worker's ring. */
+  get ringSize(): number {
+    return this.#rings[0].size;
+  }
+
+  /** Releases its memory, once no thread uses it any more; what stands in the rings is freed. Returns how many packets that were. */
+  close(pool: Mempool): number {
+    const { steerTake } = burstFunctions(this.#arena);
     const burst = pool.burst(64);
+    let left = 0;
     for (let worker = 0; worker < this.workers; worker++) {
-      const side = this.worker(worker);
-      for (let got = side.rxBurst(burst); got > 0; got = side.rxBurst(burst)) pool.free(burst, 0, got);
+      for (let got = 1; got > 0; left += got) {
+        got = steerTake(this.offset, worker, burst.offset, burst.capacity, this.#arena.lcore);
+        pool.free(burst, 0, got);
+      }
     }
     burst.close();
     for (const ring of this.#rings) ring.close();
     this.rss.close();
     this.#arena.u32[(this.offset + STEER_KIND) >>> 2] = 0;
     this.#arena.release(this.#zone);
+    return left;
+  }
+
+  #state(worker: number): number {
+    return (workerAt(this.offset, worker) + STEER_STATE) >>> 2;
   }
 
   #field(field: number): number {
-    return this.#arena.u32[(this.offset + field) >>> 2]!;
+    return this.#arena.u32[(this.offset + field) >>> 2];
   }
 }
 
-/** A worker's side: a receive queue like any other. To come for the next burst says that the last one is worked off. */
-export class SteeringWorker extends ReceiveQueue {
-  readonly number: number;
-  readonly #steer: number;
-  readonly #lcore: number;
-  readonly #take: BurstFunctions['steerTake'];
-  readonly #record: BurstFunctions['steerRecord'];
-
-  /** Use `Steering.worker`. */
-  constructor(arena: Arena, steer: number, number: number) {
-    super(arena);
-    this.number = number;
-    this.#steer = steer;
-    this.#lcore = arena.lcore;
-    const { steerTake, steerRecord } = burstFunctions(arena);
-    this.#take = steerTake;
-    this.#record = steerRecord;
+function describe({ arena, offset }: Mempool, zone: Memzone, rss: Rss, workers: number, buckets: number): void {
+  const set = (at: number, value: number): void => { arena.u32[(zone.offset + at) >>> 2] = value; };
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    set(STEER_BUCKETS_AT + bucket * BUCKET_BYTES + BUCKET_NOW, bucket % workers);
+    set(STEER_BUCKETS_AT + bucket * BUCKET_BYTES + BUCKET_WANTED, bucket % workers);
   }
-
-  rxBurst(burst: Burst, max: number = burst.capacity): number {
-    const most = max < burst.capacity ? max : burst.capacity;
-    return most > 0 ? this.#take(this.#steer, this.number, burst.offset, most, this.#lcore) : 0;
-  }
-
-  /** RFS: the flows of the first `count` mbufs are consumed here; their next packets shall come here too. Any worker may say so of mbufs it holds. */
-  record(burst: Burst, count: number): void {
-    if (count > 0 && count <= burst.capacity) this.#record(this.#steer, burst.offset, count, this.number);
-  }
+  set(STEER_RSS, rss.offset);
+  set(STEER_POOL, offset);
+  set(STEER_TABLE, arena.table);
+  set(STEER_WORKERS, workers);
+  set(STEER_BUCKETS, buckets);
+  set(STEER_MASK, (buckets & (buckets - 1)) === 0 ? buckets - 1 : 0);
+  set(STEER_FIRST, zone.offset + STEER_BUCKETS_AT);
+  set(STEER_KIND, STEER_MAGIC);
 }
 
 function ringName(steering: string, worker: number): string {

@@ -1,4 +1,4 @@
-import { binding } from '../binding.js';
+/** What the conductor of a sweep and its measuring threads say to each other. */
 import type { ArenaShare } from '../arena/arena.js';
 
 /** What a run of a cell is told. */
@@ -17,21 +17,43 @@ export interface RunOrder {
 export interface RunOutcome {
   /** Packets over the whole run, warm-up and drain included: for the loss. */
   readonly packets: number;
-  /** In the measured part. */
-  readonly measured: { readonly packets: number; readonly seconds: number; readonly userSeconds: number; readonly systemSeconds: number };
+  readonly measured: Measured;
   /** Of the whole run, by name: packets that ended here. */
   readonly counters: Readonly<Record<string, number>>;
-  /** Round trips in nanoseconds, of the sender of a timed run. */
-  readonly latency?: { readonly p50: number; readonly p99: number; readonly p999: number; readonly samples: number };
+  /** Of the sender of a timed run. */
+  readonly latency?: RoundTrips;
 }
 
-/** The phases of a run, in one i32 that the conductor writes and both sides look at. */
+/** The measured part of a run. CPU time and system calls are this thread's own; undefined where they cannot be had. */
+export interface Measured {
+  readonly packets: number;
+  readonly seconds: number;
+  readonly userSeconds?: number;
+  readonly systemSeconds?: number;
+  readonly calls?: number;
+}
+
+/** Nanoseconds from handing a burst over to having each of its packets back. */
+export interface RoundTrips {
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  /** Timed in the measured part. */
+  readonly samples: number;
+  /** Came back over the whole run. */
+  readonly returned: number;
+}
+
+/** The phases of a run, in one i32 that both sides look at. The conductor enters the first four, */
 export const IDLE = 0;
 export const WARM_UP = 1;
 export const MEASURE = 2;
-/** The sender has stopped; the receiver takes what is still under way. */
+/** Nothing new is sent; what is still under way is taken. */
 export const DRAIN = 3;
-export const STOP = 4;
+/** the sender this one, when it has stopped for certain, */
+export const SENT = 4;
+/** and the receiver the last, when nothing came any more. */
+export const RECEIVED = 5;
 
 /** What a turn does, by the side and the order. */
 export type Part = 'send' | 'receive' | 'ping' | 'echo';
@@ -41,13 +63,16 @@ export function partOf(sends: boolean, order: RunOrder): Part {
   return sends ? 'ping' : 'echo';
 }
 
-/** One side's half of a path. `turn` does some bursts and returns packets; it never waits. */
+/** One side's half of a path. It never waits. */
 export interface Endpoint {
   readonly mode: string;
   /** Of a memory path: what the other side attaches to. */
   readonly share?: MemoryShare;
   start(order: RunOrder): void;
+  /** Some bursts. Returns packets sent, received, or sent back. */
   turn(): number;
+  /** A turn of the drain: nothing new is sent. Returns how many packets still moved. */
+  drain(): number;
   /** Running totals by name of packets that ended here. */
   counters(): Record<string, number>;
   close(): void;
@@ -60,37 +85,12 @@ export interface MemoryShare {
   readonly pool: string;
 }
 
-/** What times a round trip that took so many nanoseconds. */
-export type Timer = (nanoseconds: number) => void;
+/** Told of each packet that came back: when it was sent and when it was seen, by `nanoseconds()`. */
+export type Timer = (sentAt: number, now: number) => void;
 
-/** Counts, clock and CPU time of the calling thread at a moment. */
-export interface Reading {
-  readonly packets: number;
-  readonly at: number;
-  readonly user: number;
-  readonly system: number;
-}
-
-const usage = new Float64Array(4);
-
-export function read(packets: number): Reading {
-  binding().usage(false, usage);
-  return { packets, at: performance.now(), user: usage[0]!, system: usage[1]! };
-}
-
-export function between(from: Reading, to: Reading): RunOutcome['measured'] {
-  return {
-    packets: to.packets - from.packets, seconds: (to.at - from.at) / 1000,
-    userSeconds: (to.user - from.user) / 1e6, systemSeconds: (to.system - from.system) / 1e6,
-  };
-}
-
-const clock = new Float64Array(2);
-
-/** CLOCK_MONOTONIC in nanoseconds, the same in every thread. */
-export function nanoseconds(): number {
-  binding().clock(clock);
-  return clock[1]!;
+/** How many bursts a turn does: about as many packets for every burst, so that none overruns the measured part by much. */
+export function burstsPerTurn(burst: number): number {
+  return Math.max(1, Math.min(16, Math.floor(512 / burst)));
 }
 
 /** When the next burst is due, for an offered rate. Falls behind rather than bunching up. */

@@ -1,5 +1,5 @@
 /** The cells as CSV (RFC 4180: CRLF, quotes doubled), one line per cell and figure group, for spreadsheets and pandas. */
-import { frameBits, lineBits, lost, unaccounted } from './model.js';
+import { frameBits, lineBits, lost, ownShare, unaccounted } from './model.js';
 import type { LatencyCell, MeasuredCell, SweepCell, SweepResult } from './model.js';
 import type { Spread } from './statistics.js';
 import { printable } from './text.js';
@@ -10,13 +10,13 @@ const KEY = ['path', 'burst', 'frame_bytes_with_fcs'];
 
 /** Throughput, loss and cost; a missing cell has its reason and empty figures. */
 export function sweepCsv(result: SweepResult): string {
-  const head = [...KEY, 'direction', 'status', ...FIGURES.flatMap(columns), 'sent', 'received', 'lost', 'lost_where', 'lost_unaccounted', 'reason'];
+  const head = [...KEY, 'direction', 'status', ...FIGURES.flatMap(columns), 'own_share', 'sent', 'received', 'lost', 'lost_where', 'lost_unaccounted', 'reason'];
   return lines([head, ...result.cells.map((cell) => row(cell, head.length))]);
 }
 
 /** The latency cells, nanoseconds. */
 export function latencyCsv(result: SweepResult): string {
-  const head = [...KEY, 'kind', 'offered_packets_per_second', 'samples', ...PERCENTILES.flatMap(columns)];
+  const head = [...KEY, 'kind', 'offered_packets_per_second', 'samples', 'sent', 'returned', ...PERCENTILES.flatMap(columns)];
   return lines([head, ...result.latency.map(latencyRow)]);
 }
 
@@ -30,11 +30,11 @@ function figures(cell: MeasuredCell): string[] {
   const rate = cell.packetsPerSecond;
   const spreads = [rate, scaled(rate, (value) => frameBits(value, cell.frame)), scaled(rate, (value) => lineBits(value, cell.frame)), cell.userNs, cell.systemNs, cell.syscalls];
   const where = cell.loss.map((counter) => `${counter.name}=${counter.packets}`).join(' ');
-  return [...spreads.flatMap(values), ...[cell.sent, cell.received, lost(cell)].map(String), field(where), String(unaccounted(cell))];
+  return [...spreads.flatMap(values), String(ownShare(cell) ?? ''), ...[cell.sent, cell.received, lost(cell)].map(String), field(where), String(unaccounted(cell))];
 }
 
 function latencyRow(cell: LatencyCell): string[] {
-  return [field(cell.path), ...[cell.burst, cell.frame].map(String), cell.kind, ...[cell.offered, cell.samples].map(String), ...[cell.p50, cell.p99, cell.p999].flatMap(values)];
+  return [field(cell.path), ...[cell.burst, cell.frame].map(String), cell.kind, ...[cell.offered, cell.samples, cell.sent, cell.returned].map(String), ...[cell.p50, cell.p99, cell.p999].flatMap(values)];
 }
 
 type Range = Omit<Spread, 'rounds'>;

@@ -12,8 +12,11 @@ export const SWEEP_VERSION = 1;
 
 /** The name of the path that ratios are taken to: Node's own UDP socket. */
 export const BASELINE_PATH = 'dgram';
-/** The kernel paths in the order in which tables show them; others (memory ports) follow in the order of the file. */
-export const KNOWN_PATHS = ['af_xdp', 'af_packet ring', 'raw socket', BASELINE_PATH] as const;
+/** The paths over a link in the order in which tables show them; then those in memory, and others in the order of the file. */
+export const LINK_PATHS = ['af_xdp', 'af_packet ring', 'raw socket', BASELINE_PATH] as const;
+/** Ports in memory: no frame crosses a link, so their rates are no rates of a network. */
+export const MEMORY_PATHS = ['memory ring', 'memory null'] as const;
+export const KNOWN_PATHS = [...LINK_PATHS, ...MEMORY_PATHS] as const;
 export const DIRECTIONS = ['send', 'receive'] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
@@ -25,7 +28,7 @@ export interface SweepHeader {
   readonly cores: number;
   readonly node: string;
   readonly pollmode: string;
-  /** What lies between sender and receiver, for example "veth pair between two network namespaces". */
+  /** What lies between sender and receiver of the paths over a link, for example "veth pair between two network namespaces". */
   readonly link: string;
   /** How AF_XDP ran, for example "native, copy"; "none" where it did not. */
   readonly mode: string;
@@ -39,6 +42,7 @@ export interface SweepHeader {
   /** Measured time per round of a cell, after the warm-up. */
   readonly secondsPerCell: number;
   readonly warmupSeconds: number;
+  /** As many as were measured; a cell may have fewer when the sweep was stopped. */
   readonly rounds: number;
   /** Sentences that a reader of the figures has to know, for example what root would add. */
   readonly notes: readonly string[];
@@ -46,7 +50,7 @@ export interface SweepHeader {
 
 /** Which cell: everything that was varied. */
 export interface CellKey {
-  /** A name in KNOWN_PATHS, or any other, for example "null" for a memory port. */
+  /** A name in KNOWN_PATHS, or any other. */
   readonly path: string;
   /** Packets handed over per call; for dgram, sends per loop turn. */
   readonly burst: number;
@@ -68,9 +72,12 @@ export interface MeasuredCell extends CellKey {
   readonly sent: number;
   readonly received: number;
   readonly loss: readonly LossCounter[];
-  /** CPU time per packet, in ns, of the thread that `direction` names: in user mode and in the kernel on its behalf. */
-  readonly userNs: Spread;
-  readonly systemNs: Spread;
+  /**
+   * CPU time per packet, in ns, of the thread that `direction` names: in user mode and in the kernel on its behalf; null
+   * where it could not be had. The sum is exact; the kernel splits it by what its clock tick finds.
+   */
+  readonly userNs: Spread | null;
+  readonly systemNs: Spread | null;
   /** System calls per packet, of the same thread; null where they could not be counted (the header's notes say why). */
   readonly syscalls: Spread | null;
 }
@@ -88,12 +95,15 @@ export interface LatencyCell {
   readonly path: string;
   readonly burst: number;
   readonly frame: number;
-  /** One way: the sender's timestamp in the frame to the receiver's clock, same machine. Round trip: back at the sender. */
-  readonly kind: 'one-way' | 'round-trip';
+  /** From handing the burst over to having the packet back from the other side, which returns it at once. */
+  readonly kind: 'round-trip';
   /** Packets per second that the sender offered. */
   readonly offered: number;
   /** Packets timed, over all rounds. */
   readonly samples: number;
+  /** Over the whole of all rounds, warm-up included: sent, and those that came back. */
+  readonly sent: number;
+  readonly returned: number;
   /** Nanoseconds; one value of each percentile per round. */
   readonly p50: Spread;
   readonly p99: Spread;
@@ -121,6 +131,18 @@ export function frameBits(packetsPerSecond: number, frame: number): number {
 /** Layer-1 bits per second: with 7 + 1 bytes of preamble and start delimiter and 12 of gap per frame (IEEE 802.3), 20 in all. */
 export function lineBits(packetsPerSecond: number, frame: number): number {
   return packetsPerSecond * (frame + 20) * 8;
+}
+
+/** The program's own part of the CPU time: user time over all, of all rounds together; undefined where none was measured. */
+export function ownShare(cell: MeasuredCell): number | undefined {
+  const sum = (spread: Spread | null): number => spread === null ? 0 : spread.rounds.reduce((total, value) => total + value, 0);
+  const [user, system] = [sum(cell.userNs), sum(cell.systemNs)];
+  return user + system === 0 ? undefined : user / (user + system);
+}
+
+/** Does a frame of the path cross a link? */
+export function isOverLink(path: string): boolean {
+  return !(MEMORY_PATHS as readonly string[]).includes(path);
 }
 
 /** Sent less received, over all rounds. Negative where frames arrived that the sender did not count. */

@@ -24,18 +24,15 @@ const LOOKS: readonly Look[] = [
   { light: '#555555', dark: '#bdbdbd', dash: [14, 4], marker: 'plus' },
 ];
 
-/** Known paths keep their look whatever else a file holds; the others share what is left, in turn. */
+/** Known paths keep their look whatever else a file holds; others share the colours with them, and differ by marker and dash. */
 export function looksOf(paths: readonly string[]): Map<string, Look> {
   const others = paths.filter((path) => !isKnown(path));
   return new Map(paths.map((path) => [path, isKnown(path) ? LOOKS[known(path)] : otherLook(others.indexOf(path))]));
 }
 
 function otherLook(index: number): Look {
-  const free = LOOKS.length - KNOWN_PATHS.length;
-  const look = LOOKS[KNOWN_PATHS.length + (index % free)];
-  // Past the last colour the marker still differs.
-  const markers: readonly Marker[] = ['cross', 'plus', 'square', 'circle', 'triangle', 'diamond'];
-  return index < free ? look : { ...look, marker: markers[index % markers.length], dash: [2 + index, 3] };
+  const markers: readonly Marker[] = ['plus', 'cross', 'diamond', 'triangle', 'square', 'circle'];
+  return { ...LOOKS[LOOKS.length - 1 - (index % LOOKS.length)], marker: markers[(index + 1) % markers.length], dash: [2 + index, 3] };
 }
 
 function known(path: string): number {

@@ -67,8 +67,7 @@ function readFigures(from: Fields, at: string): Omit<MeasuredCell, keyof CellKey
     packetsPerSecond: readSpread(from, 'packetsPerSecond', at),
     sent: integer(from, 'sent', at, 0, PACKETS_MAX), received: integer(from, 'received', at, 0, PACKETS_MAX),
     loss: list(from, 'loss', at, LIMITS.counters, readLoss),
-    userNs: readSpread(from, 'userNs', at), systemNs: readSpread(from, 'systemNs', at),
-    syscalls: field(from, 'syscalls') === null ? null : readSpread(from, 'syscalls', at),
+    userNs: readSpreadOrNull(from, 'userNs', at), systemNs: readSpreadOrNull(from, 'systemNs', at), syscalls: readSpreadOrNull(from, 'syscalls', at),
   };
 }
 
@@ -81,14 +80,19 @@ function readLatency(value: unknown, where: string): LatencyCell {
   const from = object(value, where);
   const at = `${where}.`;
   return {
-    ...readPlace(from, at), kind: oneOf(from, 'kind', at, ['one-way', 'round-trip']),
+    ...readPlace(from, at), kind: oneOf(from, 'kind', at, ['round-trip']),
     offered: number(from, 'offered', at, 0, FIGURE_MAX), samples: integer(from, 'samples', at, 0, PACKETS_MAX),
+    sent: integer(from, 'sent', at, 0, PACKETS_MAX), returned: integer(from, 'returned', at, 0, PACKETS_MAX),
     p50: readSpread(from, 'p50', at), p99: readSpread(from, 'p99', at), p999: readSpread(from, 'p999', at),
   };
 }
 
 function readPlace(from: Fields, at: string): { path: string; burst: number; frame: number } {
   return { path: text(from, 'path', at, 100), burst: integer(from, 'burst', at, 1, BURST_MAX), frame: integer(from, 'frame', at, FRAME_MIN, FRAME_MAX) };
+}
+
+function readSpreadOrNull(fields: Fields, name: string, at: string): Spread | null {
+  return field(fields, name) === null ? null : readSpread(fields, name, at);
 }
 
 function readSpread(fields: Fields, name: string, at: string): Spread {

@@ -6,7 +6,8 @@ import { PollmodeError } from '../errors.js';
 import { chartData } from './chart.js';
 import type { SweepResult } from './model.js';
 import { looksOf, markerPath } from './palette.js';
-import { HOW_TO_READ, chartCards, controls, facts, findings, leftOut } from './report_page.js';
+import { HOW_TO_READ } from './report_help.js';
+import { chartCards, controls, facts, findings, introduction, leftOut, warnings } from './report_page.js';
 import { REPORT_SCRIPT } from './report_script.js';
 import { reportStyle } from './report_style.js';
 import { cellTables, latencyTables } from './report_tables.js';
@@ -23,19 +24,22 @@ export function sweepReport(result: SweepResult, earlier?: SweepResult): string 
   const looks = [...looksOf(data.paths).values()];
   const drawn = { ...data, looks: looks.map((look) => ({ ...look, shape: markerPath(look.marker, 0, 0) })) };
   const chartLibrary = uplot();
-  const body = `<h1>Burst-size sweep</h1>
+  const body = `<h1>Burst size and packet rate: AF_XDP against kernel sockets</h1>
 ${findings(result)}
-${facts(result.header, earlier?.header)}
+${warnings(result)}
+${introduction(result)}
 <h2 id="charts">Charts</h2>
 ${controls(result, data, looks, earlier !== undefined)}
 ${chartCards(data, result)}
+<h2 id="left-out">What was left out</h2>
+${leftOut(result)}
+<h2 id="machine">Machine and mode</h2>
+${facts(result.header, earlier?.header)}
 <div class="tables">
 <h2 id="figures">Every figure</h2>
 ${cellTables(result, earlier)}
 ${latencyTables(result)}
 </div>
-<h2 id="left-out">What was left out, and notes</h2>
-${leftOut(result)}
 <h2 id="reading">How to read this</h2>${HOW_TO_READ}
 <footer>Made by pollmode ${escapeHtml(result.header.pollmode)}. The raw figures of each round are in results.json beside this file. Charts by uPlot (MIT licence, in the source of this page).</footer>`;
   return page(body, `${chartLibrary.style}\n${reportStyle(looks)}`, [chartLibrary.script, REPORT_SCRIPT], scriptJson(drawn), chartLibrary.licence);
@@ -48,7 +52,7 @@ function page(body: string, style: string, scripts: readonly string[], data: str
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src ${scripts.map(hash).join(' ')}; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Burst-size sweep: pollmode</title>
+<title>Burst size and packet rate: pollmode sweep</title>
 <link rel="icon" href="data:,">
 <style>${style}</style>
 </head>

@@ -35,10 +35,10 @@ function valuesOf(lines) {
   return lines.flatMap((line) => [...line.values, ...line.low, ...line.high]).filter(present);
 }
 
-// One y scale for all panels of a chart; a log scale has a foot just below the least value that is not zero.
-function yScale(lines, logarithmic) {
+// One y scale for all panels of a chart; a log scale has a foot just below the least value that has a place on it.
+function yScale(lines, logarithmic, floor) {
   const all = valuesOf(lines);
-  const positive = all.filter((value) => value > 0);
+  const positive = all.filter((value) => value > 0 && value >= floor);
   const top = positive.length ? Math.max(...positive) : 1;
   if (!logarithmic) return { distr: 1, range: () => [0, top * 1.08] };
   const foot = Math.min(...positive, top) / (all.length > positive.length ? 2 : 1.25);
@@ -68,18 +68,18 @@ function burstLabels(plot, ticks) {
   });
 }
 
-function axes(y) {
-  const common = { stroke: css('--ink'), grid: { stroke: css('--rule'), width: 1 }, ticks: { stroke: css('--rule'), width: 1, size: 4 }, font: '12px system-ui, sans-serif' };
-  const vertical = { ...common, size: 52, values: (plot, ticks) => ticks.map(tickLabel) };
+function axes(chart, y) {
+  const common = { stroke: css('--ink'), grid: { stroke: css('--rule'), width: 1 }, ticks: { stroke: css('--rule'), width: 1, size: 4 }, font: '12px system-ui, sans-serif', labelFont: '12px system-ui, sans-serif', labelSize: 18 };
+  const vertical = { ...common, label: chart.unit, size: 50, values: (plot, ticks) => ticks.map(tickLabel) };
   if (y.distr === 3) Object.assign(vertical, { splits: (plot, axis, low, high) => logTicks(low, high), filter: (plot, ticks) => ticks });
-  const horizontal = { ...common, size: 34, splits: () => data.bursts, filter: (plot, ticks) => ticks, values: burstLabels };
+  const horizontal = { ...common, label: 'burst (packets per call)', size: 30, splits: () => chart.bursts, filter: (plot, ticks) => ticks, values: burstLabels };
   return [horizontal, vertical];
 }
 
 // Three series per line: median, greatest, least; the last two only carry the band.
-function seriesOf(lines, y) {
+function seriesOf(chart, lines, y) {
   const series = [{}];
-  const columns = [data.bursts];
+  const columns = [chart.bursts];
   const bands = [];
   const clamp = (values) => values.map((value) => present(value) && y.foot !== undefined ? Math.max(value, y.foot) : value);
   for (const line of lines) {
@@ -93,7 +93,7 @@ function seriesOf(lines, y) {
   return { series, columns, bands };
 }
 
-function drawMarkers(plot, lines, y) {
+function drawMarkers(plot, chart, lines, y) {
   const context = plot.ctx;
   const pixels = devicePixelRatio || 1;
   for (const line of lines) {
@@ -102,7 +102,7 @@ function drawMarkers(plot, lines, y) {
     line.values.forEach((value, index) => {
       if (!present(value)) return;
       context.save();
-      context.translate(plot.valToPos(data.bursts[index], 'x', true), plot.valToPos(Math.max(value, y.foot ?? value), 'y', true));
+      context.translate(plot.valToPos(chart.bursts[index], 'x', true), plot.valToPos(Math.max(value, y.foot ?? value), 'y', true));
       context.scale(pixels * 0.85, pixels * 0.85);
       context.fillStyle = context.strokeStyle = colour(line.path);
       context.lineWidth = 1.8;
@@ -113,11 +113,11 @@ function drawMarkers(plot, lines, y) {
   }
 }
 
-function showTip(plot, tip, lines) {
+function showTip(plot, chart, tip, lines) {
   const index = plot.cursor.idx;
   tip.hidden = !present(index) || plot.cursor.left < 0;
   if (tip.hidden) return;
-  tip.replaceChildren(make('b', '', 'burst ' + data.bursts[index]));
+  tip.replaceChildren(make('b', '', 'burst ' + chart.bursts[index]));
   for (const line of lines) {
     if (!present(line.values[index])) continue;
     const row = make('div');
@@ -140,19 +140,19 @@ function addFrame(holder, panel) {
   return frame;
 }
 
-function drawPanel(frame, panel, y) {
+function drawPanel(chart, frame, panel, y) {
   const lines = panel.lines.filter((line) => !hidden.has(line.path));
   const tip = make('div', 'tip');
   tip.hidden = true;
-  const { series, columns, bands } = seriesOf(lines, y);
-  const first = data.bursts[0];
-  const last = data.bursts[data.bursts.length - 1];
+  const { series, columns, bands } = seriesOf(chart, lines, y);
+  const first = chart.bursts[0];
+  const last = chart.bursts[chart.bursts.length - 1];
   const plot = new uPlot({
     width: Math.max(220, Math.floor(frame.clientWidth)), height: printing ? 210 : 280, padding: [8, 12, 0, 0],
-    legend: { show: false }, axes: axes(y), series, bands,
+    legend: { show: false }, axes: axes(chart, y), series, bands,
     scales: { x: { time: false, distr: 3, log: 2, range: () => [first / 1.2, last * 1.2] }, y },
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
-    hooks: { draw: [(self) => drawMarkers(self, lines, y)], setCursor: [(self) => showTip(self, tip, lines)] },
+    hooks: { draw: [(self) => drawMarkers(self, chart, lines, y)], setCursor: [(self) => showTip(self, chart, tip, lines)] },
   }, columns, frame);
   frame.append(tip);
   plots.push(plot);
@@ -162,17 +162,17 @@ function drawChart(chart) {
   const card = document.getElementById('chart-' + chart.id);
   const holder = card.querySelector('.panels');
   const lines = chart.panels.flatMap((panel) => panel.lines).filter((line) => !hidden.has(line.path));
-  const any = valuesOf(lines).some((value) => value > 0);
+  const any = valuesOf(lines).some((value) => value > 0 && value >= chart.floor);
   const logarithmic = any && (scales.get(chart.id) ?? chart.logarithmic);
   card.querySelector('.log').checked = logarithmic;
   card.querySelector('.note').textContent = !lines.length ? 'Nothing was measured here, or every path is hidden.'
-    : logarithmic && chart.zeros ? 'A value of 0 is drawn at the foot of the log scale.' : '';
+    : logarithmic && valuesOf(lines).some((value) => value <= 0 || value < chart.floor) ? 'Values ' + (chart.floor ? 'below ' + chart.floor : 'of 0') + ' are drawn at the foot of the log scale.' : '';
   holder.replaceChildren();
   if (!lines.length) return;
-  const y = yScale(lines, logarithmic);
+  const y = yScale(lines, logarithmic, chart.floor);
   // All frames stand before the first plot asks how wide its frame is.
   const frames = chart.panels.map((panel) => addFrame(holder, panel));
-  chart.panels.forEach((panel, index) => drawPanel(frames[index], panel, y));
+  chart.panels.forEach((panel, index) => drawPanel(chart, frames[index], panel, y));
 }
 
 function draw() {

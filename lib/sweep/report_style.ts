@@ -22,8 +22,15 @@ h2{font-size:1.25rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--rule);p
 h3{font-size:1rem;margin:0}
 p,li,dd{max-width:46rem}
 a{color:var(--link)}
-.findings{padding:0;list-style:none;font-size:1.1rem}
-.findings li{max-width:60rem;border-left:4px solid var(--p0,var(--link));padding-left:.8rem;margin:.6rem 0}
+.lead{max-width:60rem;font-size:1.3rem;line-height:1.35;border-left:5px solid var(--p0,var(--link));padding-left:.9rem;margin:.8rem 0}
+.findings{padding-left:1.2rem}
+.findings li{max-width:60rem;margin:.2rem 0}
+.warnings{background:var(--card);border-radius:.5rem;padding:.1rem 1rem;margin:1rem 0;max-width:60rem}
+.warnings p{margin:.5rem 0;max-width:none}
+.paths{margin:.6rem 0}
+.paths div{display:grid;grid-template-columns:9rem minmax(0,1fr);gap:0 .8rem;padding:.12rem 0}
+.paths dt{font-weight:600}
+.paths dd{margin:0}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.5rem 1.2rem;background:var(--card);border-radius:.5rem;padding:.8rem 1rem;margin:1rem 0}
 .facts dt{color:var(--soft);font-size:.8rem}
 .facts dd{margin:0}
@@ -61,7 +68,7 @@ tbody tr.first>*{border-top:2px solid var(--soft)}
 summary{cursor:pointer;font-weight:600;padding:.4rem 0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 footer{margin-top:2rem;color:var(--soft);font-size:.85rem}
-@media(max-width:52rem){.charts{grid-template-columns:minmax(0,1fr)}.controls{position:static}body{padding:.7rem}h1{font-size:1.4rem}tbody th,thead th:first-child{max-width:9rem}}
+@media(max-width:52rem){.paths div{grid-template-columns:minmax(0,1fr)}.paths dd{margin:0 0 .3rem}.lead{font-size:1.1rem}.charts{grid-template-columns:minmax(0,1fr)}.controls{position:static}body{padding:.7rem}h1{font-size:1.4rem}tbody th,thead th:first-child{max-width:9rem}}
 @page wide{size:landscape}
 @media print{.tables{page:wide}body{max-width:none;padding:0;font-size:10pt}.charts{display:block}.chart{break-inside:avoid;margin-bottom:4mm}.controls{position:static}.controls fieldset.pick,.chart header label,.controls input,.tip{display:none}.scroll{overflow:visible;border:0}table{font-size:6.3pt}th,td{padding:.5mm .8mm}td.text{min-width:0}tbody th,thead th:first-child{position:static}tr{break-inside:avoid}a{color:inherit;text-decoration:none}}
 `;

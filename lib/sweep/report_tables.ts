@@ -1,13 +1,13 @@
 /** The report's tables: every figure of every cell, as the alternative to the charts for eyes, screen readers and paper. */
-import { BASELINE_PATH, burstsOf, directionsOf, findCell, findMeasured, frameBits, framesOf, lineBits, lost, pathsOf, unaccounted } from './model.js';
+import { BASELINE_PATH, burstsOf, directionsOf, findCell, findMeasured, frameBits, framesOf, isOverLink, lineBits, lost, ownShare, pathsOf, unaccounted } from './model.js';
 import type { Direction, LatencyCell, LossCounter, MeasuredCell, SweepCell, SweepResult } from './model.js';
 import { ratioTo } from './statistics.js';
 import type { Spread } from './statistics.js';
-import { count, escapeHtml, figure, gbps, mpps, percent, times } from './text.js';
+import { count, escapeHtml, figure, gbps, mpps, percent, roughPercent, times } from './text.js';
 
 const WHERE = 'lost where';
-const HEADS = ['burst', 'Mpps', `× of ${BASELINE_PATH}`, 'Gbit/s<br>frame bits', 'Gbit/s<br>layer 1', 'user ns<br>per packet', 'system ns<br>per packet', 'calls<br>per packet', 'sent', 'received', 'lost', WHERE];
-const LATENCY_HEADS = ['burst', 'offered<br>packets/s', 'timed', 'p50 ns', 'p99 ns', 'p99.9 ns'];
+const HEADS = ['burst', 'Mpps', `× of ${BASELINE_PATH}`, 'Gbit/s<br>frame bits', 'Gbit/s<br>layer 1', 'user ns<br>per packet', 'system ns<br>per packet', 'own<br>share', 'calls<br>per packet', 'sent', 'received', 'lost', WHERE];
+const LATENCY_HEADS = ['burst', 'offered<br>packets/s', 'timed', 'p50 ns', 'p99 ns', 'p99.9 ns', 'sent', 'came back'];
 
 /** One table per frame size and direction, the first one open. */
 export function cellTables(result: SweepResult, earlier?: SweepResult): string {
@@ -19,7 +19,7 @@ export function cellTables(result: SweepResult, earlier?: SweepResult): string {
 /** One table per frame size; empty where no latency was measured. */
 export function latencyTables(result: SweepResult): string {
   return framesOf(result).filter((frame) => result.latency.some((cell) => cell.frame === frame))
-    .map((frame) => details(`Latency, ${frame}-byte frames`, false, latencyTable(result, frame))).join('\n');
+    .map((frame) => details(`Round trips, ${frame}-byte frames`, false, latencyTable(result, frame))).join('\n');
 }
 
 /** Opens by default where `open`; the script opens all for printing. */
@@ -46,9 +46,9 @@ function row(cell: { path: string }, first: boolean, columns: readonly string[])
 
 function cellColumns(result: SweepResult, cell: SweepCell, width: number, earlier: SweepResult | undefined): string[] {
   if (cell.status === 'missing') return [data(String(cell.burst)), `<td class="text" colspan="${width - 1}">not measured: ${escapeHtml(cell.reason)}</td>`];
-  const own = [data(String(cell.burst)), range(cell.packetsPerSecond, mpps), ratio(cell, findMeasured(result, { ...cell, path: BASELINE_PATH })),
+  const own = [data(String(cell.burst)), range(cell.packetsPerSecond, mpps), ratio(cell, isOverLink(cell.path) ? findMeasured(result, { ...cell, path: BASELINE_PATH }) : undefined),
     range(cell.packetsPerSecond, (rate) => gbps(frameBits(rate, cell.frame))), range(cell.packetsPerSecond, (rate) => gbps(lineBits(rate, cell.frame))),
-    range(cell.userNs), range(cell.systemNs), cell.syscalls === null ? data('-', 'not counted') : range(cell.syscalls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
+    rangeOrNone(cell.userNs), rangeOrNone(cell.systemNs), share(cell), rangeOrNone(cell.syscalls, calls), ...[cell.sent, cell.received].map((packets) => data(count(packets))),
     data(count(lost(cell)), cell.sent === 0 ? '' : percent(lost(cell) / cell.sent)), whereLost(cell)];
   if (earlier === undefined) return own;
   const before = findMeasured(earlier, cell);
@@ -70,16 +70,17 @@ function latencyTable(result: SweepResult, frame: number): string {
   const paths = pathsOf(result);
   const cells = result.latency.filter((cell) => cell.frame === frame).sort((a, b) => paths.indexOf(a.path) - paths.indexOf(b.path) || a.burst - b.burst);
   const rows = cells.map((cell, index) => row(cell, index > 0 && cells[index - 1].path !== cell.path, latencyColumns(cell)));
-  return table(`Latency in ns, ${frame}-byte frames, ${kinds(cells)}: median over the rounds, below it the least and the greatest.`, LATENCY_HEADS, rows);
+  return table(`Round trips in ns, ${frame}-byte frames: median over the rounds, below it the least and the greatest. Sent and came back are packets of all rounds, warm-up included.`, LATENCY_HEADS, rows);
 }
 
 function latencyColumns(cell: LatencyCell): string[] {
-  return [data(String(cell.burst)), data(count(Math.round(cell.offered))), data(count(cell.samples)), ...[cell.p50, cell.p99, cell.p999].map((one) => range(one))];
+  return [data(String(cell.burst)), data(count(Math.round(cell.offered))), data(count(cell.samples)), ...[cell.p50, cell.p99, cell.p999].map((one) => range(one)), ...[cell.sent, cell.returned].map((packets) => data(count(packets)))];
 }
 
-/** "one-way", "round-trip", or both where a file mixes them. */
-export function kinds(cells: readonly LatencyCell[]): string {
-  return [...new Set(cells.map((cell) => cell.kind))].join(' and ');
+/** Our own part of the CPU time, where it was measured. */
+function share(cell: MeasuredCell): string {
+  const part = ownShare(cell);
+  return part === undefined ? data('-') : data(roughPercent(part));
 }
 
 function range(spread: Spread, format: (value: number) => string = figure): string {
@@ -88,4 +89,13 @@ function range(spread: Spread, format: (value: number) => string = figure): stri
 
 function data(main: string, small = ''): string {
   return `<td>${main}${small === '' ? '' : `<small>${small}</small>`}</td>`;
+}
+
+function rangeOrNone(spread: Spread | null, format = figure): string {
+  return spread === null ? data('-', 'not counted') : range(spread, format);
+}
+
+/** A thread that makes none for its packets makes one now and then for itself. */
+function calls(value: number): string {
+  return value > 0 && value < 0.0005 ? '&lt; 0.0005' : figure(value);
 }

@@ -29,12 +29,17 @@ export function sweepSvg(result: SweepResult): string {
   if (views.length === 0) return document('No cell was measured', 80, text(WIDTH / 2, 48, 'No cell was measured', 'middle'), [], result);
   const looks = [...looksOf(data.paths).values()];
   const charts = views.map((view) => view.charts[0]);
-  const scene: Scene = { bursts: data.bursts, x: burstAxis(data.bursts), y: rateAxis(charts), looks };
+  const y = rateAxis(charts);
   const boxes = charts.map((_, index): Box => ({ left: index * WIDTH / charts.length + PLOT.left, width: WIDTH / charts.length - PLOT.left - PLOT.right }));
-  const panels = views.map((view, index) => panel(boxes[index], scene, view.charts[0].panels[0].lines, view.direction, index === 0));
+  const panels = views.map((view, index) => panel(boxes[index], sceneOf(charts[index], y, looks), view.charts[0].panels[0].lines, view.direction, index === 0));
   const unit = `Mpps, ${frame}-byte frames (RFC 2544, with FCS)${charts.some((chart) => chart.logarithmic) ? ', log scale' : ''}; bands: least and most of ${result.header.rounds} rounds`;
-  const body = [text(8, 22, 'Packets per second over burst size', 'start', 'title'), text(8, 42, unit, 'start'), ...panels, legend(data.paths, looks)].join('\n');
-  return document(`Packets per second over burst size, ${frame}-byte frames`, LEGEND_TOP + 24 * Math.ceil(data.paths.length / LEGEND_COLUMNS), body, looks, result);
+  const drawn = [...new Set(charts.flatMap((chart) => chart.panels.flatMap(({ lines }) => lines.map(({ path }) => path))))].sort((a, b) => a - b);
+  const body = [text(8, 22, `${charts[0].title}, by burst size`, 'start', 'title'), text(8, 42, unit, 'start'), ...panels, legend(drawn, data.paths, looks)].join('\n');
+  return document(`${charts[0].title} by burst size, ${frame}-byte frames`, LEGEND_TOP + 24 * Math.ceil(drawn.length / LEGEND_COLUMNS), body, looks, result);
+}
+
+function sceneOf({ bursts }: Chart, y: Axis, looks: readonly Look[]): Scene {
+  return { bursts, x: burstAxis(bursts), y, looks };
 }
 
 function rateAxis(charts: readonly Chart[]): Axis {
@@ -76,11 +81,12 @@ function series(line: Line, scene: Scene, x: (burst: number) => number, y: (valu
   return `<path class="band p${line.path}" d="M${outline}z"/>${stroke}${markers}`;
 }
 
-function legend(paths: readonly string[], looks: readonly Look[]): string {
-  return paths.map((path, index) => {
-    const left = 52 + (index % LEGEND_COLUMNS) * 190;
-    const y = LEGEND_TOP + 24 * Math.floor(index / LEGEND_COLUMNS);
-    return `<path class="line p${index}"${dash(looks[index])} d="M${at(left, y)}h36"/><path class="mark p${index}" d="${markerPath(looks[index].marker, left + 18, y)}"/>${text(left + 44, y + 4, printable(path, 20), 'start')}`;
+/** @param drawn indices of the paths that have a line */
+function legend(drawn: readonly number[], paths: readonly string[], looks: readonly Look[]): string {
+  return drawn.map((index, place) => {
+    const left = 52 + (place % LEGEND_COLUMNS) * 190;
+    const y = LEGEND_TOP + 24 * Math.floor(place / LEGEND_COLUMNS);
+    return `<path class="line p${index}"${dash(looks[index])} d="M${at(left, y)}h36"/><path class="mark p${index}" d="${markerPath(looks[index].marker, left + 18, y)}"/>${text(left + 44, y + 4, printable(paths[index], 20), 'start')}`;
   }).join('\n');
 }
 

@@ -1,191 +1,115 @@
-import { cpus, release } from 'node:os';
-import { readFileSync } from 'node:fs';
-import { binding } from '../binding.js';
+/** The conductor: opens the paths, runs the grid round by round, and puts together what came out. */
+import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
+import { inUserNamespace } from '../kernel/caps.js';
 import { openSyscallCounter, type SyscallCounter } from '../kernel/syscall_counter.js';
-import { sweepResult, type CellKey, type LatencyCell, type LossCounter, type MeasuredCell, type SweepCell, type SweepHeader, type SweepResult } from './model.js';
-import type { RunOutcome } from './control.js';
-import { Path, type PathPlan, type RunResult } from './path.js';
-import { spread } from './statistics.js';
+import { openLab } from '../lab/veth.js';
+import { cells, latencyCells, runKey, takenByOthers, type Runs } from './cells.js';
+import { Estimate, plannedRuns, type PlannedRun, type SweepGrid } from './grid.js';
+import { header } from './header.js';
+import { sweepResult, type SweepResult } from './model.js';
+import { Path, type OpenedPath } from './path.js';
+import { planOf, twoCpus, type SweepPath } from './plans.js';
+import { printable } from './text.js';
 
-export interface SweepOptions {
-  readonly paths: readonly string[];
-  readonly bursts: readonly number[];
-  /** RFC 2544 sizes, with FCS. */
-  readonly frames: readonly number[];
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly warmUp: number;
-  /** Packets per second of the latency runs; 0 leaves them out. */
-  readonly latencyRate: number;
+export interface SweepOptions extends SweepGrid {
+  readonly paths: readonly SweepPath[];
   /** Options for the af_xdp port, as in a device string: "mode=generic". */
   readonly xdp: string;
+  /** Sentences for the head of the result. */
+  readonly notes?: readonly string[];
+  /** Stops after the run that is under way; what was measured is kept. */
   readonly signal?: AbortSignal;
-  readonly progress?: (done: number, total: number, what: string) => void;
+  readonly progress?: (at: SweepProgress) => void;
 }
 
-/** Bursts of the latency runs: alone, and as many as DPDK's examples use. */
-const LATENCY_BURSTS = [1, 32];
-
-/** The paths that can be swept, and how each is opened. `%` stands for the interface's name. */
-function plans(options: SweepOptions, cpus: readonly [number, number]): PathPlan[] {
-  const [senderCpu, receiverCpu] = cpus;
-  const endpoints: Record<string, PathPlan['endpoint']> = {
-    'af_xdp': { kind: 'port', device: `af_xdp:%${options.xdp === '' ? '' : `,${options.xdp}`}` },
-    'af_packet ring': { kind: 'port', device: 'af_packet:%,qdisc_bypass=1' },
-    'raw socket': { kind: 'raw socket' },
-    'dgram': { kind: 'dgram' },
-  };
-  return options.paths.map(name => ({ name, endpoint: endpoints[name]!, senderCpu, receiverCpu }));
+export interface SweepProgress {
+  readonly done: number;
+  readonly total: number;
+  /** An estimate. */
+  readonly secondsLeft: number;
+  /** What runs now. */
+  readonly what: string;
 }
-
-export const SWEEP_PATHS = ['af_xdp', 'af_packet ring', 'raw socket', 'dgram'] as const;
 
 /**
- * Runs the sweep: every path, burst and frame size, each for several rounds, the rounds interleaved so that a slow
- * minute of the machine falls on all paths alike. A path that cannot be opened is in the result with its reason.
+ * Runs the sweep: every path, burst and frame size, each for several rounds. A path that cannot be opened is in the
+ * result with its reason. Nothing is left behind: interfaces are in namespaces that descriptors alone hold.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
-  const calls = openSyscallCounter();
+  const calls = openCounter();
   const counter = calls instanceof PollmodeError ? undefined : calls;
   const began = new Date();
-  const cpuPair = twoCpus();
-  const paths = new Map<string, Path | string>();
+  const cpus = twoCpus();
+  const paths = new Map<SweepPath, OpenedPath>();
   try {
-    for (const plan of plans(options, cpuPair)) paths.set(plan.name, await openPath(plan, counter));
-    const runs = await runAll(paths, options);
-    return sweepResult(header(options, paths, began, cpuPair, calls), cells(paths, options, runs.cells), latencyCells(options, runs.latency));
+    const lab = noLab();
+    for (const name of options.paths) paths.set(name, await openPath(name, options.xdp, lab, cpus, counter));
+    const { runs, stopped } = await runAll(paths, options);
+    const rounds = Math.max(0, ...[...runs.values()].map(results => results.length));
+    return sweepResult(header({ ...options, rounds }, { paths, began, cpus, calls, stopped, taken: takenByOthers(runs) }), cells(paths, options, runs), latencyCells(options, runs));
   } finally {
     for (const path of paths.values()) if (typeof path !== 'string') await path.close();
     counter?.close();
   }
 }
 
-async function openPath(plan: PathPlan, calls: SyscallCounter | undefined): Promise<Path | string> {
+function openCounter(): SyscallCounter | PollmodeError {
+  const addon = tryBinding();
+  return addon instanceof PollmodeError ? addon : openSyscallCounter();
+}
+
+/** Why no namespaces can be made here; undefined where they can, which only trying tells. */
+function noLab(): string | undefined {
+  if (tryBinding() instanceof PollmodeError) return 'It needs the native addon, which could not be loaded.';
+  return refusal(() => openLab().close());
+}
+
+function refusal(work: () => void): string | undefined {
   try {
-    return await Path.open(plan, calls);
+    work();
+    return undefined;
   } catch (cause) {
-    if (cause instanceof PollmodeError) return cause.message;
-    throw cause;
+    return sentence(cause);
   }
 }
 
-type Runs = Map<string, RunResult[]>;
-
-async function runAll(paths: ReadonlyMap<string, Path | string>, options: SweepOptions): Promise<{ cells: Runs; latency: Runs }> {
-  const open = [...paths.values()].filter(path => typeof path !== 'string');
-  const latencyBursts = options.latencyRate > 0 ? LATENCY_BURSTS : [];
-  const total = options.rounds * open.length * (options.frames.length * options.bursts.length + latencyBursts.length);
-  const runs = { cells: new Map<string, RunResult[]>(), latency: new Map<string, RunResult[]>() };
-  let done = 0;
-  for (let round = 0; round < options.rounds; round++) {
-    for (const frame of options.frames) {
-      for (const burst of options.bursts) {
-        for (const path of open) await once(runs.cells, path, burst, frame);
-      }
-    }
-    for (const burst of latencyBursts) {
-      for (const path of open) await once(runs.latency, path, burst, options.frames[0]!, options.latencyRate);
-    }
-  }
-  return runs;
-
-  async function once(into: Runs, path: Path, burst: number, frame: number, rate?: number): Promise<void> {
-    if (options.signal?.aborted === true) return;
-    options.progress?.(done++, total, `${path.name}, burst ${burst}, ${frame} bytes${rate === undefined ? '' : ', latency'}`);
-    const result = await path.run({ burst, frame, ...(rate === undefined ? {} : { rate }) }, options.warmUp, options.seconds);
-    const key = keyOf(path.name, burst, frame);
-    into.set(key, [...into.get(key) ?? [], result]);
+async function openPath(name: SweepPath, xdp: string, lab: string | undefined, cpus: readonly [number, number], calls: SyscallCounter | undefined): Promise<OpenedPath> {
+  const plan = await planOf(name, xdp, lab);
+  if (typeof plan === 'string') return plan;
+  try {
+    return await Path.open(plan, cpus, calls);
+  } catch (cause) {
+    const why = sentence(cause);
+    return name === 'af_xdp' && inUserNamespace() ? `${NOT_IN_USER_NAMESPACE} (${why})` : why;
   }
 }
 
-function cells(paths: ReadonlyMap<string, Path | string>, options: SweepOptions, runs: Runs): SweepCell[] {
-  const made: SweepCell[] = [];
-  for (const [path, opened] of paths) {
-    for (const frame of options.frames) {
-      for (const burst of options.bursts) {
-        for (const direction of ['send', 'receive'] as const) {
-          const key: CellKey = { path, burst, frame, direction };
-          const results = runs.get(keyOf(path, burst, frame)) ?? [];
-          made.push(results.length > 0 ? measuredCell(key, results)
-            : { ...key, status: 'missing', reason: typeof opened === 'string' ? opened : 'The sweep was stopped before this cell: let it run to its end.' });
-        }
-      }
-    }
+const NOT_IN_USER_NAMESPACE = 'AF_XDP loads an XDP program and locks memory, and both need rights over the machine itself, which a user namespace does not give: run as root.';
+
+/** One line of what was refused; what is no refusal goes on. */
+function sentence(cause: unknown): string {
+  if (cause instanceof PollmodeError) return printable(cause.message, 700);
+  throw cause;
+}
+
+async function runAll(paths: ReadonlyMap<SweepPath, OpenedPath>, options: SweepOptions): Promise<{ runs: Runs; stopped: string | undefined }> {
+  const open = [...paths].filter(([, path]) => typeof path !== 'string').map(([name]) => name);
+  const planned = plannedRuns(options, open);
+  const estimate = new Estimate(planned.length, options);
+  const runs: Runs = new Map();
+  for (const [done, run] of planned.entries()) {
+    if (options.signal?.aborted === true) return { runs, stopped: `The sweep was stopped after ${done} of ${planned.length} runs: cells have fewer rounds, or none.` };
+    if (estimate.exceeds(done)) return { runs, stopped: `This machine was too busy for ${options.rounds} rounds in ${String(options.limit)} seconds: cells have ${done * options.rounds / planned.length}.` };
+    options.progress?.({ done, total: planned.length, secondsLeft: estimate.left(done), what: describe(run) });
+    const { path, ...order } = run;
+    const result = await (paths.get(path) as Path).run(order, options.warmUp, options.seconds);
+    const key = runKey(run);
+    runs.set(key, [...runs.get(key) ?? [], result]);
   }
-  return made;
+  return { runs, stopped: undefined };
 }
 
-function measuredCell(key: CellKey, results: readonly RunResult[]): MeasuredCell {
-  const side = (result: RunResult): RunOutcome => (key.direction === 'send' ? result.sender : result.receiver);
-  const calls = (result: RunResult): number | undefined => (key.direction === 'send' ? result.senderCalls : result.receiverCalls);
-  const perPacket = (value: (result: RunResult) => number): number[] => results.map(result => value(result) / Math.max(1, side(result).measured.packets));
-  const counted = results.every(result => calls(result) !== undefined);
-  return {
-    ...key, status: 'measured',
-    packetsPerSecond: spread(results.map(result => side(result).measured.packets / side(result).measured.seconds)),
-    sent: sum(results.map(result => result.sender.packets)),
-    received: sum(results.map(result => result.receiver.packets)),
-    loss: losses(results),
-    userNs: spread(perPacket(result => side(result).measured.userSeconds * 1e9)),
-    systemNs: spread(perPacket(result => side(result).measured.systemSeconds * 1e9)),
-    syscalls: counted ? spread(perPacket(result => calls(result)!)) : null,
-  };
-}
-
-function losses(results: readonly RunResult[]): LossCounter[] {
-  const total = new Map<string, number>();
-  for (const { receiver } of results) {
-    for (const [name, packets] of Object.entries(receiver.counters)) total.set(name, (total.get(name) ?? 0) + packets);
-  }
-  return [...total].filter(([, packets]) => packets > 0).map(([name, packets]) => ({ name, packets }));
-}
-
-function latencyCells(options: SweepOptions, runs: Runs): LatencyCell[] {
-  return [...runs].flatMap(([key, results]) => {
-    const [path, burst, frame] = JSON.parse(key) as [string, number, number];
-    const timed = results.flatMap(result => result.receiver.latency ?? []);
-    if (timed.length === 0) return [];
-    return [{
-      path, burst, frame, kind: 'one-way' as const, offered: options.latencyRate, samples: sum(timed.map(each => each.samples)),
-      p50: spread(timed.map(each => each.p50)), p99: spread(timed.map(each => each.p99)), p999: spread(timed.map(each => each.p999)),
-    }];
-  });
-}
-
-function header(options: SweepOptions, paths: ReadonlyMap<string, Path | string>, began: Date, [senderCpu, receiverCpu]: readonly [number, number], calls: SyscallCounter | PollmodeError): SweepHeader {
-  const xdp = paths.get('af_xdp');
-  const ran = xdp !== undefined && typeof xdp !== 'string';
-  return {
-    kernel: release(), cpu: cpus()[0]?.model ?? 'unknown', cores: binding().affinity().length, node: process.versions.node,
-    pollmode: packageVersion(), link: 'veth pair between two network namespaces', mode: ran ? xdp.mode : 'none',
-    needWakeup: ran ? !xdp.mode.includes('no need-wakeup') : null, senderCpu, receiverCpu, date: began.toISOString(),
-    secondsPerCell: options.seconds, warmupSeconds: options.warmUp, rounds: options.rounds, notes: notes(paths, calls, senderCpu === receiverCpu),
-  };
-}
-
-function notes(paths: ReadonlyMap<string, Path | string>, calls: SyscallCounter | PollmodeError, oneCpu: boolean): string[] {
-  const found: string[] = [];
-  for (const [name, path] of paths) if (typeof path === 'string') found.push(`${name} was left out: ${path}`);
-  if (calls instanceof PollmodeError) found.push(`System calls were not counted: ${calls.message}`);
-  if (oneCpu) found.push('Sender and receiver shared one CPU, because this process may use no other: rates are lower than on two.');
-  return found;
-}
-
-/** The first two CPUs that the process may use. */
-function twoCpus(): readonly [number, number] {
-  const [first = 0, second = first] = binding().affinity();
-  return [first, second];
-}
-
-function packageVersion(): string {
-  return (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
-}
-
-function keyOf(path: string, burst: number, frame: number): string {
-  return JSON.stringify([path, burst, frame]);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+function describe({ path, burst, frame, rate }: PlannedRun): string {
+  return `${path}, burst ${burst}, ${frame} bytes${rate === undefined ? '' : ', round trips'}`;
 }

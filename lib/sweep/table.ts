@@ -1,152 +1,153 @@
 /**
- * The sweep as text for a terminal: per frame size and direction one table, bursts down, paths across, and the
- * sentences that the figures carry. Widths are counted in characters; what is too wide loses its ratios first and is
- * then set in several tables one below the other.
+ * The sweep as text for a terminal: per frame size and direction the rates, bursts down and paths across; at the
+ * smallest frame what a packet costs; the round trips; what was left out; and the sentences that the figures carry.
  */
 import { conclusions } from './conclusion.js';
-import { BASELINE_PATH, burstsOf, directionsOf, findMeasured, framesOf, lost, pathsOf } from './model.js';
-import type { CellKey, Direction, MeasuredCell, SweepResult } from './model.js';
-import { ratioTo, relativeRange } from './statistics.js';
-import { mpps, percent, printable, times } from './text.js';
+import { BASELINE_PATH, burstsOf, directionsOf, findMeasured, framesOf, isOverLink, lost, ownShare, pathsOf } from './model.js';
+import type { CellKey, Direction, LatencyCell, MeasuredCell, SweepResult } from './model.js';
+import { ratioTo, relativeRange, type Spread } from './statistics.js';
+import { count, figure, mpps, percent, printable, roughPercent, times } from './text.js';
+import { MISSING, heading, labels, layOut, plain, wrap, type Column, type Entry, type Labels, type TableStyle } from './text_table.js';
 
-export interface TableStyle {
-  /** Characters per line. */
-  readonly width: number;
-  readonly colour: boolean;
-}
-
-interface Column { readonly title: string; readonly cells: readonly Entry[] }
-interface Entry { readonly text: string; readonly ratio: string; readonly look: 'best' | 'missing' | 'plain' }
-
-const SEPARATOR = '  ';
-const WIDTH_MIN = 20;
-const LOOKS = { best: '\u001b[1;32m', missing: '\u001b[2m', plain: '', title: '\u001b[1m' };
-const RESET = '\u001b[0m';
-
-/** What a stream can show: colour on a terminal only, and none with NO_COLOR (no-color.org) or TERM=dumb; 80 wide where unknown. */
-export function tableStyle(stream: { isTTY?: boolean; columns?: number }, env: Readonly<Record<string, string | undefined>>): TableStyle {
-  const refused = (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
-  return { width: Math.max(WIDTH_MIN, stream.columns ?? 80), colour: stream.isTTY === true && !refused };
-}
+export { tableStyle, wrap, type TableStyle } from './text_table.js';
 
 /**
  * All tables, what was left out, and the conclusion; ends in a line end. With `earlier`, the second figure of each
- * entry is the ratio to that result's same cell instead of to dgram.
+ * rate is the ratio to that result's same cell instead of to dgram.
  */
 export function sweepTables(result: SweepResult, style: TableStyle, earlier?: SweepResult): string {
-  const blocks = framesOf(result).flatMap((frame) => directionsOf(result).map((direction) => block(result, frame, direction, style, earlier)));
+  const blocks = framesOf(result).flatMap((frame) => directionsOf(result).map((direction) => rateBlock(result, frame, direction, style, earlier)));
   const sentences = [...conclusions(result), ...result.header.notes].map((sentence) => wrap(printable(sentence, 1000), style.width).join('\n'));
-  return [...blocks, leftOut(result, style), sentences.join('\n')].filter((part) => part !== '').join('\n\n') + '\n';
+  return [...blocks, costBlock(result, style), ...framesOf(result).map((frame) => latencyBlock(result, frame, style)), leftOut(result, style), sentences.join('\n')]
+    .filter((part) => part !== '').join('\n\n') + '\n';
 }
 
-function block(result: SweepResult, frame: number, direction: Direction, style: TableStyle, earlier: SweepResult | undefined): string {
+function rateBlock(result: SweepResult, frame: number, direction: Direction, style: TableStyle, earlier: SweepResult | undefined): string {
   const against = earlier === undefined ? `× of ${BASELINE_PATH}` : '× of the earlier sweep';
-  const title = `${frame}-byte frames, ${direction}: Mpps (median of ${result.header.rounds} rounds), ${against}`;
+  const title = `${frame}-byte frames, ${direction}: Mpps (median of ${rounds(result)}), ${against}`;
   const bursts = burstsOf(result);
-  const rows = bursts.map((burst) => pathsOf(result).map((path) => entry(result, { path, burst, frame, direction }, earlier)));
+  const rows = bursts.map((burst) => pathsOf(result).map((path) => rate(result, { path, burst, frame, direction }, earlier)));
   const columns = pathsOf(result).map((path, index) => ({ title: printable(path, style.width - 8), cells: markBest(rows)(index) }));
-  const heading = wrap(title, style.width).map((line) => paint(line, 'title', style));
-  return [...heading, ...layOut(bursts, columns, style), ...wrap(caption(result, frame, direction), style.width)].join('\n');
+  return [...heading(title, style), ...layOut(labels('burst', bursts.map(String), 'right'), columns, style), ...wrap(caption(result, frame, direction), style.width)].join('\n');
 }
 
-function entry(result: SweepResult, key: CellKey, earlier: SweepResult | undefined): Entry & { rate: number } {
+interface Rate extends Entry { readonly rate: number; readonly overLink: boolean }
+
+/** A memory port is not compared with a socket. */
+function rate(result: SweepResult, key: CellKey, earlier: SweepResult | undefined): Rate {
   const cell = findMeasured(result, key);
-  if (cell === undefined) return { text: '-', ratio: '', look: 'missing', rate: -1 };
-  const other = earlier === undefined ? findMeasured(result, { ...key, path: BASELINE_PATH }) : findMeasured(earlier, key);
+  const overLink = isOverLink(key.path);
+  if (cell === undefined) return { ...MISSING, rate: -1, overLink };
+  const baseline = overLink && key.path !== BASELINE_PATH ? findMeasured(result, { ...key, path: BASELINE_PATH }) : undefined;
+  const other = earlier === undefined ? baseline : findMeasured(earlier, key);
   const ratio = other && ratioTo(cell.packetsPerSecond, other.packetsPerSecond);
-  const rate = cell.packetsPerSecond.median;
-  return { text: mpps(rate), ratio: ratio === undefined ? '' : times(ratio.ratio), look: 'plain', rate };
+  return { text: mpps(cell.packetsPerSecond.median), more: ratio === undefined ? '' : times(ratio.ratio), look: 'plain', rate: cell.packetsPerSecond.median, overLink };
 }
 
-/** The fastest of each row stands out, unless it is the only one. */
-function markBest(rows: readonly (readonly (Entry & { rate: number })[])[]): (column: number) => Entry[] {
+/** The fastest over the link stands out in each row, unless it is the only one. */
+function markBest(rows: readonly (readonly Rate[])[]): (column: number) => Entry[] {
   return (column) => rows.map((row) => {
-    const best = Math.max(...row.map(({ rate }) => rate));
-    const alone = row.filter(({ rate }) => rate >= 0).length < 2;
-    return row[column].rate === best && best > 0 && !alone ? { ...row[column], look: 'best' } : row[column];
+    const rivals = row.filter(({ rate, overLink }) => rate >= 0 && overLink);
+    const best = Math.max(0, ...rivals.map(({ rate }) => rate));
+    const own = row[column];
+    return own.overLink && own.rate === best && best > 0 && rivals.length > 1 ? { ...own, look: 'best' } : own;
   });
 }
 
-/** Lines of as many tables as the width asks for. */
-function layOut(bursts: readonly number[], columns: readonly Column[], style: TableStyle): string[] {
-  const first = Math.max(5, ...bursts.map((burst) => String(burst).length));
-  const room = style.width - first;
-  const withRatios = columns.map((column) => columnWidth(column, true) + SEPARATOR.length).reduce((a, b) => a + b, 0) <= room;
-  return inGroups(columns, room, withRatios).flatMap((group, index) => {
-    const widths = group.map((column) => columnWidth(column, withRatios));
-    const head = ['burst'.padStart(first), ...group.map((column, at) => column.title.padStart(widths[at]))].join(SEPARATOR);
-    const lines = bursts.map((burst, row) => [String(burst).padStart(first),
-      ...group.map((column, at) => draw(column, column.cells[row], withRatios, widths[at], style))].join(SEPARATOR));
-    return [...(index === 0 ? [] : ['']), head, ...lines];
-  });
-}
-
-function inGroups(columns: readonly Column[], room: number, withRatios: boolean): Column[][] {
-  const groups: Column[][] = [];
-  let used = Infinity;
-  for (const column of columns) {
-    const width = columnWidth(column, withRatios) + SEPARATOR.length;
-    if (used + width > room) { groups.push([]); used = 0; }
-    groups[groups.length - 1].push(column);
-    used += width;
-  }
-  return groups;
-}
-
-function ratioWidth(column: Column): number {
-  return Math.max(0, ...column.cells.map(({ ratio }) => ratio.length));
-}
-
-function body(column: Column, cell: Entry, withRatios: boolean): string {
-  const width = ratioWidth(column);
-  return withRatios && width > 0 ? `${cell.text} ${cell.ratio.padStart(width)}` : cell.text;
-}
-
-function columnWidth(column: Column, withRatios: boolean): number {
-  return Math.max(column.title.length, ...column.cells.map((cell) => body(column, cell, withRatios).length));
-}
-
-function draw(column: Column, cell: Entry, withRatios: boolean, width: number, style: TableStyle): string {
-  return paint(body(column, cell, withRatios).padStart(width), cell.look, style);
-}
-
-function paint(text: string, look: keyof typeof LOOKS, style: TableStyle): string {
-  return style.colour && LOOKS[look] !== '' ? `${LOOKS[look]}${text}${RESET}` : text;
-}
-
-/** How far the rounds lie apart and what was lost: a median alone hides both. */
+/** How far the rounds lie apart and what was lost where: a median alone hides both. */
 function caption(result: SweepResult, frame: number, direction: Direction): string {
-  const cells = result.cells.filter((cell): cell is MeasuredCell => cell.status === 'measured' && cell.frame === frame && cell.direction === direction);
-  if (cells.length === 0) return 'nothing measured';
+  const cells = measuredCells(result).filter((cell) => cell.frame === frame && cell.direction === direction);
+  const [first] = cells;
+  if (first === undefined) return 'nothing measured';
   const widest = Math.max(...cells.map((cell) => relativeRange(cell.packetsPerSecond)));
-  const worst = Math.max(...cells.map((cell) => cell.sent === 0 ? 0 : lost(cell) / cell.sent));
-  return `rounds of a cell lie at most ${percent(widest)} of its median apart; greatest loss ${percent(Math.max(0, worst))}`;
+  const worst = cells.reduce((a, b) => lossOf(b) > lossOf(a) ? b : a, first);
+  const where = worst.loss.length === 0 ? '' : `, in ${worst.loss.map(({ name }) => name).join(' and ')}`;
+  const place = lossOf(worst) > 0 ? ` (${worst.path} at burst ${worst.burst}${where})` : '';
+  return printable(`rounds of a cell lie at most ${percent(widest)} of its median apart; greatest loss ${percent(Math.max(0, lossOf(worst)))}${place}`, 1000);
+}
+
+function measuredCells(result: SweepResult): MeasuredCell[] {
+  return result.cells.filter((cell): cell is MeasuredCell => cell.status === 'measured');
+}
+
+function lossOf(cell: MeasuredCell): number {
+  return cell.sent === 0 ? 0 : lost(cell) / cell.sent;
+}
+
+/** What a packet costs at the smallest frame; the report has it for all. */
+function costBlock(result: SweepResult, style: TableStyle): string {
+  const frame = framesOf(result)[0];
+  const sent = measuredCells(result).filter((cell) => cell.frame === frame && cell.direction === 'send');
+  if (sent.length === 0) return '';
+  const rows = pathsOf(result).flatMap((path) => burstsOf(result).flatMap((burst) => sent.find((cell) => cell.path === path && cell.burst === burst) ?? []));
+  const received = rows.map((cell) => findMeasured(result, { ...cell, direction: 'receive' }));
+  const columns: Column[] = [
+    column('send ns', rows, (cell) => optional(cpuTime(cell), figure)),
+    column('own share', rows, (cell) => optional(ownShare(cell), roughPercent)),
+    column('calls', rows, (cell) => optional(cell.syscalls?.median, perPacket)),
+    column('receive ns', received, (cell) => optional(cpuTime(cell), figure)),
+    column('calls', received, (cell) => optional(cell.syscalls?.median, perPacket)),
+    column('lost', rows, (cell) => percent(lossOf(cell))),
+  ];
+  const title = `Cost per packet, ${frame}-byte frames: CPU time of each thread, our own share of the sender's (user time over all), system calls`;
+  return [...heading(title, style), ...layOut(placeLabels(rows, style), columns, style), ...wrap('A receiver polls all the time: its ns are the whole of its core, idle polling too.', style.width)].join('\n');
+}
+
+function cpuTime({ userNs, systemNs }: MeasuredCell): number | undefined {
+  return userNs === null || systemNs === null ? undefined : userNs.median + systemNs.median;
+}
+
+/** Calls per packet: next to none is none. */
+function perPacket(calls: number): string {
+  return calls < 0.0005 ? '0' : calls.toFixed(calls < 0.1 ? 3 : 2);
+}
+
+function latencyBlock(result: SweepResult, frame: number, style: TableStyle): string {
+  const rows = pathsOf(result).flatMap((path) => result.latency.filter((cell) => cell.path === path && cell.frame === frame).sort((a, b) => a.burst - b.burst));
+  const [first] = rows;
+  if (first === undefined) return '';
+  const micro = (value: number): string => figure(value / 1000);
+  const range = (of: (cell: LatencyCell) => Spread) => (cell: LatencyCell): string => `${micro(of(cell).min)}-${micro(of(cell).max)}`;
+  const columns: Column[] = [
+    column('p50', rows, (cell) => micro(cell.p50.median)), column('p99', rows, (cell) => micro(cell.p99.median)), column('p99.9', rows, (cell) => micro(cell.p999.median)),
+    column('p50 range', rows, range((cell) => cell.p50)), column('p99.9 range', rows, range((cell) => cell.p999)),
+    column('lost', rows, (cell) => percent(cell.sent === 0 ? 0 : (cell.sent - cell.returned) / cell.sent)),
+  ];
+  const title = `Round trip, ${frame}-byte frames: µs at ${count(Math.round(first.offered))} packets/s (median and range of ${rounds(result)})`;
+  return [...heading(title, style), ...layOut(placeLabels(rows, style), columns, style)].join('\n');
+}
+
+/** "af_xdp          32" */
+function placeLabels(rows: readonly { readonly path: string; readonly burst: number }[], style: TableStyle): Labels {
+  const names = labels('path', rows.map(({ path }) => printable(path, Math.max(4, style.width - 20))), 'left');
+  const bursts = labels('burst', rows.map(({ burst }) => String(burst)), 'right');
+  return { title: `${names.title} ${bursts.title}`, rows: names.rows.map((name, index) => `${name} ${bursts.rows[index]}`) };
+}
+
+function column<Row>(title: string, rows: readonly (Row | undefined)[], text: (row: Row) => string | undefined): Column {
+  return { title, cells: rows.map((row) => { const shown = row && text(row); return shown === undefined ? MISSING : plain(shown); }) };
+}
+
+function optional(value: number | undefined, format: (value: number) => string): string | undefined {
+  return value === undefined ? undefined : format(value);
 }
 
 function leftOut(result: SweepResult, style: TableStyle): string {
-  const lines = missingReasons(result).flatMap(({ path, reason, cells }) => wrap(`${path} (${cells} ${cells === 1 ? 'cell' : 'cells'}): ${reason}`, style.width));
+  const lines = missingReasons(result).flatMap((sentence) => wrap(sentence, style.width));
   return lines.length === 0 ? '' : ['Left out:', ...lines].join('\n');
 }
 
-/** What was not measured, by path and reason; the strings are printable. */
-export function missingReasons(result: SweepResult): { path: string; reason: string; cells: number }[] {
-  const counts = new Map<string, { path: string; reason: string; cells: number }>();
+/** What was not measured, a printable sentence for each reason: "raw socket (4 cells): ..." */
+export function missingReasons(result: SweepResult): string[] {
+  const found = new Map<string, { paths: Set<string>; cells: number }>();
   for (const cell of result.cells) {
     if (cell.status !== 'missing') continue;
-    const key = JSON.stringify([cell.path, cell.reason]);
-    const found = counts.get(key) ?? { path: printable(cell.path), reason: printable(cell.reason, 1000), cells: 0 };
-    counts.set(key, { ...found, cells: found.cells + 1 });
+    const { paths, cells } = found.get(cell.reason) ?? { paths: new Set(), cells: 0 };
+    found.set(cell.reason, { paths: paths.add(printable(cell.path, 40)), cells: cells + 1 });
   }
-  return [...counts.values()];
+  return [...found].map(([reason, { paths, cells }]) => `${[...paths].join(', ')} (${cells} ${cells === 1 ? 'cell' : 'cells'}): ${printable(reason, 1000)}`);
 }
 
-/** Lines of at most `width` characters, broken at spaces; a longer word has a line of its own. */
-export function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines[lines.length - 1];
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
+function rounds({ header }: SweepResult): string {
+  return header.rounds === 1 ? 'one round' : `${header.rounds} rounds`;
 }

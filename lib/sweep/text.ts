@@ -61,3 +61,8 @@ export function percent(share: number): string {
   if (Math.abs(value) < 0.01) return `${value < 0 ? '> −' : '< '}0.01 %`;
   return `${Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(2)} %`;
 }
+
+/** A part of a whole that is known to a few percent. */
+export function roughPercent(share: number): string {
+  return `${Math.round(share * 100)} %`;
+}

@@ -1,100 +1,145 @@
 /** The thread of one side of a path: pinned, in its namespace, with one endpoint; runs what the conductor orders. */
-import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Histogram } from 'hdr-histogram-js';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
+import type { BpfMap } from '../kernel/bpf.js';
 import { CLONE_NEWNET } from '../kernel/constants.js';
 import { check } from '../kernel/errno.js';
-import { between, DRAIN, MEASURE, read, STOP, WARM_UP, type Endpoint, type Reading, type RunOrder, type RunOutcome } from './control.js';
-import { DgramEndpoint } from './endpoints/dgram.js';
-import { PortEndpoint } from './endpoints/port.js';
-import { RawSocketEndpoint } from './endpoints/raw_socket.js';
+import { DRAIN, IDLE, MEASURE, RECEIVED, SENT, type Endpoint, type MemoryShare, type RunOrder, type RunOutcome } from './control.js';
+import { openEndpoint, type EndpointPlan } from './endpoints/open.js';
 import type { FrameEnds } from './frame.js';
+import { linkDrops } from './link_drops.js';
+import { RoundTripTimer } from './round_trips.js';
+import { between, pin, readBegin, readEnd, threadNumber } from './thread.js';
 
 /** What a worker is started with. */
 export interface SideData {
-  readonly endpoint: { readonly kind: 'port'; readonly device: string } | { readonly kind: 'raw socket' } | { readonly kind: 'dgram' };
+  readonly endpoint: EndpointPlan;
   readonly sends: boolean;
   readonly cpu: number;
-  readonly netns: number;
-  readonly ifindex: number;
+  /** The other side has the same CPU: a turn without work gives it up. */
+  readonly sharesCpu: boolean;
+  /** Absent for paths that need no interface. */
+  readonly link?: { readonly netns: number; readonly ifindex: number; readonly name: string };
   readonly ends: FrameEnds;
+  /** Of a memory path, for the side that attaches. */
+  readonly share?: MemoryShare;
   /** One i32: the phase. */
   readonly phase: Int32Array<SharedArrayBuffer>;
+  /** The map of the system call counter. */
+  readonly calls?: BpfMap;
 }
 
-/** What it answers. */
+/** What it answers: `armed` and then `done` to each order. */
 export type SideMessage =
-  | { readonly kind: 'ready'; readonly tid: number; readonly mode: string; readonly pinned: boolean }
+  | { readonly kind: 'ready'; readonly tid: number; readonly mode: string; readonly pinned: boolean; readonly share?: MemoryShare }
   | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'armed' }
   | { readonly kind: 'done'; readonly outcome: RunOutcome };
 
-const hdr = createRequire(import.meta.url)('hdr-histogram-js') as typeof import('hdr-histogram-js');
+/** A drain is over when nothing moved for so long, or in the end anyhow: on a sender, what is queued goes out by then. */
+const QUIET_MS = { sender: 3, receiver: 20 };
+const DRAIN_MS_MAX = 1000;
+/** A rest of a side that shares its CPU, in milliseconds. */
+const REST_MS = 0.05;
+
 const data = workerData as SideData;
 const { phase } = data;
-const histogram: Histogram = hdr.build({ lowestDiscernibleValue: 1, highestTrackableValue: 10_000_000_000, numberOfSignificantValueDigits: 3 });
 const port = parentPort!;
+const trips = new RoundTripTimer();
+const resting = new Int32Array(new SharedArrayBuffer(4));
 
 try {
-  const pinned = binding().setAffinity(data.cpu) >= 0;
-  check(binding().setns(data.netns, CLONE_NEWNET), 'setns');
-  const endpoint = await openEndpoint();
+  const pinned = pin(data.cpu);
+  if (data.link !== undefined) check(binding().setns(data.link.netns, CLONE_NEWNET), 'setns');
+  const endpoint = await openEndpoint(data.endpoint, data, trips.time);
   port.on('message', (order: RunOrder | 'close') => {
     if (order !== 'close') return void run(endpoint, order);
     endpoint.close();
     port.close();
   });
-  answer({ kind: 'ready', tid: binding().gettid(), mode: endpoint.mode, pinned });
+  const { mode, share } = endpoint;
+  answer({ kind: 'ready', tid: threadNumber(), mode, pinned, ...(share === undefined ? {} : { share }) });
 } catch (cause) {
   if (!(cause instanceof PollmodeError)) throw cause;
   answer({ kind: 'refused', message: cause.message });
 }
 
-async function openEndpoint(): Promise<Endpoint & { readonly mode: string }> {
-  const { endpoint, ends, sends, ifindex } = data;
-  if (endpoint.kind === 'port') return new PortEndpoint(endpoint.device, ends, sends, time);
-  if (endpoint.kind === 'raw socket') return new RawSocketEndpoint(ifindex, ends, sends, time);
-  return DgramEndpoint.open(ends, sends, time);
-}
-
-function time(nanoseconds: number): void {
-  if (nanoseconds >= 0 && nanoseconds < 10_000_000_000) histogram.recordValue(Math.round(nanoseconds));
-}
-
 async function run(endpoint: Endpoint, order: RunOrder): Promise<void> {
-  histogram.reset();
+  trips.reset();
   endpoint.start(order);
-  const before = endpoint.counters();
-  let packets = 0;
-  const advance = (until: number): Promise<void> | void => {
-    if (endpoint.eventLoop === true) return eventually(until);
-    while (Atomics.load(phase, 0) < until) packets += endpoint.turn();
-  };
-  const eventually = async (until: number): Promise<void> => {
-    while (Atomics.load(phase, 0) < until) {
-      packets += endpoint.turn();
-      await nextTurn();
-    }
-  };
-  Atomics.wait(phase, 0, WARM_UP - 1, 5000);
-  await advance(MEASURE);
-  histogram.reset();
-  const from: Reading = read(packets);
-  await advance(DRAIN);
-  const measured = between(from, read(packets));
-  if (!data.sends) await advance(STOP);
-  // Sends that libuv still has are over within a turn or two.
-  if (data.sends && endpoint.eventLoop === true) for (let i = 0; i < 100; i++) await nextTurn();
-  if (data.sends && endpoint.eventLoop === true) packets += endpoint.turn();
-  answer({ kind: 'done', outcome: { packets, measured, counters: difference(endpoint.counters(), before), ...latency(order) } });
+  const before = totals(endpoint);
+  answer({ kind: 'armed' });
+  Atomics.wait(phase, 0, IDLE, 5000);
+  let packets = await turns(endpoint, () => endpoint.turn(), () => Atomics.load(phase, 0) < MEASURE);
+  trips.begin();
+  const from = readBegin(packets, data.calls);
+  packets += await turns(endpoint, () => endpoint.turn(), () => Atomics.load(phase, 0) < DRAIN);
+  const measured = between(from, readEnd(packets, data.calls));
+  trips.end();
+  packets += await (data.sends ? endSending(endpoint) : endReceiving(endpoint));
+  const sent = order.rate !== undefined && data.sends ? { latency: trips.read() } : {};
+  answer({ kind: 'done', outcome: { packets, measured, counters: difference(totals(endpoint), before), ...sent } });
 }
 
-function latency(order: RunOrder): Pick<RunOutcome, 'latency'> {
-  if (order.rate === undefined || data.sends || histogram.totalCount === 0) return {};
-  const at = (percentile: number): number => histogram.getValueAtPercentile(percentile);
-  return { latency: { p50: at(50), p99: at(99), p999: at(99.9), samples: histogram.totalCount } };
+/** What is queued goes out. Round trips are under way until the other side has nothing more to send back. */
+async function endSending(endpoint: Endpoint): Promise<number> {
+  const sent = await turns(endpoint, () => endpoint.drain(), quiet(QUIET_MS.sender));
+  Atomics.store(phase, 0, SENT);
+  await turns(endpoint, () => endpoint.drain(), () => Atomics.load(phase, 0) < RECEIVED);
+  await turns(endpoint, () => endpoint.drain(), quiet(QUIET_MS.sender));
+  return sent;
+}
+
+/** What the sender sent until it stopped, and what is under way then. */
+async function endReceiving(endpoint: Endpoint): Promise<number> {
+  const before = await turns(endpoint, () => endpoint.drain(), () => Atomics.load(phase, 0) < SENT);
+  const after = await turns(endpoint, () => endpoint.drain(), quiet(QUIET_MS.receiver));
+  Atomics.store(phase, 0, RECEIVED);
+  return before + after;
+}
+
+/** Turns for as long as there should be more. Endpoints of the event loop wait for its next turn in between. */
+function turns(endpoint: Endpoint, turn: () => number, more: (last: number) => boolean): number | Promise<number> {
+  if (endpoint.eventLoop === true) return eventTurns(turn, more);
+  let packets = 0;
+  for (let last = 0; more(last);) packets += last = worked(turn());
+  return packets;
+}
+
+async function eventTurns(turn: () => number, more: (last: number) => boolean): Promise<number> {
+  let packets = 0;
+  for (let last = 0; more(last);) {
+    packets += last = worked(turn());
+    await nextTurn();
+  }
+  return packets;
+}
+
+function worked(packets: number): number {
+  if (packets === 0 && data.sharesCpu) Atomics.wait(resting, 0, 0, REST_MS);
+  return packets;
+}
+
+/** Until nothing has moved and nothing came back for so long, and the turn after that found nothing either: the thread may have been away. */
+function quiet(milliseconds: number): (last: number) => boolean {
+  const end = performance.now() + DRAIN_MS_MAX;
+  let since = performance.now();
+  let before = since;
+  let { returned } = trips;
+  return last => {
+    const now = performance.now();
+    if (last > 0 || trips.returned > returned) since = now;
+    ({ returned } = trips);
+    const over = before - since >= milliseconds;
+    before = now;
+    return now < end && !over;
+  };
+}
+
+function totals(endpoint: Endpoint): Record<string, number> {
+  return { ...endpoint.counters(), ...(data.link === undefined ? {} : linkDrops(data.link.name, data.sends)) };
 }
 
 function difference(now: Record<string, number>, then: Record<string, number>): Record<string, number> {

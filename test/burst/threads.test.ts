@@ -18,7 +18,7 @@ const START = 0xffff0000;
 interface Case { readonly name: string; readonly producers: readonly BurstBuild[]; readonly consumers: readonly BurstBuild[]; readonly multi: boolean }
 
 const CASES: readonly Case[] = [
-  ...(['fast', 'checking', 'twin'] as const).flatMap(build => [
+  ...(['fast', 'portable', 'checking', 'twin'] as const).flatMap(build => [
     { name: `${build}, MP/MC`, producers: [build, build], consumers: [build, build], multi: true },
     { name: `${build}, SP/SC`, producers: [build], consumers: [build], multi: false },
   ]),

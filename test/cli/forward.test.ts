@@ -1,18 +1,20 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab, type LabEnd } from '../../lib/lab/veth.js';
 import { drivers } from '../../lib/port/drivers.js';
+import { open } from '../../lib/port/host.js';
 import type { OptionSpec } from '../../lib/port/port.js';
 import { seconds, whole } from '../../lib/cli/forward.js';
 import type { ForwardTotals } from '../../lib/cli/forwarder.js';
 import { needs } from '../kernel/rights.js';
-import { optionKey } from '../port/device_helper.js';
+import { escapeValue, optionKey } from '../port/device_helper.js';
 import { frame } from '../port/conformance/frames.js';
-import { RawWire } from '../port/conformance/wires.js';
+import { RawWire, sendBy } from '../port/conformance/wires.js';
 
 const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 
@@ -176,4 +178,24 @@ t.test('from an interface into a ring and back, in a lab; killed and started aga
   const { forwarded, dropped, ports: [interface_, ring] } = JSON.parse(stdout) as ForwardTotals;
   t.same([interface_!.rxPackets, interface_!.txPackets, ring!.rxPackets, ring!.txPackets], Array(4).fill(back));
   t.same([forwarded, dropped], [2 * back, 0]);
+});
+
+t.test('a capture with frames that the interface cannot send is forwarded to its end', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
+  const lab = openLab({ txChecksum: false });
+  t.teardown(() => lab.close());
+  const wire = withNetns(lab.b.netns, () => new RawWire(lab.b.ifindex));
+  t.teardown(() => wire.close());
+  const file = join(t.testdir({}), 'mixed.pcap');
+  const [good, also] = [frame(60, 1), frame(1514, 2)];
+  const writer = open([`pcap:,tx=${escapeValue(file)}`]);
+  sendBy(writer, writer.ports[0]!, [frame(13, 3), good, frame(1700, 4), frame(5, 5), also]);
+  writer.close();
+  for (const driver of ['af_xdp', 'af_packet']) {
+    const { ports: [source, sink] } = forward(`pcap:${escapeValue(file)}`, `${driver}:veth0,netns=/proc/${process.pid}/fd/${lab.a.netns}`);
+    t.equal(source!.rxPackets, 5, driver);
+    t.match(sink, { txPackets: 2, txBytes: 1574, txRefused: 0 });
+    const { tx_bad_frame: bad, tx_too_long: long } = sink!.xstats;
+    t.equal((bad ?? 0) + (long ?? 0), 3, 'the others have a name');
+    t.same(wire.receive(), [good, also]);
+  }
 });

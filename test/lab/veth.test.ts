@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { binding } from '../../lib/binding.js';
@@ -11,6 +11,7 @@ import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab, type LabEnd } from '../../lib/lab/veth.js';
 import { codeThrown, needs } from '../kernel/rights.js';
 import { inChild, startChild } from '../native/child.js';
+import { heldNamespaces } from './namespaces.js';
 
 const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW');
 const swap = (protocol: number): number => (protocol & 0xff) << 8 | protocol >> 8;
@@ -77,23 +78,6 @@ t.test('bad options are refused, and no descriptor is left open', admin, async (
   t.equal(codeThrown(() => openLab({ names: ['same', 'same'] })), 'none', 'each has its own namespace');
   t.ok(open() <= before + 2, 'only the last lab is open');
 });
-
-/** Inodes of the network namespaces that any process holds by a thread or a descriptor. */
-function heldNamespaces(): Set<string> {
-  const found = new Set<string>();
-  const list = (folder: string): string[] => { try { return readdirSync(folder); } catch { return []; } };
-  const note = (path: string): void => {
-    try {
-      const target = readlinkSync(path);
-      if (target.startsWith('net:[')) found.add(target);
-    } catch { /* the process went */ }
-  };
-  for (const pid of list('/proc').filter((name) => /^\d+$/.test(name))) {
-    for (const fd of list(`/proc/${pid}/fd`)) note(`/proc/${pid}/fd/${fd}`);
-    for (const tid of list(`/proc/${pid}/task`)) note(`/proc/${pid}/task/${tid}/ns/net`);
-  }
-  return found;
-}
 
 t.test('kill -9 of the process that holds a lab leaves none of it', admin, async (t) => {
   const child = startChild(`

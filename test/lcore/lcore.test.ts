@@ -29,12 +29,12 @@ t.test('an lcore runs a module on queues that it is given, and returns', async t
   const lcore = await forwarder(host, {}, { name: 'mover', cpu: tryBinding() instanceof PollmodeError ? -1 : 0 });
   t.equal(lcore.name, 'mover');
   t.not(lcore.id, host.arena.lcore, 'has an id of its own');
+  while (host.stats(host.ports[1]!).txPackets < 1000) await wait(5);
   const [rx, tx] = [host.ports[0]!.rx[0]!, host.ports[1]!.tx[0]!];
   const burst = host.burst();
   t.equal(rx.rxBurst(burst), 0, 'this thread no longer holds the queue');
   t.equal(tx.txBurst(burst, 1), 0);
   t.equal(codeThrown(() => attachRx(host.arena, host.ports[0]!.number, 0)), 'ETHREAD');
-  while (host.stats(host.ports[1]!).txPackets < 1000) await wait(5);
   const packets = await lcore.stop() as number;
   t.ok(packets >= 1000, `${packets} packets`);
   t.equal(host.stats(host.ports[1]!).txPackets, packets, 'what it says is what the port counted');

@@ -91,13 +91,13 @@ function checksum({ u32, table }: Arena): number {
 
 t.test('a bucket that wants to move waits for its old worker', async t => {
   const { arena, pool, steering, burst } = world('fast', { workers: 2, buckets: 2, ringSize: 16 });
-  const [zero, one] = [steering.worker(0), steering.worker(1)];
+  const [zero, one, distributor] = [steering.worker(0), steering.worker(1), steering.distributor()];
   const send = (flow: number): void => {
     pool.alloc(burst, 1);
     const header = pool.mbufs.header(burst.handles[0]!);
     arena.u32[(header + MBUF_HASH) >>> 2] = flow;
     arena.u32[(header + MBUF_OL_FLAGS) >>> 2] = RX_RSS_HASH;
-    steering.distribute(burst, 1);
+    distributor.distribute(burst, 1);
   };
   send(0);
   steering.want(0, 1);

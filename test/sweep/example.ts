@@ -18,6 +18,7 @@ const SHAPES: readonly Shape[] = [
   { path: 'af_xdp', packet: 480, call: 900, byte: 0.12, perCall: 32, user: 0.06, latency: 9000 },
   { path: 'af_packet ring', packet: 820, call: 1100, byte: 0.2, perCall: 256, user: 0.08, latency: 14000 },
   { path: 'raw socket', packet: 1300, call: 650, byte: 0.22, perCall: 1, user: 0.16, latency: 17000 },
+  { path: 'memory ring', packet: 24, call: 90, byte: 0, perCall: 512, user: 1, latency: 700 },
   { path: 'dgram', packet: 4200, call: 2600, byte: 0.3, perCall: 1, user: 0.45, latency: 61000 },
 ];
 
@@ -57,7 +58,7 @@ function cell(shape: Shape, direction: Direction, frame: number, burst: number, 
 function latencyCell(shape: Shape, frame: number, burst: number, random: () => number): LatencyCell {
   const typical = shape.latency + burst * shape.packet * 0.4 + frame;
   return {
-    path: shape.path, burst, frame, kind: 'one-way', offered: 50_000, samples: ROUNDS * 25_000,
+    path: shape.path, burst, frame, kind: 'round-trip', offered: 50_000, samples: ROUNDS * 25_000, sent: ROUNDS * 32_000, returned: ROUNDS * 32_000,
     p50: rounds(typical, 0.04, random), p99: rounds(typical * 2.2, 0.15, random), p999: rounds(typical * 7, 0.4, random),
   };
 }

@@ -39,7 +39,7 @@ t.test('the page is well-formed and holds every figure of every cell', async (t)
     if (cell.status === 'missing') { want(cell.reason); continue; }
     const rate = cell.packetsPerSecond;
     for (const one of [rate.median, rate.min, rate.max]) [mpps(one), gbps(frameBits(one, cell.frame)), gbps(lineBits(one, cell.frame))].forEach(want);
-    for (const one of [cell.userNs, cell.systemNs, cell.syscalls ?? cell.userNs]) [one.median, one.min, one.max].map(figure).forEach(want);
+    for (const one of [cell.userNs!, cell.systemNs!, cell.syscalls!]) [one.median, one.min, one.max].map(figure).forEach(want);
     [cell.sent, cell.received, cell.sent - cell.received, ...cell.loss.map(({ packets }) => packets)].map(count).forEach(want);
   }
   for (const cell of result.latency) for (const one of [cell.p50, cell.p99, cell.p999]) [one.median, one.min, one.max].map(figure).forEach(want);
@@ -80,7 +80,7 @@ t.test('nothing is loaded from elsewhere, and only the two known scripts may run
   const policy = elements.find(({ attributes }) => attributes.get('http-equiv') === 'Content-Security-Policy')?.attributes.get('content') ?? '';
   t.match(policy, /^default-src 'none'/);
   for (const script of scripts) t.ok(policy.includes(createHash('sha256').update(script).digest('base64')), 'its hash is in the policy');
-  t.equal((JSON.parse(data) as { paths: string[] }).paths.length, 4);
+  t.equal((JSON.parse(data) as { paths: string[] }).paths.length, 5);
   t.notMatch(REPORT_SCRIPT, /innerHTML|insertAdjacentHTML|document\.write|fetch\(|eval\(/);
   t.doesNotThrow(() => new Script(REPORT_SCRIPT), 'the script compiles');
 });

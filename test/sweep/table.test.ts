@@ -4,8 +4,8 @@ import { conclusions } from '../../lib/sweep/conclusion.js';
 import { latencyCsv, sweepCsv } from '../../lib/sweep/csv.js';
 import { linearAxis, logAxis } from '../../lib/sweep/axis.js';
 import { looksOf } from '../../lib/sweep/palette.js';
-import { sweepResult } from '../../lib/sweep/results.js';
-import type { MeasuredCell, SweepCell, SweepResult } from '../../lib/sweep/results.js';
+import { ownShare, sweepResult } from '../../lib/sweep/results.js';
+import type { LatencyCell, MeasuredCell, SweepCell, SweepResult } from '../../lib/sweep/results.js';
 import { spread } from '../../lib/sweep/statistics.js';
 import { sweepTables, tableStyle } from '../../lib/sweep/table.js';
 import { count, escapeHtml, figure, percent, printable, times } from '../../lib/sweep/text.js';
@@ -34,15 +34,38 @@ t.test('conclusions say what the figures say', async (t) => {
   const overlapping = BURSTS.map((burst) => cell('dgram', burst, [1e5, 3.1e6, 4e6]));
   t.match(first(sweep([3, 3, 3, 3], overlapping)), /about as fast as dgram at burst 32: the rounds of both overlap/);
   const refused: SweepCell = { path: 'af_xdp', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'AF_XDP needs CAP_NET_RAW: run as root.' };
-  t.equal(first(sweep([], [refused, cell('dgram', 1, [1e5])])), 'AF_XDP was not measured (send, 64-byte frames): AF_XDP needs CAP_NET_RAW: run as root.');
-  t.match(conclusions(sweep([], [refused, cell('raw socket', 1, [2e5]), cell('null', 1, [2e8]), cell('dgram', 1, [1e5])]))[1], /^raw socket sends 64-byte frames 2\.0× as fast as dgram/);
-  t.match(first(sweep([], [cell('null', 1, [2e8]), cell('dgram', 1, [1e5])])), /^dgram sends 64-byte frames at 0\.100 Mpps/, 'a memory port is not compared with a socket');
+  t.equal(first(sweep([], [refused, cell('dgram', 1, [1e5])])), 'AF_XDP was not measured; the reason stands with what was left out.');
+  t.match(conclusions(sweep([], [refused, cell('raw socket', 1, [2e5]), cell('memory null', 1, [2e8]), cell('dgram', 1, [1e5])]))[1], /^raw socket sends 64-byte frames 2\.0× as fast as dgram/);
+  t.match(first(sweep([], [cell('memory null', 1, [2e8]), cell('dgram', 1, [1e5])])), /^dgram sends 64-byte frames at 0\.100 Mpps/, 'a memory port is not compared with a socket');
   t.same(conclusions(sweep([], [])), []);
+});
+
+t.test('conclusions: our own part of the CPU time, and round trips', async (t) => {
+  const own = { ...cell('af_xdp', 32, [1e6]), userNs: spread([30, 10]), systemNs: spread([370, 390]) };
+  const trip = (path: string, p50: number): LatencyCell => ({
+    path, burst: 1, frame: 64, kind: 'round-trip', offered: 20_000, samples: 10, sent: 12, returned: 11, p50: spread([p50]), p99: spread([2 * p50]), p999: spread([3 * p50]),
+  });
+  const said = conclusions(sweepResult(exampleHeader('none'), [own, cell('dgram', 32, [1e5])], [trip('dgram', 70_000), trip('af_xdp', 9_000)])).join('\n');
+  t.match(said, /at burst 32, 5 % is the program and this library/);
+  t.match(said, /takes 9\.00 µs \(99 % within 18\.0 µs\) by AF_XDP and 70\.0 µs \(99 % within 140 µs\) by dgram, at burst 1\./);
+  t.equal(ownShare(own), 0.05);
+  t.equal(ownShare({ ...own, userNs: null, systemNs: null }), undefined);
+});
+
+t.test('a table shows what a packet costs, and round trips with their loss', async (t) => {
+  const costly = { ...cell('af_xdp', 32, [1e6]), sent: 100, received: 75, loss: [{ name: 'rx_ring_full', packets: 25 }], userNs: spread([20]), systemNs: spread([380]), syscalls: spread([1 / 32]) };
+  const unknown = { ...cell('dgram', 32, [1e5]), userNs: null, systemNs: null, syscalls: null };
+  const trips: LatencyCell = { path: 'af_xdp', burst: 32, frame: 64, kind: 'round-trip', offered: 20_000, samples: 10, sent: 100, returned: 98, p50: spread([1e4, 2e4, 4e4]), p99: spread([5e4]), p999: spread([6e4]) };
+  const text = sweepTables(sweepResult(exampleHeader('none'), [costly, unknown], [trips]), { width: 80, colour: false });
+  t.match(text, /^af_xdp +32 +400 +5 % +0\.031 +- +- +25 %$/m);
+  t.match(text, /^dgram +32 +- +- +- +- +- +0 %$/m);
+  t.match(text, /^af_xdp +32 +20\.0 +50\.0 +60\.0 +10\.0-40\.0 +60\.0-60\.0 +2\.00 %$/m);
+  t.match(text, /greatest loss 25 %\s+\(af_xdp\s+at burst 32, in rx_ring_full\)/);
 });
 
 t.test('a table keeps to its width, and loses no path to it', async (t) => {
   const notes = { ...exampleHeader('x'), notes: [] };
-  const result = sweepResult(notes, exampleResult().cells);
+  const result = sweepResult(notes, exampleResult().cells, exampleResult().latency);
   for (const width of [24, 40, 60, 80, 120]) {
     const text = sweepTables(result, { width, colour: false });
     t.same(text.split('\n').filter((line) => line.length > width), [], `width ${width}`);
@@ -122,9 +145,9 @@ t.test('axes hold their values and their ticks rise', async () => {
 });
 
 t.test('a known path keeps its look, and no two of the first six share one', async (t) => {
-  const looks = looksOf(['null', 'dgram', 'ring', 'af_xdp']);
+  const looks = looksOf(['other', 'dgram', 'memory ring', 'af_xdp']);
   t.same(looks.get('dgram'), looksOf(['dgram']).get('dgram'));
-  const six = [...looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'null', 'ring']).values()];
+  const six = [...looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'memory ring', 'memory null']).values()];
   for (const part of ['light', 'dark', 'marker'] as const) t.equal(new Set(six.map((look) => look[part])).size, 6, part);
   t.equal(new Set(six.map((look) => look.dash.join())).size, 6, 'dash');
 });
@@ -142,7 +165,7 @@ function contrast(a: string, b: string): number {
 
 t.test('each line has a contrast of 3:1 on the pages and cards it is drawn on', async (t) => {
   const grounds = { light: ['#ffffff', '#f6f7f9'], dark: ['#0d1117', '#161b22'] };
-  for (const look of looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'null', 'ring']).values()) {
+  for (const look of looksOf(['af_xdp', 'af_packet ring', 'raw socket', 'dgram', 'memory ring', 'memory null']).values()) {
     for (const theme of ['light', 'dark'] as const) {
       for (const ground of grounds[theme]) t.ok(contrast(look[theme], ground) >= 3, `${look[theme]} on ${ground}`);
     }

@@ -5,6 +5,7 @@ import {
 import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from '../codes';
 import { copyHandles } from './copy';
 import { deathPoint } from './check';
+import { publish, publish64 } from './publish';
 
 // @ts-ignore: decorator
 @inline
@@ -43,7 +44,7 @@ export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool)
   fillSlots(ring, size, index, from, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the consumers' load: the slots before the index.
-  atomic.store<u32>(ring, index + count, RING_PROD);
+  publish(ring + RING_PROD, index + count);
   return count;
 }
 
@@ -63,61 +64,95 @@ export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool): 
   }
   readSlots(ring, size, index, to, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
-  atomic.store<u32>(ring, index + count, RING_CONS);
+  publish(ring + RING_CONS, index + count);
   return count;
 }
 
+/** One try in line; only when another is there does it go the long way round. */
 export function ringEnqueueMp(ring: usize, from: usize, count: u32, fixed: bool, lcore: u32): u32 {
   const size = load<u32>(ring, RING_SIZE);
-  let spins: u32 = 0;
-  while (true) {
-    const word = atomic.load<u64>(ring, RING_PROD);
-    if (word >> 32) {
-      if (++spins > (RING_SPINS as u32)) {
-        atomic.add<u64>(ring, 1, RING_PROD_BUSY);
-        return 0;
-      }
-      continue;
-    }
-    const index = word as u32;
-    const room = size - (index - atomic.load<u32>(ring, RING_CONS));
-    const take = min(count, room);
-    if (take == 0 || (fixed && take < count)) return 0;
-    const claim = word | ((((lcore + 1) as u64)) << 32);
-    if (atomic.cmpxchg<u64>(ring, word, claim, RING_PROD) != word) continue;
-    deathPoint(DEATH_AFTER_CLAIM);
-    fillSlots(ring, size, index, from, take);
-    deathPoint(DEATH_BEFORE_PUBLISH);
-    // One store publishes the slots and drops the claim.
-    atomic.store<u64>(ring, (index + take) as u64, RING_PROD);
-    return take;
-  }
+  const word = atomic.load<u64>(ring, RING_PROD);
+  if (word >> 32) return enqueueContended(ring, from, count, fixed, lcore);
+  const index = word as u32;
+  const take = allowed(size - (index - atomic.load<u32>(ring, RING_CONS)), count, fixed);
+  if (take == 0) return 0;
+  if (atomic.cmpxchg<u64>(ring, word, claimOf(lcore) | word, RING_PROD) != word) return enqueueContended(ring, from, count, fixed, lcore);
+  return putClaimed(ring, size, index, from, take);
+}
+
+function enqueueContended(ring: usize, from: usize, count: u32, fixed: bool, lcore: u32): u32 {
+  const size = load<u32>(ring, RING_SIZE);
+  const take = claim(ring + RING_PROD, ring + RING_CONS, size, ring + RING_PROD_BUSY, count, fixed, lcore);
+  return take ? putClaimed(ring, size, load<u32>(ring, RING_PROD), from, take) : 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function putClaimed(ring: usize, size: u32, index: u32, from: usize, take: u32): u32 {
+  deathPoint(DEATH_AFTER_CLAIM);
+  fillSlots(ring, size, index, from, take);
+  deathPoint(DEATH_BEFORE_PUBLISH);
+  // One store publishes the slots and drops the claim.
+  publish64(ring + RING_PROD, (index + take) as u64);
+  return take;
 }
 
 export function ringDequeueMc(ring: usize, to: usize, count: u32, fixed: bool, lcore: u32): u32 {
-  const size = load<u32>(ring, RING_SIZE);
+  const word = atomic.load<u64>(ring, RING_CONS);
+  if (word >> 32) return dequeueContended(ring, to, count, fixed, lcore);
+  const index = word as u32;
+  const take = allowed(atomic.load<u32>(ring, RING_PROD) - index, count, fixed);
+  if (take == 0) return 0;
+  if (atomic.cmpxchg<u64>(ring, word, claimOf(lcore) | word, RING_CONS) != word) return dequeueContended(ring, to, count, fixed, lcore);
+  return takeClaimed(ring, index, to, take);
+}
+
+function dequeueContended(ring: usize, to: usize, count: u32, fixed: bool, lcore: u32): u32 {
+  const take = claim(ring + RING_CONS, ring + RING_PROD, 0, ring + RING_CONS_BUSY, count, fixed, lcore);
+  return take ? takeClaimed(ring, load<u32>(ring, RING_CONS), to, take) : 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function takeClaimed(ring: usize, index: u32, to: usize, take: u32): u32 {
+  deathPoint(DEATH_AFTER_CLAIM);
+  readSlots(ring, load<u32>(ring, RING_SIZE), index, to, take);
+  deathPoint(DEATH_BEFORE_PUBLISH);
+  publish64(ring + RING_CONS, (index + take) as u64);
+  return take;
+}
+
+/**
+ * Puts lcore's name on one side of the ring, if up to `count` slots are to be had: `extra` + the other side's index -
+ * this side's. Waits for another's claim, for a while. Returns how many, or 0 and no claim.
+ */
+function claim(side: usize, other: usize, extra: u32, busy: usize, count: u32, fixed: bool, lcore: u32): u32 {
   let spins: u32 = 0;
   while (true) {
-    const word = atomic.load<u64>(ring, RING_CONS);
+    const word = atomic.load<u64>(side);
     if (word >> 32) {
       if (++spins > (RING_SPINS as u32)) {
-        atomic.add<u64>(ring, 1, RING_CONS_BUSY);
+        atomic.add<u64>(busy, 1);
         return 0;
       }
       continue;
     }
-    const index = word as u32;
-    const filled = atomic.load<u32>(ring, RING_PROD) - index;
-    const take = min(count, filled);
-    if (take == 0 || (fixed && take < count)) return 0;
-    const claim = word | ((((lcore + 1) as u64)) << 32);
-    if (atomic.cmpxchg<u64>(ring, word, claim, RING_CONS) != word) continue;
-    deathPoint(DEATH_AFTER_CLAIM);
-    readSlots(ring, size, index, to, take);
-    deathPoint(DEATH_BEFORE_PUBLISH);
-    atomic.store<u64>(ring, (index + take) as u64, RING_CONS);
-    return take;
+    const take = allowed(extra + atomic.load<u32>(other) - (word as u32), count, fixed);
+    if (take == 0 || atomic.cmpxchg<u64>(side, word, claimOf(lcore) | word) == word) return take;
   }
+}
+
+/** How many of `count` may go, where `there` are to be had. */
+// @ts-ignore: decorator
+@inline
+function allowed(there: u32, count: u32, fixed: bool): u32 {
+  return there >= count ? count : fixed ? 0 : there;
+}
+
+// @ts-ignore: decorator
+@inline
+function claimOf(lcore: u32): u64 {
+  return ((lcore + 1) as u64) << 32;
 }
 
 /** Takes away the claim of an lcore that is known to be dead. Returns how many sides it had claimed: 0, 1 or 2. */

@@ -3,11 +3,12 @@ import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, MBUF_OWNER, OWNER_APP, OWNER_SH
 import { RING_CONS, RING_OWNER, RING_PROD } from '../../ring/layout';
 import {
   BUCKET_NOW, BUCKET_PACKETS, BUCKET_TAIL, BUCKET_WANTED, RSS_TABLES, RSS_TYPES, STEER_BUCKETS, STEER_COUNT, STEER_DISTRIBUTED, STEER_DONE,
-  STEER_FIRST, STEER_HANDED, STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_TABLE, STEER_TAKEN,
-  STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE,
+  STEER_FIRST, STEER_HANDED, STEER_MASK, STEER_MOVES, STEER_PLACES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_STATE, STEER_TABLE,
+  STEER_TAKEN, STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE, WORKER_IN,
 } from '../../rss/layout';
 import { count64 } from './memory_ports';
 import { mbufFree, mbufOwn } from './mempool';
+import { publish } from './publish';
 import { ringDequeueSc, ringEnqueueSp } from './ring';
 import { hashOne } from './rss';
 
@@ -28,22 +29,49 @@ function workerAt(steer: usize, worker: u32): usize {
 /** Hands over the first `count` (at most 512) mbufs. All are gone afterwards: handed over, or dropped where a ring was full. Returns how many were handed over. */
 export function steerDistribute(steer: usize, burst: usize, count: u32, lcore: u32): u32 {
   const table: usize = load<u32>(steer, STEER_TABLE);
+  lookUp(steer, table, burst, count);
+  let place = steer + STEER_PLACES;
+  for (const end = burst + ((count as usize) << 2); burst < end; burst += 4) {
+    intoVector(steer, load<u32>(place), load<u32>(burst));
+    place += 4;
+  }
+  return handOver(steer, table, count, lcore);
+}
+
+/**
+ * Each packet's bucket; then counts the packets there. The second loop is the first to touch the buckets, and so short
+ * that a CPU has dozens of its turns under way at once: with a million flows, all of a burst's misses are waited for
+ * together (bench/steering_curves.ts: 56 cycles a packet instead of 430).
+ */
+// @ts-ignore: decorator
+@inline
+function lookUp(steer: usize, table: usize, burst: usize, count: u32): void {
   const rss: usize = load<u32>(steer, STEER_RSS);
   const types = load<u32>(rss, RSS_TYPES);
+  let place = steer + STEER_PLACES;
   for (const end = burst + ((count as usize) << 2); burst < end; burst += 4) {
     const handle = load<u32>(burst);
     const header = table + ((handle as usize) << HEADER_SHIFT);
     if ((load<u32>(header, MBUF_OL_FLAGS) & RX_RSS_HASH) == 0) hashOne(rss + RSS_TABLES, types, table, handle);
     const bucket = bucketOf(steer, load<u32>(header, MBUF_HASH));
-    const number = chooseWorker(steer, bucket);
-    const worker = workerAt(steer, number);
-    const place = load<u32>(worker, STEER_COUNT);
-    store<u32>(steer + STEER_VECTORS + ((number as usize) << 11) + ((place as usize) << 2), handle);
-    store<u32>(worker, place + 1, STEER_COUNT);
-    store<u32>(bucket, load<u32>(load<u32>(worker, STEER_RING), RING_PROD) + place + 1, BUCKET_TAIL);
+    store<u32>(place, bucket as u32);
+    place += 4;
+  }
+  for (let at = steer + STEER_PLACES; at < place; at += 4) {
+    const bucket: usize = load<u32>(at);
     store<u32>(bucket, load<u32>(bucket, BUCKET_PACKETS) + 1, BUCKET_PACKETS);
   }
-  return handOver(steer, table, count, lcore);
+}
+
+// @ts-ignore: decorator
+@inline
+function intoVector(steer: usize, bucket: usize, handle: u32): void {
+  const number = chooseWorker(steer, bucket);
+  const worker = workerAt(steer, number);
+  const place = load<u32>(worker, STEER_COUNT);
+  store<u32>(steer + STEER_VECTORS + ((number as usize) << 11) + ((place as usize) << 2), handle);
+  store<u32>(worker, place + 1, STEER_COUNT);
+  store<u32>(bucket, load<u32>(load<u32>(worker, STEER_RING), RING_PROD) + place + 1, BUCKET_TAIL);
 }
 
 /** Whose the bucket is now; it moves here, once its old worker is done with all of it. */
@@ -57,6 +85,7 @@ function chooseWorker(steer: usize, bucket: usize): u32 {
 }
 
 function move(steer: usize, bucket: usize, now: u32, wanted: u32): u32 {
+  if (atomic.load<u32>(workerAt(steer, wanted), STEER_STATE) != WORKER_IN) return now;
   const old = workerAt(steer, now);
   // Pairs with the worker's store: its work on the packets before the index is over.
   const done = atomic.load<u32>(old, STEER_DONE);
@@ -104,7 +133,7 @@ export function steerTake(steer: usize, worker: u32, burst: usize, max: u32, lco
   const mine = workerAt(steer, worker);
   const ring: usize = load<u32>(mine, STEER_RING);
   const index = load<u32>(ring, RING_CONS); // this thread's
-  if (load<u32>(mine, STEER_DONE) != index) atomic.store<u32>(mine, index, STEER_DONE);
+  if (load<u32>(mine, STEER_DONE) != index) publish(mine + STEER_DONE, index);
   const got = ringDequeueSc(ring, burst, max, false);
   if (got == 0) return 0;
   mbufOwn(load<u32>(steer, STEER_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore);

@@ -4,12 +4,15 @@ import {
 } from '../../mbuf/layout';
 import {
   XDP_PKT_CONTD, XSK_AIM, XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BUFFER_MASK, XSK_CONSUMER,
-  XSK_DESCRIPTORS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
+  XSK_DESCRIPTORS, XSK_GIVING, XSK_GIVING_FROM, XSK_GIVING_VECTOR, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_RING_FULL, XSK_SCRATCH,
   XSK_SCRATCH_COUNT, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../../port/drivers/af_xdp/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
+import { DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH, DEATH_MID_BURST } from '../codes';
+import { deathPoint } from './check';
 import { count64 } from './memory_ports';
 import { mbufFree, takeFree } from './mempool';
+import { publish } from './publish';
 
 /** Receives, then gives the kernel as many empty buffers as it lacks. */
 export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
@@ -29,8 +32,10 @@ export function xskRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   let got: u32 = 0;
   if (take > 0) {
     got = readDescriptors(queue, index, take, mask, burst, lcore);
+    deathPoint(DEATH_BEFORE_PUBLISH);
     // Pairs with the kernel's load of the consumer: our reads of the descriptors are over.
-    atomic.store<u32>(consumer, index + take);
+    publish(consumer, index + take);
+    deathPoint(DEATH_AFTER_PUBLISH);
     store<u32>(queue, load<u32>(queue, XSK_HELD) - got, XSK_HELD);
     count64(queue + QUEUE_PACKETS, got);
   }
@@ -83,6 +88,7 @@ function readDescriptors(queue: usize, index: u32, take: u32, mask: u32, burst: 
     store<u32>(slot, handle);
     slot += 4;
     bytes += length;
+    deathPoint(DEATH_MID_BURST);
   }
   count64(queue + QUEUE_BYTES, bytes);
   return (slot - burst) as u32 >> 2;
@@ -127,13 +133,27 @@ function pushFill(queue: usize, count: u32): void {
   const umem = load<u32>(queue, XSK_UMEM);
   const mine = load<u32>(queue, QUEUE_OWNER);
   const index = load<u32>(producer); // ours
+  giving(queue, count, index, queue + XSK_SCRATCH);
   for (let i: u32 = 0; i < count; i++) {
     const handle = load<u32>(queue + XSK_SCRATCH + ((i as usize) << 2));
     store<u32>(table + ((handle as usize) << HEADER_SHIFT), mine, MBUF_OWNER);
     store<u64>(addresses + (((index + i) & mask) as usize << 3), ((handle << HANDLE_SHIFT) - umem) as u64);
+    deathPoint(DEATH_MID_BURST);
   }
+  deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the kernel's smp_load_acquire of the producer.
-  atomic.store<u32>(producer, index + count);
+  publish(producer, index + count);
+  deathPoint(DEATH_AFTER_PUBLISH);
+  store<u32>(queue, 0, XSK_GIVING);
+}
+
+/** What is about to be given to the kernel, for whoever finds the queue without its lcore. */
+// @ts-ignore: decorator
+@inline
+function giving(queue: usize, count: u32, from: u32, vector: usize): void {
+  store<u32>(queue, from, XSK_GIVING_FROM);
+  store<u32>(queue, vector as u32, XSK_GIVING_VECTOR);
+  store<u32>(queue, count, XSK_GIVING);
 }
 
 /** Takes back what was sent, then gives the kernel what fits. `count` 0 only takes back. */
@@ -146,18 +166,46 @@ export function xskTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
   // No more in flight than the completion ring, which is as long, can tell of: so the consumer index need not be read.
   const held = load<u32>(queue, XSK_HELD);
   const room = mask + 1 - held;
-  let most = min(count, room);
-  if (most < count) count64(queue + XSK_RING_FULL, 1);
-  const sent = writeDescriptors(queue, index, most, mask, burst);
-  if (sent < count) count64(queue + QUEUE_NOMBUF, count - sent);
-  if (sent == 0) return 0;
-  // Pairs with the kernel's smp_load_acquire of the producer.
-  atomic.store<u32>(producer, index + sent);
-  store<u32>(queue, held + sent, XSK_HELD);
-  count64(queue + QUEUE_PACKETS, sent);
-  return sent;
+  let taken: u32 = 0;
+  let sent: u32 = 0;
+  giving(queue, count, index, burst);
+  while (true) {
+    const most = min(count - taken, room - sent);
+    const written = writeDescriptors(queue, index + sent, most, mask, burst + ((taken as usize) << 2));
+    sent += written;
+    taken += written;
+    if (written == most || !dropBad(queue, burst + ((taken as usize) << 2), lcore)) break;
+    taken++;
+  }
+  if (taken < count) {
+    if (sent == room) count64(queue + XSK_RING_FULL, 1);
+    count64(queue + QUEUE_NOMBUF, count - taken);
+  }
+  if (sent > 0) {
+    deathPoint(DEATH_BEFORE_PUBLISH);
+    // Pairs with the kernel's smp_load_acquire of the producer.
+    publish(producer, index + sent);
+    deathPoint(DEATH_AFTER_PUBLISH);
+    store<u32>(queue, held + sent, XSK_HELD);
+    count64(queue + QUEUE_PACKETS, sent);
+  }
+  store<u32>(queue, 0, XSK_GIVING);
+  return taken;
 }
 
+/** The mbuf in the slot cannot be sent. One of this UMEM is freed, and the port goes on; another's is the program's mistake. */
+function dropBad(queue: usize, slot: usize, lcore: u32): bool {
+  const start = (load<u32>(slot) << HANDLE_SHIFT) - load<u32>(queue, XSK_UMEM);
+  if (start >= load<u32>(queue, XSK_UMEM_BYTES) || (start & load<u32>(queue, XSK_BUFFER_MASK))) {
+    count64(queue + XSK_NOT_IN_UMEM, 1);
+    return false;
+  }
+  count64(queue + XSK_BAD_FRAME, 1);
+  mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
+  return true;
+}
+
+/** Stops at the first mbuf that cannot be sent. Returns how many were written. */
 // @ts-ignore: decorator
 @inline
 function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst: usize): u32 {
@@ -173,22 +221,17 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
   for (; i < most; i++) {
     const handle = load<u32>(burst + ((i as usize) << 2));
     const start = (handle << HANDLE_SHIFT) - umem;
-    if (start >= umemBytes || (start & bufferMask)) {
-      count64(queue + XSK_NOT_IN_UMEM, 1);
-      break;
-    }
+    if (start >= umemBytes || (start & bufferMask)) break;
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) {
-      count64(queue + XSK_BAD_FRAME, 1);
-      break;
-    }
+    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) break;
     const at = descriptors + (((index + i) & mask) as usize << 4);
     store<u64>(at, (start + offset) as u64);
     store<u64>(at, length as u64, 8); // length and no options
     store<u32>(header, mine, MBUF_OWNER);
     bytes += length;
+    deathPoint(DEATH_MID_BURST);
   }
   count64(queue + QUEUE_BYTES, bytes);
   return i;
@@ -213,7 +256,9 @@ export function xskComplete(queue: usize, lcore: u32): u32 {
     index += batch;
     left -= batch;
   }
-  atomic.store<u32>(consumer, index);
+  deathPoint(DEATH_BEFORE_PUBLISH);
+  publish(consumer, index);
+  deathPoint(DEATH_AFTER_PUBLISH);
   store<u32>(queue, load<u32>(queue, XSK_HELD) - freed, XSK_HELD);
   return freed;
 }
@@ -240,6 +285,7 @@ function readCompletions(queue: usize, index: u32, batch: u32, mask: u32, lcore:
     store<u32>(header, owner, MBUF_OWNER);
     store<u32>(slot, handle);
     slot += 4;
+    deathPoint(DEATH_MID_BURST);
   }
   return ((slot - queue - XSK_SCRATCH) as u32) >> 2;
 }

@@ -1,8 +1,10 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { nanoseconds, Pacer, partOf, type Endpoint, type Part, type RunOrder, type Timer } from '../control.js';
-import { HEADERS, payloadBytes, TIMESTAMP, UDP_PORT, type FrameEnds } from '../frame.js';
+import { PollmodeError } from '../../errors.js';
+import { Pacer, partOf, type Endpoint, type Part, type RunOrder, type Timer } from '../control.js';
+import { HEADERS, payloadBytes, TIMESTAMP, type FrameEnds } from '../frame.js';
+import { nanoseconds } from '../thread.js';
 
 /** Where the clock stands in the payload. */
 const STAMP = TIMESTAMP - HEADERS;
@@ -12,6 +14,7 @@ export class DgramEndpoint implements Endpoint {
   readonly eventLoop = true;
   readonly mode = 'a send per packet, a burst per turn of the event loop';
   readonly #socket: Socket;
+  readonly #port: number;
   readonly #sends: boolean;
   readonly #time: Timer;
   #burst = 32;
@@ -22,21 +25,27 @@ export class DgramEndpoint implements Endpoint {
   #pacer = new Pacer(1, 1);
   #part: Part = 'send';
 
-  private constructor(socket: Socket, sends: boolean, time: Timer) {
+  private constructor(socket: Socket, port: number, sends: boolean, time: Timer) {
     this.#socket = socket;
+    this.#port = port;
     this.#sends = sends;
     this.#time = time;
   }
 
-  /** In the calling thread's namespace; `UDP_PORT` on both sides. */
-  static async open({ from, to }: FrameEnds, sends: boolean, time: Timer): Promise<DgramEndpoint> {
+  /** In the calling thread's namespace. Throws ESYSCALL where the address cannot be had. */
+  static async open({ port, peer }: { port: number; peer: number }, { from, to }: FrameEnds, sends: boolean, time: Timer): Promise<DgramEndpoint> {
     const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20 });
-    const endpoint = new DgramEndpoint(socket, sends, time);
-    const [own, peer] = sends ? [from.ip, to.ip] : [to.ip, from.ip];
-    socket.bind({ address: own, port: UDP_PORT, exclusive: true });
-    await once(socket, 'listening');
-    socket.connect(UDP_PORT, peer);
-    await once(socket, 'connect');
+    const endpoint = new DgramEndpoint(socket, port, sends, time);
+    const [own, other] = sends ? [from.ip, to.ip] : [to.ip, from.ip];
+    try {
+      socket.bind({ address: own, port, exclusive: true });
+      await once(socket, 'listening');
+      socket.connect(peer, other);
+      await once(socket, 'connect');
+    } catch (cause) {
+      socket.close();
+      throw new PollmodeError('ESYSCALL', `A UDP socket on ${own}:${port} was refused (${cause instanceof Error ? cause.message : String(cause)}): run the sweep again.`, { cause });
+    }
     socket.on('message', message => endpoint.#take(message));
     socket.on('error', () => undefined); // a refused send is not counted as sent
     return endpoint;
@@ -53,18 +62,25 @@ export class DgramEndpoint implements Endpoint {
   turn(): number {
     if (this.#part === 'send' && this.#sending === 0) this.#send(this.#payload);
     if (this.#part === 'ping' && this.#pacer.ready()) this.#ping();
-    const packets = this.#packets;
-    this.#packets = 0;
-    return packets;
+    return this.#moved();
   }
 
-  /** The socket's own drops: the last column of its line in /proc/net/udp. */
+  drain(): number {
+    return this.#moved();
+  }
+
   counters(): Record<string, number> {
-    return this.#sends ? {} : { socket_buffer_full: udpDrops() };
+    return this.#sends ? {} : { socket_buffer_full: udpDrops(this.#port) };
   }
 
   close(): void {
     this.#socket.close();
+  }
+
+  #moved(): number {
+    const packets = this.#packets;
+    this.#packets = 0;
+    return packets;
   }
 
   #send(payload: Buffer): void {
@@ -86,7 +102,7 @@ export class DgramEndpoint implements Endpoint {
 
   #take(message: Buffer): void {
     if (this.#part === 'receive') this.#packets++;
-    else if (this.#part === 'ping') this.#time(nanoseconds() - message.readDoubleLE(STAMP));
+    else if (this.#part === 'ping') this.#time(message.readDoubleLE(STAMP), nanoseconds());
     else if (this.#part === 'echo') {
       this.#sending++;
       this.#socket.send(message, this.#sent);
@@ -94,8 +110,17 @@ export class DgramEndpoint implements Endpoint {
   }
 }
 
-function udpDrops(): number {
-  const port = `:${UDP_PORT.toString(16).toUpperCase().padStart(4, '0')}`;
-  const line = readFileSync('/proc/thread-self/net/udp', 'utf8').split('\n').find(each => each.trim().split(/\s+/)[1]?.endsWith(port) === true);
+/** The socket's own drops: the last column of its line in /proc/net/udp, where there is such a file. */
+function udpDrops(port: number): number {
+  const hex = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const line = udpSockets().split('\n').find(each => each.trim().split(/\s+/)[1]?.endsWith(hex) === true);
   return Number(line?.trim().split(/\s+/).at(-1) ?? 0);
+}
+
+function udpSockets(): string {
+  try {
+    return readFileSync('/proc/thread-self/net/udp', 'utf8');
+  } catch {
+    return '';
+  }
 }

@@ -3,11 +3,11 @@ import { binding } from '../../binding.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from '../../kernel/constants.js';
 import { check } from '../../kernel/errno.js';
 import { u32 } from '../../kernel/bytes.js';
-import { nanoseconds, Pacer, partOf, type Endpoint, type Part, type RunOrder, type Timer } from '../control.js';
+import { burstsPerTurn, Pacer, partOf, type Endpoint, type Part, type RunOrder, type Timer } from '../control.js';
 import { swapBytes } from '../../wire/ethernet.js';
 import { buildFrame, TIMESTAMP, type FrameEnds } from '../frame.js';
+import { nanoseconds } from '../thread.js';
 
-const BURSTS_PER_TURN = 16;
 const SLOT = 2048;
 const MOST = 512;
 const SO_RCVBUF = 8;
@@ -30,6 +30,7 @@ export class RawSocketEndpoint implements Endpoint {
   readonly #sends: boolean;
   readonly #time: Timer;
   #burst = 32;
+  #perTurn = 16;
   #frame: Uint8Array = new Uint8Array(0);
   #drops = 0;
   #pacer = new Pacer(1, 1);
@@ -50,6 +51,7 @@ export class RawSocketEndpoint implements Endpoint {
 
   start(order: RunOrder): void {
     this.#burst = order.burst;
+    this.#perTurn = burstsPerTurn(order.burst);
     this.#part = partOf(this.#sends, order);
     this.#pacer = new Pacer(order.rate ?? 1, order.burst);
     this.#frame = buildFrame(this.#ends, order.frame);
@@ -60,10 +62,10 @@ export class RawSocketEndpoint implements Endpoint {
     let packets = 0;
     switch (this.#part) {
       case 'send':
-        for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#send(this.#burst, this.#frame.length);
+        for (let i = 0; i < this.#perTurn; i++) packets += this.#send(this.#burst, this.#frame.length);
         return packets;
       case 'receive':
-        for (let i = 0; i < BURSTS_PER_TURN; i++) packets += this.#receive();
+        for (let i = 0; i < this.#perTurn; i++) packets += this.#receive();
         return packets;
       case 'ping':
         packets = this.#pacer.ready() ? this.#ping() : 0;
@@ -72,6 +74,11 @@ export class RawSocketEndpoint implements Endpoint {
       case 'echo':
         return this.#echo();
     }
+  }
+
+  drain(): number {
+    if (this.#part === 'ping') this.#takeEchoes();
+    return this.#sends ? 0 : this.turn();
   }
 
   counters(): Record<string, number> {
@@ -118,7 +125,7 @@ export class RawSocketEndpoint implements Endpoint {
     const now = nanoseconds();
     for (let i = 0; i < got; i++) {
       // The kernel's own stack may answer too: only frames of our length are echoes.
-      if (this.#pairs[2 * i + 1] === this.#frame.length) this.#time(now - this.#arena.f64[(this.#slots + i * SLOT + TIMESTAMP) / 8]!);
+      if (this.#pairs[2 * i + 1] === this.#frame.length) this.#time(this.#arena.f64[(this.#slots + i * SLOT + TIMESTAMP) / 8]!, now);
     }
   }
 

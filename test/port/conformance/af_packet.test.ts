@@ -16,7 +16,7 @@ conformance(t, {
   refusals: { short: 'tx_bad_frame', long: 'tx_too_long', chain: 'tx_bad_frame' },
   takesMbufs: true,
   losses: ['kernel_rx_drops'],
-  fills: false, // the kernel empties the ring inside the call that fills it
+  fills: true,
   refused: [
     ['af_packet:', 'EDEVICE'], ['af_packet:nosuch0', 'ENOTFOUND'], ['af_packet:a-name-that-is-too-long', 'EOPTION'],
     ['af_packet:lo', 'EDOWN'], ['af_packet:veth0,block_size=5000', 'EOPTION'], ['af_packet:veth0,tx_ring=65', 'EOPTION'],

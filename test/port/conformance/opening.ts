@@ -11,14 +11,14 @@ import { codeThrown } from '../../kernel/rights.js';
 import { Bench } from './bench.js';
 import { openFiles, zoneNames } from './close.js';
 import { frames } from './frames.js';
-import type { Place, Subject } from './subject.js';
+import { SHORT, type Place, type Subject } from './subject.js';
 
 export function opening(t: Test, subject: Subject, place: Place): void {
   t.test('the port says what it is', t => capabilities(t, subject, place));
   t.test('probe looks and touches nothing; plan computes and looks at nothing', t => pureParts(t, subject, place));
   t.test('a bad device is refused with its code, and leaves nothing', t => refused(t, subject, place));
   t.test('of several ports one fails: none is left', t => oneFails(t, subject, place));
-  t.test('an arena that fills up in the middle of opening', t => fullArena(t, place));
+  if (!SHORT) t.test('an arena that fills up in the middle of opening', t => fullArena(t, place));
   t.test('two hosts in one process do not meet', t => twoHosts(t, subject, place));
 }
 

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { open } from '../../../lib/port/host.js';
+import { Arena } from '../../../lib/arena/arena.js';
+import { open, type OpenOptions } from '../../../lib/port/host.js';
 import { escapeValue } from '../device_helper.js';
 import type { Place } from './subject.js';
 import { conformance } from './suite.js';
@@ -29,13 +30,14 @@ conformance(t, {
 function files(): Place {
   const folder = mkdtempSync(join(tmpdir(), 'pollmode-'));
   const [input, output] = [join(folder, 'in.pcap'), join(folder, 'out.pcap')];
+  const helper = { arena: Arena.create({ size: 32 << 20 }), mbufs: 1024 };
   const device = `pcap:${escapeValue(input)},tx=${escapeValue(output)}`;
-  write(input, []);
+  write(input, [], helper);
   return {
     device,
     within: work => work(),
     async open({ options, incoming = [] }) {
-      write(input, incoming);
+      write(input, incoming, helper);
       const host = open([device], options);
       let departed: Uint8Array[] | undefined;
       return {
@@ -44,23 +46,26 @@ function files(): Place {
         departed() {
           if (departed !== undefined) return [];
           host.ports[0]!.close();
-          return departed = read(output);
+          return departed = read(output, helper);
         },
         close: () => host.close(),
       };
     },
-    close: () => rmSync(folder, { recursive: true }),
+    close() {
+      helper.arena.close();
+      rmSync(folder, { recursive: true });
+    },
   };
 }
 
-function write(path: string, frames: readonly Uint8Array[]): void {
-  const host = open([`pcap:,tx=${escapeValue(path)}`]);
+function write(path: string, frames: readonly Uint8Array[], options: OpenOptions): void {
+  const host = open([`pcap:,tx=${escapeValue(path)}`], options);
   sendBy(host, host.ports[0]!, frames);
   host.close();
 }
 
-function read(path: string): Uint8Array[] {
-  const host = open([`pcap:${escapeValue(path)}`]);
+function read(path: string, options: OpenOptions): Uint8Array[] {
+  const host = open([`pcap:${escapeValue(path)}`], options);
   const frames = receiveBy(host, host.ports[0]!);
   host.close();
   return frames;

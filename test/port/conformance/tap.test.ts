@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
 import { binding } from '../../../lib/binding.js';
-import { readLink, setLink, waitForCarrier } from '../../../lib/kernel/link.js';
+import { readLink, setLink } from '../../../lib/kernel/link.js';
 import { createNetns, withNetns } from '../../../lib/kernel/netns.js';
 import { open } from '../../../lib/port/host.js';
 import { needs } from '../../kernel/rights.js';
@@ -40,7 +40,6 @@ function namespace(): Place {
         const host = open([DEVICE], options);
         const { ifindex, up } = readLink('tap0');
         if (!up) setLink(ifindex, { up: true });
-        waitForCarrier(ifindex);
         return { host, wire: new RawWire(ifindex) };
       });
       return rigWithWire(host, wire, incoming);

@@ -27,9 +27,38 @@ export const XSK_HELD = 268;
 export const XSK_AIM = 272;
 /** u32, tx: bytes of the longest frame that the link takes. The kernel does not look at an AF_XDP frame's length; what is too long for the link is lost behind it, uncounted. */
 export const XSK_LONGEST = 276;
+/** u32: which socket the rings are of, and what has become of it: serial << 2 | one of XSK_LIVE, XSK_GONE, XSK_OFFERED, XSK_MOVING. See moving.ts. */
+export const XSK_LIFE = 280;
+export const XSK_LIVE = 0;
+/** Its interface is not there any more: bursts return 0. */
+export const XSK_GONE = 1;
+/** A new socket's rings stand at XSK_NEXT_*: whoever polls the queue moves it over. */
+export const XSK_OFFERED = 2;
+/** It is being moved. */
+export const XSK_MOVING = 3;
+
 /** u64: system calls made for this queue, and from XSK_WAKE_REFUSED on one counter for each answer of queues.ts's REFUSALS. */
 export const XSK_WAKEUPS = 288;
 export const XSK_WAKE_REFUSED = 296;
+/**
+ * u32 each, written before mbufs are given to the kernel and cleared after: how many, from which ring index on, and the
+ * vector that they stand in. If the lcore dies in between, `repair` knows by them which the kernel has not heard of.
+ */
+export const XSK_GIVING = 344;
+export const XSK_GIVING_FROM = 348;
+export const XSK_GIVING_VECTOR = 352;
+
+// What the queue is to be moved to: the five words of each ring, then u32 of the socket, its serial, and the longest frame.
+export const XSK_NEXT_A = 384;
+export const XSK_NEXT_B = 404;
+export const XSK_NEXT_FD = 424;
+export const XSK_NEXT_SERIAL = 428;
+export const XSK_NEXT_LONGEST = 432;
+/** u32, rx: the descriptor that others wait on, which is the same whichever socket is behind it. */
+export const XSK_STABLE_FD = 436;
+/** u64, tx: packets that a gone interface had not sent, or had not said so of, when the queue was moved. */
+export const XSK_LOST = 440;
+
 /** A vector of XSK_SCRATCH_COUNT handles. */
 export const XSK_SCRATCH = 512;
 export const XSK_SCRATCH_COUNT = 64;
@@ -42,7 +71,7 @@ export const XSK_MULTI_BUFFER = 64; // QUEUE_X1
 // tx
 /** txBurst stopped at an mbuf that is not in this UMEM. */
 export const XSK_NOT_IN_UMEM = 56; // QUEUE_X0
-/** txBurst stopped at a chain, or at a frame shorter than 14 bytes, longer than its buffer, or longer than the link takes. */
+/** Chains, and frames shorter than 14 bytes, longer than their buffer, or longer than the link takes: taken and dropped. */
 export const XSK_BAD_FRAME = 64; // QUEUE_X1
 /** Completions that name no buffer that was given. */
 export const XSK_BAD_COMPLETION = 72; // QUEUE_X2

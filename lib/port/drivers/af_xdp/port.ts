@@ -1,76 +1,95 @@
 import type { BurstFunctions } from '../../../burst/functions.js';
-import type { Link } from '../../../kernel/link.js';
-import { QUEUE_FD, QUEUE_LCORE } from '../../layout.js';
-import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortStats } from '../../port.js';
+import { burstFunctions } from '../../../burst/module.js';
+import { emptyStats, type Port, type PortCapabilities, type PortEvent, type PortHost, type PortStats } from '../../port.js';
 import { countRefused } from '../../port_queue.js';
-import { queueStates, type QueueState } from '../../queue.js';
-import { settle, takeBack, unread } from './closing.js';
-import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LONGEST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
-import { release, type Steering } from './program.js';
-import { countWakeups, XskRxQueue, XskTxQueue } from './queues.js';
+import { queueStates } from '../../queue.js';
+import { attachTo, isBound, REBIND_TRIES, type Attachment } from './attachment.js';
+import { giveBackChannels } from './channels.js';
+import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LOST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
+import { LossWatch } from './loss_watch.js';
+import { isBorrowed, type Settings } from './options.js';
+import { XskPair } from './pair.js';
+import { release } from './program.js';
+import { countWakeups, type XskRxQueue, type XskTxQueue } from './queues.js';
 import type { XskSocket } from './socket.js';
+import { InterfaceWatch } from './watch.js';
 
-/** What a frame has besides its IP packet: the Ethernet header, and one VLAN tag, as the kernel reckons (is_skb_forwardable in net/core/dev.c). */
-const ETHERNET_AND_TAG = 14 + 4;
+/** In the calling thread's network namespace. Leaves nothing behind when it fails. */
+export function openPort(options: Settings, host: PortHost): Port {
+  let port: XskPort | undefined;
+  try {
+    const attachment = attachTo(options, host, {
+      serial: 0, tries: REBIND_TRIES,
+      prepare: (sockets, link) => { port = new XskPort(host, options, sockets, link); },
+    });
+    port!.opened(attachment);
+    return port!;
+  } catch (cause) {
+    port?.close();
+    throw cause;
+  }
+}
 
-/** An open AF_XDP port: one socket, one rx and one tx queue. */
-export class XskPort implements Port {
+/** An open AF_XDP port: one pair of queues for each queue of the device that it has. */
+class XskPort implements Port {
   readonly name: string;
   readonly number: number;
   readonly mac: string;
-  readonly rx: readonly [XskRxQueue];
-  readonly tx: readonly [XskTxQueue];
+  readonly rx: readonly XskRxQueue[];
+  readonly tx: readonly XskTxQueue[];
   readonly #host: PortHost;
-  readonly #functions: BurstFunctions;
-  readonly #socket: XskSocket;
-  readonly #states: readonly [QueueState, QueueState];
+  readonly #options: Settings;
+  readonly #pairs: readonly XskPair[];
   readonly #txBudget: number;
-  readonly #room: number;
-  readonly #mtu: number;
-  #steering: Steering | undefined;
-  #mode = { zeroCopy: false, needWakeup: true };
+  #mtu: number;
+  #attachment: Attachment | undefined;
+  #mode = 'closed';
+  #serial = 0;
+  #watch: InterfaceWatch | LossWatch | undefined;
   #final: PortStats | undefined;
 
-  /** Fills the fill ring; frames flow from the socket's bind on. */
-  constructor(host: PortHost, socket: XskSocket, functions: BurstFunctions, link: Link, txBudget: number) {
+  constructor(host: PortHost, options: Settings, sockets: readonly XskSocket[], link: { readonly mac: string; readonly mtu: number }) {
     this.name = host.device;
     this.number = host.number;
     this.mac = link.mac;
     this.#mtu = link.mtu;
-    this.#room = host.pool.room;
     this.#host = host;
-    this.#functions = functions;
-    this.#socket = socket;
-    this.#txBudget = txBudget;
-    const { rx: [rx], tx: [tx] } = queueStates(host, 1, 1) as { rx: [QueueState]; tx: [QueueState] };
-    this.#states = [rx, tx];
-    for (const state of this.#states) socket.describe(state);
-    tx.set(XSK_LONGEST, link.mtu + ETHERNET_AND_TAG);
-    functions.xskFill(rx.offset, host.arena.lcore);
-    this.rx = [new XskRxQueue(rx, functions)];
-    this.tx = [new XskTxQueue(tx, functions)];
+    this.#options = options;
+    this.#txBudget = sockets[0]!.txBudget;
+    const functions: BurstFunctions = burstFunctions(host.arena);
+    const { rx, tx } = queueStates(host, sockets.length, sockets.length);
+    this.#pairs = sockets.map((socket, index) => new XskPair({ rx: rx[index]!, tx: tx[index]! }, socket, link.mtu, functions));
+    this.rx = this.#pairs.map(pair => pair.rx);
+    this.tx = this.#pairs.map(pair => pair.tx);
   }
 
-  /** What came of opening it. */
-  opened(steering: Steering, mode: { zeroCopy: boolean; needWakeup: boolean }): void {
-    this.#steering = steering;
-    this.#mode = mode;
+  opened(attachment: Attachment): void {
+    this.#attached(attachment);
+    const bound = { device: this.#options.device, isBound: () => isBound(this.#attachment!), lose: () => this.#lose() };
+    this.#watch = isBorrowed(this.#options) ? new LossWatch(bound) : new InterfaceWatch({
+      ...bound,
+      ifindex: () => this.#attachment!.link.ifindex,
+      rebind: () => this.#rebind(),
+      tend: () => this.#pairs.map(pair => pair.tend()).every(done => done),
+    });
+  }
+
+  onEvent(listener: (event: PortEvent) => void): () => void {
+    return this.#watch?.listen(listener) ?? (() => undefined);
   }
 
   get capabilities(): PortCapabilities {
-    const { zeroCopy, needWakeup } = this.#mode;
-    const { attached, whose } = this.#steering ?? { attached: 'closed', whose: '' };
-    const words = [`${attached}${whose}`, zeroCopy ? 'zero-copy' : 'copy', needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`];
-    return { mtu: Math.min(this.#mtu, this.#room - 14), rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: words.join(', ') };
+    const queues = this.#pairs.length;
+    return { mtu: Math.min(this.#mtu, this.#host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, mode: this.#mode };
   }
 
   readStats(into: PortStats): void {
-    Object.assign(into, this.#final === undefined ? this.#readNow() : { ...this.#final, xstats: { ...this.#final.xstats } });
+    Object.assign(into, this.#final === undefined ? this.#readNow(this.#attachment?.steering.gone?.()) : { ...this.#final, xstats: { ...this.#final.xstats } });
     countRefused(into, this.rx, this.tx);
   }
 
   /**
-   * In this order: no frame is steered here any more, those to be sent are sent, and the socket goes.
+   * In this order: no frame is steered here any more, those to be sent are sent, and the sockets go.
    *
    * When close(2) returns the kernel copies no frame into a buffer any more (xsk_unbind_dev waits for who is in it), and
    * what a stuck device still has to send keeps the socket's memory alive until its destructor has run; the pages are
@@ -80,35 +99,63 @@ export class XskPort implements Port {
    */
   close(): void {
     if (this.#final !== undefined) return;
-    const [rx, tx] = this.#states;
-    this.rx[0].close();
-    this.tx[0].close();
-    // A thread that still polls one of them is refused from here on.
-    for (const state of this.#states) state.set(QUEUE_LCORE, this.#host.arena.lcore + 1);
-    if (this.#steering !== undefined) release(this.#steering.fds);
-    const left = settle(this.tx[0], tx, this.#functions);
-    this.#final = this.#readNow();
-    Object.assign(this.#final.xstats, { rx_unread_at_close: unread(rx), tx_unsent_at_close: left.unsent, tx_uncompleted_at_close: left.uncompleted });
-    this.#socket.close();
-    takeBack(this.#host.pool, this.#states, this.#functions);
-    for (const state of this.#states) {
-      state.set(QUEUE_FD, -1);
-      state.close();
-    }
+    for (const pair of this.#pairs) pair.refuse();
+    const attachment = this.#attachment;
+    // With its descriptors goes what is known of a broker.
+    const brokerGone = attachment?.steering.gone?.();
+    if (attachment !== undefined) release(attachment.steering.fds);
+    const left = this.#pairs.map(pair => pair.settle());
+    this.#final = this.#readNow(brokerGone);
+    const sum = (field: 'unread' | 'unsent' | 'uncompleted'): number => left.reduce((total, each) => total + each[field], 0);
+    Object.assign(this.#final.xstats, { rx_unread_at_close: sum('unread'), tx_unsent_at_close: sum('unsent'), tx_uncompleted_at_close: sum('uncompleted') });
+    this.#watch?.close();
+    for (const pair of this.#pairs) pair.close();
+    if (attachment?.channels !== undefined) giveBackChannels(attachment.channels);
   }
 
-  #readNow(): PortStats {
+  #attached(attachment: Attachment): void {
+    this.#attachment = attachment;
+    const { steering: { attached, whose }, sockets } = attachment;
+    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`];
+    this.#mode = words.join(', ');
+  }
+
+  #lose(): boolean {
+    for (const pair of this.#pairs) pair.lose();
+    return this.#pairs.every(pair => pair.lost);
+  }
+
+  /** Every socket, the UMEM's registration and the program are new: nothing depends on what went with the old interface. */
+  #rebind(): void {
+    const serial = this.#serial + 1;
+    const attachment = attachTo(this.#options, this.#host, { serial, tries: 0, prepare: () => undefined });
+    this.#serial = serial;
+    const { steering, channels } = this.#attachment!;
+    release(steering.fds);
+    channels?.undo(); // of an interface that is gone
+    this.#mtu = attachment.link.mtu;
+    this.#attached(attachment);
+    this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu));
+  }
+
+  #readNow(brokerGone: boolean | undefined): PortStats {
     const stats = emptyStats();
-    const [rx, tx] = this.#states;
-    rx.addTo(stats);
-    tx.addTo(stats);
-    this.#socket.statistics(stats.xstats);
-    Object.assign(stats.xstats, {
-      rx_bad_descriptor: rx.counter(XSK_BAD_DESCRIPTOR), rx_multi_buffer: rx.counter(XSK_MULTI_BUFFER),
-      tx_not_in_umem: tx.counter(XSK_NOT_IN_UMEM), tx_bad_frame: tx.counter(XSK_BAD_FRAME), tx_ring_full: tx.counter(XSK_RING_FULL),
-      tx_bad_completion: tx.counter(XSK_BAD_COMPLETION), rx_unread_at_close: 0, tx_unsent_at_close: 0, tx_uncompleted_at_close: 0,
+    const { xstats } = stats;
+    const sum = (direction: 'rx' | 'tx', field: number): number => this.#pairs.reduce((total, pair) => total + pair[`${direction}State`].counter(field), 0);
+    for (const pair of this.#pairs) {
+      pair.rxState.addTo(stats);
+      pair.txState.addTo(stats);
+      pair.addStatistics(xstats);
+    }
+    Object.assign(xstats, {
+      rx_bad_descriptor: sum('rx', XSK_BAD_DESCRIPTOR), rx_multi_buffer: sum('rx', XSK_MULTI_BUFFER),
+      tx_not_in_umem: sum('tx', XSK_NOT_IN_UMEM), tx_bad_frame: sum('tx', XSK_BAD_FRAME), tx_ring_full: sum('tx', XSK_RING_FULL),
+      tx_bad_completion: sum('tx', XSK_BAD_COMPLETION), tx_lost_at_rebind: sum('tx', XSK_LOST),
+      rx_unread_at_close: 0, tx_unsent_at_close: 0, tx_uncompleted_at_close: 0, ...this.#watch?.counts,
     });
-    for (const state of this.#states) countWakeups(state, stats.xstats);
+    for (const pair of this.#pairs) for (const state of [pair.rxState, pair.txState]) countWakeups(state, xstats);
+    if (this.#pairs.length > 1) this.#pairs.forEach((pair, queue) => pair.addQueueCounts(xstats, queue));
+    if (brokerGone !== undefined) xstats['broker_gone'] = Number(brokerGone);
     return stats;
   }
 }

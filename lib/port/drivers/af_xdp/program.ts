@@ -17,12 +17,15 @@ const RX_QUEUE_INDEX = 16;
 
 /** What steers an interface's frames into the socket. Descriptors in `fds` are ours; closing them detaches our program. */
 export interface Steering {
-  readonly map: BpfMap;
+  /** The XSKMAP; undefined when a broker has it and we have not. */
+  readonly map: BpfMap | undefined;
   /** Where the program runs. */
   readonly attached: AttachedXdp['where'];
   /** For people, where it is not our own: " (program of another)". */
   readonly whose: string;
   readonly fds: readonly number[];
+  /** Has the broker gone, and its program with it? Absent where there is none. */
+  readonly gone?: () => boolean;
 }
 
 export interface SteeringOptions {
@@ -31,6 +34,8 @@ export interface SteeringOptions {
   readonly program?: string;
   readonly xskMap?: string;
 }
+
+type OurSteering = Omit<Steering, 'fds' | 'map'> & { readonly map: BpfMap };
 
 /** Keeps a descriptor until the port is closed. */
 type Keep = (fd: number) => number;
@@ -53,7 +58,7 @@ function steeringProgram(map: BpfMap): Uint8Array {
  * Loads or opens program and map and attaches by a bpf_link; or joins the program of another of our ports on the same
  * interface. Throws ERIGHTS, EBUSYQUEUE, EUNSUPPORTED, EOPTION, each with its reason.
  */
-export function steer(name: string, link: Link, options: SteeringOptions): Steering {
+export function steer(name: string, link: Link, options: SteeringOptions): Steering & { readonly map: BpfMap } {
   const fds: number[] = [];
   const keep: Keep = fd => {
     fds.push(fd);
@@ -68,7 +73,7 @@ export function steer(name: string, link: Link, options: SteeringOptions): Steer
   }
 }
 
-function steerByOurs(name: string, link: Link, mode: SteeringOptions['mode'], keep: Keep): Omit<Steering, 'fds'> {
+function steerByOurs(name: string, link: Link, mode: SteeringOptions['mode'], keep: Keep): OurSteering {
   requireRights();
   const map = createMap({ type: BPF_MAP_TYPE_XSKMAP, keySize: 4, valueSize: 4, maxEntries: link.rxQueues, name: 'pollmode_xsks' });
   keep(map.fd);
@@ -76,7 +81,7 @@ function steerByOurs(name: string, link: Link, mode: SteeringOptions['mode'], ke
   return { map, whose: '', attached: attach(name, program, link.ifindex, mode, keep) };
 }
 
-function steerByUser(name: string, link: Link, options: SteeringOptions, keep: Keep): Omit<Steering, 'fds'> {
+function steerByUser(name: string, link: Link, options: SteeringOptions, keep: Keep): OurSteering {
   const { program: where, xskMap } = options;
   if (xskMap === undefined) throw new PollmodeError('EOPTION', `${name}: with a program of your own, say which XSKMAP it redirects to: xsk_map=PATH or fd:N.`);
   const map = bpfObject(name, xskMap, keep, mapFromFd);
@@ -94,7 +99,7 @@ function steerByUser(name: string, link: Link, options: SteeringOptions, keep: K
  * An interface takes one program only. The one that stands there may be that of our port on another queue, in any
  * process: then its XSKMAP has a place for us too, and holding its link as well keeps it attached until the last goes.
  */
-function joinOurs(name: string, link: Link, mode: SteeringOptions['mode'], keep: Keep): Omit<Steering, 'fds'> {
+function joinOurs(name: string, link: Link, mode: SteeringOptions['mode'], keep: Keep): OurSteering {
   const { programId, where } = link.xdp;
   const busy = (why: string): PollmodeError => new PollmodeError('EBUSYQUEUE', `${name}: the interface has an XDP program already (number ${programId}, ${where})${why}`);
   if (missingCapabilities(['CAP_SYS_ADMIN']).length > 0) throw busy(': end the program that holds it, or take its XSKMAP (xsk_map=). If it is a pollmode port on another queue, CAP_SYS_ADMIN is needed to join it.');
@@ -120,7 +125,7 @@ function heldProgram(id: number): { link: number; map: BpfMap | undefined } | un
 }
 
 /** Sends a queue's frames to a socket from now on. */
-export function enter(name: string, { map }: Steering, queue: number, socket: number): void {
+export function enter(name: string, { map }: { readonly map: BpfMap }, queue: number, socket: number): void {
   if (queue >= map.maxEntries) throw new PollmodeError('EOPTION', `${name}: the XSKMAP has ${map.maxEntries} place${map.maxEntries === 1 ? '' : 's'}, and none for queue ${queue}: make it larger, or, if it is a pollmode port's, close all of the interface's ports and open them again.`);
   try {
     updateElement(map, u32(queue), u32(socket), BPF_NOEXIST);
@@ -163,7 +168,7 @@ function explained(name: string, mode: XdpMode, work: () => number): number {
 function requireRights(): void {
   const missing = missingCapabilities(['CAP_BPF', 'CAP_NET_ADMIN']).filter(() => missingCapabilities(['CAP_SYS_ADMIN']).length > 0);
   if (missing.length === 0) return;
-  throw new PollmodeError('ERIGHTS', `Loading and attaching the XDP program needs ${missing.join(' and ')}: run as root, or setcap ${missing.map(each => each.toLowerCase()).join(',')}+ep on node, or take an XSKMAP from who has the rights (xsk_map=).`);
+  throw new PollmodeError('ERIGHTS', `Loading and attaching the XDP program needs ${missing.join(' and ')}: run as root, or setcap ${missing.map(each => each.toLowerCase()).join(',')}+ep on node, or take what is needed from who has the rights (broker=, xsk_map=).`);
 }
 
 /** Opens what a path or `fd:N` names, and reads about it. A descriptor that was passed by number stays its giver's. */

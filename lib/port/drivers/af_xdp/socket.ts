@@ -7,12 +7,12 @@ import type { Mempool } from '../../../mbuf/mempool.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import {
-  XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_FLAGS, XSK_HELD, XSK_MASK, XSK_PRODUCER,
-  XSK_RING_A, XSK_RING_B, XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
+  XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_FLAGS, XSK_HELD, XSK_MASK, XSK_NEXT_A, XSK_NEXT_B, XSK_NEXT_FD,
+  XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_STABLE_FD, XSK_UMEM, XSK_UMEM_BYTES,
 } from './layout.js';
 import {
   AF_XDP, MMAP_OFFSETS_BYTES, SOCK_RAW, SOL_XDP, STATISTICS, XDP_MAX_TX_SKB_BUDGET, XDP_MMAP_OFFSETS, XDP_OPTIONS,
-  XDP_OPTIONS_ZEROCOPY, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_RX_RING, XDP_STATISTICS, XDP_TX_RING,
+  XDP_OPTIONS_ZEROCOPY, XDP_SHARED_UMEM, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_RX_RING, XDP_STATISTICS, XDP_TX_RING,
   XDP_UMEM_COMPLETION_RING, XDP_UMEM_FILL_RING, XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING, XDP_UMEM_REG,
   readMmapOffsets, sockaddrXdp, type RingOffsets,
 } from './uapi.js';
@@ -33,6 +33,10 @@ const ENOMEM = 12;
  * One AF_XDP socket with its four rings over the arena and the pool's buffers as its UMEM, in place. In the order of
  * Documentation/networking/af_xdp.rst: socket, UMEM, ring sizes, mmap; `bind` starts it. The descriptor and the
  * mappings are this object's; `close` gives both back.
+ *
+ * Of a port's sockets the first registers the UMEM, and the others share its registration (XDP_SHARED_UMEM); each has
+ * a fill and a completion ring of its own, as it must on a queue of its own (Linux 5.10). The registration is counted by
+ * the kernel (xdp_get_umem), so the socket that made it may be closed before the others.
  */
 export class XskSocket {
   readonly fd: number;
@@ -40,18 +44,20 @@ export class XskSocket {
   readonly #pool: Mempool;
   readonly #rings: MappedRing[] = [];
   readonly #finalStatistics = new BigUint64Array(STATISTICS.length);
+  #txBudget = 32;
   #closed = false;
+  #counted = false;
 
-  constructor(arena: Arena, pool: Mempool, name: string, sizes: { rx: number; tx: number }) {
+  /**
+   * @param fd a fresh socket that another made, and becomes this object's; without it, one is made
+   * @param registers the pool as a UMEM; otherwise `bind` names the socket whose registration it shares
+   */
+  constructor(arena: Arena, pool: Mempool, name: string, sizes: { rx: number; tx: number }, fd = xdpSocket(), registers = true) {
     this.#arena = arena;
     this.#pool = pool;
-    const fd = binding().socket(AF_XDP, SOCK_RAW, 0);
-    if (fd === -EPERM || fd === -EACCES) {
-      throw new PollmodeError('ERIGHTS', 'An AF_XDP socket needs CAP_NET_RAW: run as root, or give node the capability (setcap cap_net_raw,cap_net_admin,cap_bpf+ep).', { syscall: 'socket', errno: -fd });
-    }
-    this.fd = check(fd, 'socket', 'AF_XDP needs a kernel with CONFIG_XDP_SOCKETS (Linux 4.18 or newer)');
+    this.fd = fd;
     try {
-      this.#registerUmem();
+      if (registers) this.#registerUmem();
       this.#mapRings(name, sizes);
     } catch (cause) {
       this.close();
@@ -64,9 +70,10 @@ export class XskSocket {
     return this.#pool.size * this.#pool.bufferSize;
   }
 
-  /** bind(2): from here on frames flow. Returns 0 or -errno, for the caller to explain. */
-  bind(ifindex: number, queue: number, flags: number): number {
-    return binding().bind(this.fd, sockaddrXdp(flags, ifindex, queue));
+  /** bind(2): from here on frames flow. Returns 0 or -errno, for the caller to explain. With `sharing`, mode and flags are that socket's, which must be bound. */
+  bind(ifindex: number, queue: number, flags: number, sharing?: XskSocket): number {
+    const address = sharing === undefined ? sockaddrXdp(flags, ifindex, queue) : sockaddrXdp(XDP_SHARED_UMEM, ifindex, queue, sharing.fd);
+    return binding().bind(this.fd, address);
   }
 
   /** Did the bind end in zero-copy? */
@@ -76,43 +83,60 @@ export class XskSocket {
     return (value[0]! & XDP_OPTIONS_ZEROCOPY) !== 0;
   }
 
-  /** How many packets one sendto may send in copy mode. Returns what the kernel now allows: 32 where it cannot be told. */
-  raiseTxBudget(packets: number): number {
-    const result = binding().setsockopt(this.fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, u32(packets));
-    return result === 0 ? packets : 32;
+  /** How many packets one sendto may send in copy mode; 32 where the kernel cannot be told. */
+  get txBudget(): number {
+    return this.#txBudget;
   }
 
-  /** Tells a queue's state where its rings are. */
+  raiseTxBudget(packets: number): void {
+    if (binding().setsockopt(this.fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, u32(packets)) === 0) this.#txBudget = packets;
+  }
+
+  /** Makes a queue's state that of this socket. */
   describe(state: QueueState): void {
     state.set(QUEUE_FD, this.fd);
-    const [rx, tx, fill, completion] = this.#rings as [MappedRing, MappedRing, MappedRing, MappedRing];
-    const receives = state.direction === 'rx';
-    describeRing(state, XSK_RING_A, receives ? rx : tx);
-    describeRing(state, XSK_RING_B, receives ? fill : completion);
+    state.set(XSK_STABLE_FD, this.fd);
+    this.#describeRings(state, XSK_RING_A, XSK_RING_B);
     state.set(XSK_UMEM, this.#pool.buffers.offset);
     // Not the zone's length: that is rounded up to huge pages, and the kernel knows of whole buffers only.
     state.set(XSK_UMEM_BYTES, this.#bytes);
     state.set(XSK_BUFFER_MASK, this.#pool.bufferSize - 1);
     state.set(XSK_HELD, 0);
     // As many as the RX ring holds, so that a frame that was given a buffer finds a place in it.
-    state.set(XSK_AIM, receives ? fill.size : 0);
+    state.set(XSK_AIM, state.direction === 'rx' ? this.#rings[0]!.size : 0);
   }
 
-  /** XDP_STATISTICS, by the kernel's names. */
-  statistics(into: Record<string, number>): void {
+  /** Tells a queue's state that its next rings are this socket's. */
+  offer(state: QueueState): void {
+    state.set(XSK_NEXT_FD, this.fd);
+    this.#describeRings(state, XSK_NEXT_A, XSK_NEXT_B);
+  }
+
+  #describeRings(state: QueueState, a: number, b: number): void {
+    const [rx, tx, fill, completion] = this.#rings as [MappedRing, MappedRing, MappedRing, MappedRing];
+    describeRing(state, a, state.direction === 'rx' ? rx : tx);
+    describeRing(state, b, state.direction === 'rx' ? fill : completion);
+  }
+
+  /** XDP_STATISTICS, by the kernel's names, added up. */
+  addStatistics(into: Record<string, number>): void {
     const counts = this.#finalStatistics;
-    if (!this.#closed) {
-      const bytes = new Uint8Array(counts.buffer);
-      if (binding().getsockopt(this.fd, SOL_XDP, XDP_STATISTICS, bytes) < 0) counts.fill(0n);
-    }
-    STATISTICS.forEach((name, index) => { into[`kernel_${name}`] = Number(counts[index]); });
+    if (!this.#counted) binding().getsockopt(this.fd, SOL_XDP, XDP_STATISTICS, new Uint8Array(counts.buffer));
+    STATISTICS.forEach((name, index) => { into[`kernel_${name}`] = (into[`kernel_${name}`] ?? 0) + Number(counts[index]); });
   }
 
-  close(): void {
+  /** Its interface is gone: the kernel counts no more, and soon the number of the descriptor may be another socket's. */
+  stopCounting(): void {
+    this.addStatistics({});
+    this.#counted = true;
+  }
+
+  /** @param number false: the number of the descriptor is used for another socket, and stays */
+  close(number = true): void {
     if (this.#closed) return;
-    this.statistics({});
+    this.stopCounting();
     this.#closed = true;
-    binding().close(this.fd);
+    if (number) binding().close(this.fd);
     for (const ring of this.#rings) this.#arena.release(ring.zone);
   }
 
@@ -155,13 +179,21 @@ export class XskSocket {
 
 const MAP_POPULATE = 0x8000;
 
+/** A socket of the calling thread's network namespace, where it can be bound. Throws ERIGHTS, EUNSUPPORTED. */
+export function xdpSocket(): number {
+  const fd = binding().socket(AF_XDP, SOCK_RAW, 0);
+  if (fd === -EPERM || fd === -EACCES) {
+    throw new PollmodeError('ERIGHTS', 'An AF_XDP socket needs CAP_NET_RAW: run as root, give node the capability (setcap cap_net_raw,cap_net_admin,cap_bpf+ep), or take one from pollmode broker (broker=).', { syscall: 'socket', errno: -fd });
+  }
+  return check(fd, 'socket', 'AF_XDP needs a kernel with CONFIG_XDP_SOCKETS (Linux 4.18 or newer)');
+}
+
 function describeRing(state: QueueState, at: number, { zone, offsets, size }: MappedRing): void {
   state.set(at + XSK_PRODUCER, zone.offset + offsets.producer);
   state.set(at + XSK_CONSUMER, zone.offset + offsets.consumer);
   state.set(at + XSK_FLAGS, zone.offset + offsets.flags);
   state.set(at + XSK_DESCRIPTORS, zone.offset + offsets.descriptors);
   state.set(at + XSK_MASK, size - 1);
-  state.set(at + XSK_SEEN, 0);
 }
 
 function u32(value: number): Uint8Array {

@@ -16,6 +16,8 @@ export const XDP_OPTIONS = 8;
 export const XDP_MAX_TX_SKB_BUDGET = 9;
 
 // sockaddr_xdp.sxdp_flags
+/** The UMEM registration of the socket sxdp_shared_umem_fd. */
+export const XDP_SHARED_UMEM = 1 << 0;
 export const XDP_COPY = 1 << 1;
 export const XDP_ZEROCOPY = 1 << 2;
 export const XDP_USE_NEED_WAKEUP = 1 << 3;
@@ -58,12 +60,13 @@ export const MMAP_OFFSETS_BYTES = 128;
 export const STATISTICS = ['rx_dropped', 'rx_invalid_descs', 'tx_invalid_descs', 'rx_ring_full', 'rx_fill_ring_empty_descs', 'tx_ring_empty_descs'] as const;
 
 /** struct sockaddr_xdp. */
-export function sockaddrXdp(flags: number, ifindex: number, queue: number): Uint8Array {
+export function sockaddrXdp(flags: number, ifindex: number, queue: number, sharedUmemFd = 0): Uint8Array {
   const bytes = new Uint8Array(16);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, AF_XDP, true);
   view.setUint16(2, flags, true);
   view.setUint32(4, ifindex, true);
   view.setUint32(8, queue, true);
+  view.setUint32(12, sharedUmemFd, true);
   return bytes;
 }

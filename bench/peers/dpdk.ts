@@ -1,0 +1,103 @@
+/** DPDK's own programs: testpmd and dpdk-test, of Debian's package `dpdk`. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { installed, type Machine } from './machine.js';
+
+/** Which CPUs a run uses: the measured thread's, and the other one for senders and for a program's idle main thread. */
+export interface Cpus {
+  readonly measured: number;
+  readonly other: number;
+}
+
+export interface TestpmdOptions {
+  readonly vdevs: readonly string[];
+  readonly forward: 'io' | 'macswap' | 'txonly' | 'rxonly';
+  /** Bursts that are sent first, to circle between ring ports. */
+  readonly firstBursts?: number;
+  readonly netns?: number;
+  /** Packets per burst; default 32, as testpmd's. */
+  readonly burst?: number;
+}
+
+/** Packets per second of each port, over the measured seconds, by testpmd's own counters. */
+export interface TestpmdRates {
+  readonly rx: readonly number[];
+  readonly tx: readonly number[];
+}
+
+const WARM_UP_SECONDS = 0.7;
+
+/** Why DPDK's programs cannot be run, or undefined. */
+export function dpdkLacks(machine: Machine): string | undefined {
+  const missing = ['dpdk-testpmd', 'dpdk-test', 'stdbuf'].filter(name => !installed(name));
+  if (missing.length > 0) return `${missing.join(' and ')} not found: apt-get install dpdk coreutils`;
+  if (process.getuid?.() !== 0) return 'DPDK\'s programs need root: sudo npm run bench:peers';
+  return machine.reserveHugePages();
+}
+
+/**
+ * Options of DPDK's environment: lcore 0 is its main thread's; huge pages without a mount and without files (in-memory);
+ * no NIC of this machine touched (no-pci). RUNTIME_DIRECTORY keeps its own folder out of /run.
+ */
+function environmentOptions(mainCpu: number, secondCpu: number): string[] {
+  return ['--lcores', `0@${mainCpu},1@${secondCpu}`, '--in-memory', '--no-pci', '--no-telemetry'];
+}
+
+/**
+ * Forwards on the measured CPU; testpmd's main thread waits for commands on the other one. `during` is called in the
+ * measured seconds, for counters that are read from outside.
+ */
+export async function testpmd<T>(machine: Machine, cpus: Cpus, seconds: number, options: TestpmdOptions, during?: () => Promise<T>): Promise<{ rates: TestpmdRates; seen: T | undefined }> {
+  const { vdevs, forward, firstBursts, netns, burst = 32 } = options;
+  const args = [...environmentOptions(cpus.other, cpus.measured), ...vdevs.map(vdev => `--vdev=${vdev}`), '--',
+    `--forward-mode=${forward}`, '--nb-cores=1', `--burst=${burst}`, '--total-num-mbufs=16384', '-i'];
+  // Its standard output is a pipe here, which the C library would keep back by blocks.
+  const program = machine.start('stdbuf', ['-oL', 'dpdk-testpmd', ...args], { environment: { RUNTIME_DIRECTORY: machine.folder }, ...(netns === undefined ? {} : { netns }) });
+  try {
+    await program.expect(/^Done$/m);
+    program.write(firstBursts === undefined ? 'start' : `start tx_first ${firstBursts}`);
+    await program.expect(/nb forwarding cores=1/);
+    await sleep(WARM_UP_SECONDS * 1000);
+    program.write('show port stats all');
+    const seen = await Promise.all([during?.(), sleep(seconds * 1000)]);
+    program.write('show port stats all');
+    await sleep(50);
+    program.write('stop');
+    program.write('quit');
+    return { rates: lastRates(await program.finish(20), vdevs.length), seen: seen[0] };
+  } finally {
+    program.kill();
+  }
+}
+
+/** testpmd prints packets per second since the last time it was asked. */
+function lastRates(output: string, ports: number): TestpmdRates {
+  const all = (name: string): number[] => [...output.matchAll(new RegExp(`${name}-pps:\\s+(\\d+)`, 'g'))].map(match => Number(match[1])).slice(-ports);
+  const rates = { rx: all('Rx'), tx: all('Tx') };
+  if (rates.rx.length !== ports) throw new Error('dpdk-testpmd printed no rates');
+  return rates;
+}
+
+/** Cycles of ring_perf_autotest's bulks of 32 pointers, on one thread; per bulk, enqueue and dequeue together. */
+export interface RingPerf {
+  readonly spSc: number;
+  readonly mpMc: number;
+  /** On two cores: per bulk that went through. */
+  readonly twoCores: number;
+}
+
+export async function ringPerf(machine: Machine, cpus: Cpus): Promise<RingPerf> {
+  const program = machine.start('dpdk-test', environmentOptions(cpus.measured, cpus.other), { environment: { DPDK_TEST: 'ring_perf_autotest', RUNTIME_DIRECTORY: machine.folder } });
+  program.end(); // it would wait for more commands
+  const output = await program.finish(60);
+  const figure = (section: string, line: string): number => {
+    const found = new RegExp(`### Testing ${section} ###[^#]*?legacy APIs: ${line} \\(size: 32\\): ([\\d.]+)`).exec(output);
+    if (found === null) throw new Error(`ring_perf_autotest printed no ${line} for ${section}`);
+    return Number(found[1]);
+  };
+  return {
+    spSc: figure('bulk enq/deq', 'SP/SC: bulk'),
+    mpMc: figure('bulk enq/deq', 'MP/MC: bulk'),
+    // It prints the sum of both sides' cycles per element; both run at the same time.
+    twoCores: figure('using two physical cores', 'SP/SC: bulk') / 2 * 32,
+  };
+}

@@ -1,0 +1,66 @@
+import { median, spread, type Spread } from '../../lib/sweep/statistics.js';
+import type { Figures, Row } from './bench.js';
+
+/** What became of a row. A row that could not be raced has `skipped`, with what to do. */
+export interface Outcome {
+  readonly row: Row;
+  readonly skipped?: string;
+  readonly peer?: Spread;
+  readonly ours?: Spread;
+  /** Of each round: how many times as good as the peer. */
+  readonly ratio?: Spread;
+  readonly reached?: boolean;
+  /** Of our CPU time, the part that was spent outside the kernel. */
+  readonly userShare?: number;
+}
+
+/** One round's figures by measurement; a text where it failed. */
+export type Round = ReadonlyMap<string, Figures | string>;
+
+export function outcome(row: Row, rounds: readonly Round[]): Outcome {
+  const pairs: [peer: number, ours: number][] = [];
+  const shares: number[] = [];
+  let skipped = '';
+  for (const round of rounds) {
+    const [peer, ours] = [round.get(row.peerFigure[0]), round.get(row.oursFigure[0])];
+    if (typeof peer !== 'object' || typeof ours !== 'object') {
+      skipped ||= [peer, ours].find(each => typeof each === 'string') ?? 'not measured';
+      continue;
+    }
+    pairs.push([peer[row.peerFigure[1]]!, ours[row.oursFigure[1]]!]);
+    if (ours['userShare'] !== undefined) shares.push(ours['userShare']);
+  }
+  if (pairs.length === 0) return { row, skipped };
+  const ratio = spread(pairs.map(([peer, ours]) => row.unit === 'cycles' ? peer / ours : ours / peer));
+  return {
+    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)), reached: ratio.median >= row.target,
+    ...(shares.length === 0 ? {} : { userShare: median(shares) }),
+  };
+}
+
+export function table(outcomes: readonly Outcome[]): string {
+  const lines = [['', 'peer', 'ours', '', 'ratio', 'rounds', 'target', '', 'our user time'], ...outcomes.map(cells)];
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map(line => line[column]?.length ?? 0)));
+  return lines.map(line => line.map((cell, column) => [0, 3, 7].includes(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join('  ').trimEnd()).join('\n');
+}
+
+function cells({ row, peer, ours, ratio, reached, userShare }: Outcome): string[] {
+  const name = `${row.name}${row.unit === 'cycles' ? ` (${row.peerFigure[0].startsWith('C ') ? 'C' : 'autotest'})` : ''}`;
+  if (ratio === undefined) return [name, '', '', 'not raced, see below'];
+  return [
+    name, figure(peer!.median), figure(ours!.median), row.unit, `${ratio.median.toFixed(2)}x`, `${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}`,
+    `${row.target}x`, reached ? 'reached' : 'NOT reached', userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
+  ];
+}
+
+function figure(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3);
+}
+
+/** Who was raced and what was counted, once for each row. */
+export function notes(outcomes: readonly Outcome[]): string {
+  return outcomes.map(({ row, skipped }) => {
+    const text = `${row.name}\n    peer: ${row.peer}\n    ours: ${row.ours}\n    counted: ${row.counted}`;
+    return skipped === undefined ? text : `${text}\n    NOT RACED: ${skipped}`;
+  }).join('\n');
+}

@@ -1,0 +1,79 @@
+import { lstatSync, lchownSync, unlinkSync, type Stats } from 'node:fs';
+import { binding } from '../binding.js';
+import { PollmodeError } from '../errors.js';
+import { SOCK_NONBLOCK } from '../kernel/constants.js';
+import { check, kernelError } from '../kernel/errno.js';
+import { seqpacketSocket, unixAddress } from '../kernel/unix.js';
+
+const EAGAIN = 11;
+const EADDRINUSE = 98;
+const ECONNREFUSED = 111;
+
+/** Connections that wait to be accepted. */
+const BACKLOG = 32;
+
+/**
+ * A listening SOCK_SEQPACKET socket with a file. The file lets in only its owner (and root), who is `uids` where that is
+ * one user; where they are several everybody may knock, and SO_PEERCRED has to tell them apart. A file that a dead
+ * process left is replaced; one at which somebody listens is not.
+ */
+export class Door {
+  readonly fd: number;
+  readonly #path: string;
+  readonly #file: Stats;
+
+  /** Throws EBUSYQUEUE (somebody listens there), EEXISTS (another kind of file is there), EOPTION, ERIGHTS. */
+  constructor(path: string, uids: readonly number[]) {
+    this.#path = path;
+    const address = unixAddress(path);
+    this.fd = seqpacketSocket();
+    try {
+      if (!this.#bind(address, uids.length > 1)) {
+        removeStale(path, address);
+        if (!this.#bind(address, uids.length > 1)) throw kernelError(EADDRINUSE, 'bind');
+      }
+      this.#file = lstatSync(path);
+      if (uids.length === 1) lchownSync(path, uids[0]!, this.#file.gid);
+      check(binding().listen(this.fd, BACKLOG), 'listen');
+    } catch (cause) {
+      this.close();
+      throw cause;
+    }
+  }
+
+  /** A connection that never waits, or undefined when nobody knocks any more. */
+  accept(): number | undefined {
+    const fd = binding().accept(this.fd, SOCK_NONBLOCK);
+    return fd < 0 ? undefined : fd;
+  }
+
+  close(): void {
+    // Only our own: another may have put his there meanwhile.
+    const there = lstat(this.#path);
+    if (there !== undefined && there.ino === (this.#file as Stats | undefined)?.ino) unlinkSync(this.#path);
+    binding().close(this.fd);
+  }
+
+  /** False when there is a file already. The mode is right from its first moment on, by the umask. */
+  #bind(address: Uint8Array, everybody: boolean): boolean {
+    const before = process.umask(everybody ? 0o111 : 0o177);
+    const result = binding().bind(this.fd, address);
+    process.umask(before);
+    if (result === -EADDRINUSE) return false;
+    check(result, 'bind', `No socket could be made at ${this.#path}: choose a path in a directory that there is and that may be written to.`);
+    return true;
+  }
+}
+
+function removeStale(path: string, address: Uint8Array): void {
+  if (lstat(path)?.isSocket() === false) throw new PollmodeError('EEXISTS', `${path} is there and is no socket: choose another path.`);
+  const fd = seqpacketSocket();
+  const result = binding().connect(fd, address);
+  binding().close(fd);
+  if (result !== -ECONNREFUSED) throw new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${result === 0 || result === -EAGAIN ? '' : ', and it is no broker'}: end that program, or choose another path.`);
+  unlinkSync(path);
+}
+
+function lstat(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
+}
