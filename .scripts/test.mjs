@@ -3,6 +3,7 @@
 //
 //   npm test -- [--no-skips] [--timeout SECONDS] [part of a file name ...]
 //
+// --guest takes the tests that run inside the VM lab (test/vm/guest) instead of all others; test/vm/main.ts gives it.
 // POLLMODE_NO_SKIPS=1 is --no-skips; POLLMODE_LONG=1 (npm run test:long) lets a file take longer.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -14,14 +15,14 @@ import { root, say } from './tools.mjs';
 
 const { values, positionals: filters } = parseArgs({
   allowPositionals: true,
-  options: { 'no-skips': { type: 'boolean', default: process.env['POLLMODE_NO_SKIPS'] === '1' }, timeout: { type: 'string' } },
+  options: { 'no-skips': { type: 'boolean', default: process.env['POLLMODE_NO_SKIPS'] === '1' }, guest: { type: 'boolean', default: false }, timeout: { type: 'string' } },
 });
-const seconds = Number(values.timeout ?? (process.env['POLLMODE_LONG'] === '1' ? 1200 : 180));
+const seconds = Number(values.timeout ?? (process.env['POLLMODE_LONG'] === '1' ? 1200 : values.guest ? 600 : 180));
 if (!(seconds > 0)) fail(`--timeout=${values.timeout}: give a number of seconds.`);
 
 // The sources are what says which tests there are: a compiled file may be older than its source's removal.
 const wanted = filters.map(filter => filter.replace(/\.js$/, '.ts').replace(/^dist\//, ''));
-const files = filesBelow('test', '.test.ts').filter(path => wanted.length === 0 || wanted.some(part => path.includes(part)))
+const files = filesBelow('test', '.test.ts').filter(path => path.startsWith('test/vm/guest/') === values.guest).filter(path => wanted.length === 0 || wanted.some(part => path.includes(part)))
   .map(path => join('dist', path.replace(/\.ts$/, '.js')));
 if (files.length === 0) fail(`no test file's name holds ${filters.map(filter => `"${filter}"`).join(' or ')}.`);
 const missing = files.filter(path => !existsSync(join(root, path)));

@@ -32,6 +32,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'port/drivers/pcap': DRIVER,
   'port/drivers/ring': [...DRIVER, 'ring'],
   'port/drivers/tap': DRIVER,
+  'port/drivers/vfio': DRIVER,
   // Who finds a driver by its name: the list itself, the attaching of another thread, and the host, which first undoes what a killed run left.
   'port/open': ['arena', 'burst', 'errors', 'journal', 'layouts', 'mbuf', 'port', ...drivers()],
   // A steered queue is a queue like any other, and hands packets to lcores through rings.
@@ -42,12 +43,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // The privileged side of af_xdp's broker= option: its program, its map and their protocol are the driver's.
   broker: ['binding', 'errors', 'kernel', 'port/drivers/af_xdp'],
   journal: ['binding', 'errors', 'kernel'],
+  pci: ['binding', 'errors', 'journal', 'kernel'],
   // It loads the burst module, to see that it can be.
   doctor: ['arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'port', 'port/open'],
   sweep: ['arena', 'binding', 'burst', 'errors', 'kernel', 'lab', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'wire'],
   index: ['arena', 'burst', 'errors', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'ring', 'rss', 'wire'],
   // Nobody imports it.
-  cli: ['binding', 'broker', 'burst', 'doctor', 'errors', 'journal', 'kernel', 'lab', 'lcore', 'mbuf', 'port', 'port/open', 'sweep', 'wire'],
+  cli: ['binding', 'broker', 'burst', 'doctor', 'errors', 'journal', 'kernel', 'lab', 'lcore', 'mbuf', 'pci', 'port', 'port/open', 'sweep', 'wire'],
 };
 
 function drivers(): string[] {

@@ -58,6 +58,15 @@ export interface BurstFunctions {
   packetRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Copies frames into the ring and frees their mbufs; the caller then kicks the kernel. Takes bad ones too, and counts them. */
   packetTx(queue: number, burst: number, count: number, lcore: number): number;
+
+  /** An 82574L over its descriptor rings (port/drivers/vfio/e1000e/layout.ts). Descriptors are checked before use; bad ones counted. */
+  e1000eRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Gives the device buffers up to one less than its ring has. Returns how many it has. */
+  e1000eFill(queue: number, lcore: number): number;
+  /** Frees what was sent, then sends. `count` 0 only frees. Stops at the first mbuf that cannot be sent. */
+  e1000eTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** Frees what the device says was sent. Returns how many. */
+  e1000eClean(queue: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

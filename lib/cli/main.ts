@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { PollmodeError } from '../errors.js';
 import { brokerCommand } from './broker.js';
 import { doctorCommand } from './doctor.js';
+import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
 
@@ -16,6 +17,7 @@ const program = new Command('pollmode')
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
+  .addCommand(bindCommand())
   .addCommand(brokerCommand())
   .addCommand(doctorCommand());
 

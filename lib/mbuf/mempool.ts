@@ -84,7 +84,8 @@ export class Mempool {
       return zone;
     };
     try {
-      const buffers = reserve(`${name}/buffers`, plan.count * plan.bufferSize, {
+      // Whole pages, so that a device that is given them is given nothing else.
+      const buffers = reserve(`${name}/buffers`, Math.ceil(plan.count * plan.bufferSize / 4096) * 4096, {
         align: 4096, type: ZONE_BUFFERS, hugePages: plan.hugePages, touch: true, ...(options.file === undefined ? {} : { file: options.file }),
       });
       const zone = reserve(name, POOL_CACHES + LCORE_MAX * CACHE_STRIDE, { align: 128, type: ZONE_POOL });

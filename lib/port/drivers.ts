@@ -5,6 +5,7 @@ import { nullDriver } from './drivers/null/null.js';
 import { pcapDriver } from './drivers/pcap/pcap.js';
 import { ringDriver } from './drivers/ring/ring.js';
 import { tapDriver } from './drivers/tap/tap.js';
+import { vfioDriver } from './drivers/vfio/vfio.js';
 import type { PortDriver } from './port.js';
 
 export const drivers: readonly PortDriver[] = [
@@ -14,4 +15,5 @@ export const drivers: readonly PortDriver[] = [
   afXdpDriver,
   afPacketDriver,
   tapDriver,
+  vfioDriver,
 ].map(driver => driver as unknown as PortDriver);

@@ -107,6 +107,28 @@ export interface Port {
   onEvent?(listener: (event: PortEvent) => void): () => void;
   /** Its MAC address, where it has one: "02:00:00:00:00:01". */
   readonly mac?: string;
+
+  // What a port has that drives a NIC itself; absent elsewhere. Only for the thread that opened it.
+  /** Takes frames for any address, or only those for its own, for all, and for the groups that were chosen. */
+  promiscuous?(on: boolean): void;
+  /** Takes frames for these multicast addresses, instead of those chosen before. A NIC may let others through too. Throws EOPTION. */
+  multicast?(groups: readonly string[]): void;
+  readonly link?: PortLink;
+  /** A descriptor that is readable when the system wants the device back (unplugged, unbound): close the port, it waits for that. */
+  readonly removal?: number;
+}
+
+export interface LinkState {
+  readonly up: boolean;
+  /** Megabits per second, 0 while it is down. */
+  readonly mbps: number;
+  readonly fullDuplex: boolean;
+}
+
+export interface PortLink {
+  read(): LinkState;
+  /** Readable once the link has changed, after `arm`. */
+  readonly wake: WakeSource;
 }
 
 /**

@@ -12,7 +12,6 @@ busybox mkdir -p /over/upper /over/work /root9
 busybox mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work none /root9
 for place in proc sys dev; do busybox mount --move /$place /root9/$place; done
 busybox mount -t tmpfs none /root9/run
-busybox mount -t tmpfs none /root9/tmp
 busybox mkdir -p /root9/run/job /root9/dev/pts /root9/dev/shm /root9/sys/fs/bpf
 busybox mount -t devpts none /root9/dev/pts
 busybox mount -t tmpfs none /root9/dev/shm

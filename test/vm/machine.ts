@@ -1,7 +1,7 @@
 /** One run of a virtual machine: q35 with an emulated IOMMU, under software emulation, for as long as one job takes. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Image } from './image.js';
@@ -15,6 +15,8 @@ export interface Job {
   readonly memoryMb?: number;
   /** More words of the kernel's command line. */
   readonly append?: string;
+  /** A line of the job that starts so goes to QEMU's monitor instead: the job can have its devices pulled out. */
+  readonly monitorMark?: string;
   /** Each line that the job prints, as it comes. */
   readonly line?: (line: string) => void;
 }
@@ -27,8 +29,13 @@ export interface Outcome {
   readonly console: string;
 }
 
+/** What init.sh says last. */
+const END = /^exit (\d+)\s*$/m;
+
 export async function boot(image: Image, job: Job): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'pollmode-vm-'));
+  const remove = (): void => { rmSync(folder, { recursive: true, force: true }); };
+  process.once('exit', remove);
   try {
     writeFileSync(join(folder, 'run.sh'), job.script);
     const output = await run([
@@ -41,16 +48,17 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
       '-fsdev', 'local,id=h,path=/,security_model=none,readonly=on,multidevs=remap', '-device', 'virtio-9p-pci,fsdev=h,mount_tag=host',
       '-fsdev', `local,id=j,path=${folder},security_model=none`, '-device', 'virtio-9p-pci,fsdev=j,mount_tag=job',
       ...job.devices ?? [],
-    ], job);
-    const end = /^exit (\d+)\s*$/m.exec(output);
-    return { code: end === null ? -1 : Number(end[1]), output: output.replace(/^exit \d+\s*$/m, ''), console: readFileSync(join(folder, 'console'), 'utf8') };
+    ], job, join(folder, 'monitor'));
+    const end = END.exec(output);
+    return { code: end === null ? -1 : Number(end[1]), output: output.replace(END, ''), console: readFileSync(join(folder, 'console'), 'utf8') };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    process.off('exit', remove);
   }
 }
 
 /** Runs QEMU to its end, or kills it. What the guest prints on its second port comes back. */
-function run(args: readonly string[], { minutes = 10, line }: Job): Promise<string> {
+function run(args: readonly string[], { minutes = 10, line, monitorMark }: Job, monitor: string): Promise<string> {
   const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const stop = (): void => { child.kill('SIGKILL'); };
   const timer = setTimeout(stop, minutes * 60_000);
@@ -64,7 +72,10 @@ function run(args: readonly string[], { minutes = 10, line }: Job): Promise<stri
     output += text;
     const lines = (rest + text).split('\n');
     rest = lines.pop()!;
-    for (const each of lines) line?.(each);
+    for (const each of lines) {
+      if (monitorMark !== undefined && each.startsWith(monitorMark)) command(monitor, each.slice(monitorMark.length));
+      else if (!END.test(each)) line?.(each);
+    }
   });
   return new Promise((resolve, reject) => {
     child.on('error', cause => reject(new Error(`qemu-system-x86_64 cannot be run: ${cause.message}; apt-get install qemu-system-x86.`)));
@@ -75,4 +86,10 @@ function run(args: readonly string[], { minutes = 10, line }: Job): Promise<stri
       else reject(new Error(`QEMU ended with ${String(code)}: ${errors}`));
     });
   });
+}
+
+/** One command for QEMU's monitor; what it answers is of no interest. */
+function command(monitor: string, text: string): void {
+  const socket = connect(monitor, () => socket.end(`${text}\n`));
+  socket.on('error', () => undefined).resume();
 }

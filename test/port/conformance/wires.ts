@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { binding } from '../../../lib/binding.js';
 import { setI32, setU16, u32 } from '../../../lib/kernel/bytes.js';
-import { AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, SOCK_RAW, SOL_PACKET, SOL_SOCKET, SO_RCVBUFFORCE } from '../../../lib/kernel/constants.js';
+import { AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, SOCK_RAW, SOL_PACKET, SOL_SOCKET, SO_RCVBUFFORCE, SO_SNDBUFFORCE } from '../../../lib/kernel/constants.js';
 import { check } from '../../../lib/kernel/errno.js';
 import { withNetns } from '../../../lib/kernel/netns.js';
 import { openLab } from '../../../lib/lab/veth.js';
@@ -46,6 +46,8 @@ export class RawWire {
     const protocol = (ETH_P_ALL & 0xff) << 8 | ETH_P_ALL >> 8;
     this.#fd = check(binding().socket(AF_PACKET, SOCK_RAW, 0), 'socket');
     check(binding().setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, u32(8 << 20)), 'setsockopt(SO_RCVBUFFORCE)');
+    // A link that holds back instead of dropping (a virtual machine's) must not make `send` wait for who receives.
+    check(binding().setsockopt(this.#fd, SOL_SOCKET, SO_SNDBUFFORCE, u32(8 << 20)), 'setsockopt(SO_SNDBUFFORCE)');
     check(binding().setsockopt(this.#fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, u32(1)), 'setsockopt(PACKET_IGNORE_OUTGOING)');
     const address = new Uint8Array(20); // struct sockaddr_ll
     setU16(address, 0, AF_PACKET);

@@ -1,0 +1,86 @@
+import { existsSync } from 'node:fs';
+import { ZONE_OVERLAY } from '../../../arena/layout.js';
+import { tryBinding } from '../../../binding.js';
+import { burstFunctions } from '../../../burst/module.js';
+import { PollmodeError } from '../../../errors.js';
+import { readDevice } from '../../../kernel/pci.js';
+import { QUEUE_LCORE } from '../../layout.js';
+import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
+import type { QueueView } from '../../queue_view.js';
+import { E1000E_TAIL } from './e1000e/layout.js';
+import { E1000ePort } from './e1000e/port.js';
+import { E1000eRxQueue, E1000eTxQueue, repair } from './e1000e/queues.js';
+
+export interface VfioOptions {
+  /** The NIC's PCI address, "0000:01:00.0" or "01:00.0". */
+  readonly device: string;
+  /** Descriptors of the receive ring and of the transmit ring; powers of two. Default 512. */
+  readonly rxRing?: number;
+  readonly txRing?: number;
+  /** Takes frames for any address. Default off. */
+  readonly promiscuous?: boolean;
+  /** Least time between two interrupts, in microseconds. Default 20. */
+  readonly throttleUs?: number;
+}
+
+type Settings = Required<VfioOptions>;
+
+/** Which driver has which device. A new one is a folder here and a line. */
+const DEVICES: readonly { readonly vendor: number; readonly device: number; readonly name: string; readonly open: (settings: Settings, host: PortHost) => Port }[] = [
+  { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: (settings, host) => new E1000ePort(settings, host) },
+];
+
+/**
+ * `vfio:0000:01:00.0`: a NIC that this process drives itself (Documentation/driver-api/vfio.rst). Its registers and
+ * descriptor rings are in the arena, and the pool's buffers are what it reads and writes, behind an IOMMU that lets it
+ * reach nothing else. After set-up no system call is made. `pollmode bind` takes the NIC from the kernel.
+ */
+export const vfioDriver: PortDriver<VfioOptions> = {
+  name: 'vfio',
+  summary: 'a NIC driven in this process, by VFIO',
+  options: {
+    device: { type: 'text', help: 'PCI address of the NIC, bound to vfio-pci (pollmode bind)', required: true },
+    rxRing: { type: 'count', help: 'descriptors of the receive ring, a power of two (default 512)', min: 64, max: 4096 },
+    txRing: { type: 'count', help: 'descriptors of the transmit ring, a power of two (default 512)', min: 64, max: 4096 },
+    promiscuous: { type: 'flag', help: 'frames for any address (default off)' },
+    throttleUs: { type: 'count', help: 'least time between two interrupts in microseconds (default 20)', min: 0, max: 10_000 },
+  },
+  probe(): Availability {
+    const addon = tryBinding();
+    if (addon instanceof PollmodeError) return { usable: false, reason: 'the native addon is not there', mend: addon.message };
+    // Missing rights, and what binds the NIC, are for `open` to name.
+    return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'modprobe vfio-pci, or use a kernel with CONFIG_VFIO_PCI' };
+  },
+  plan(options) {
+    const { rxRing, txRing } = settings(options);
+    for (const size of [rxRing, txRing]) {
+      if ((size & (size - 1)) !== 0) throw new PollmodeError('EOPTION', `vfio: a ring of ${size} descriptors: choose a power of two.`);
+    }
+    return { mbufs: rxRing + txRing, bufferSize: 2048, registered: true };
+  },
+  open(options, host) {
+    const { vendor, device, address } = readDevice(options.device);
+    const found = DEVICES.find(each => each.vendor === vendor && each.device === device);
+    if (found !== undefined) return found.open(settings(options), host);
+    const id = [vendor, device].map(number => number.toString(16).padStart(4, '0')).join(':');
+    throw new PollmodeError('EUNSUPPORTED', `${host.device}: pollmode has no driver for the device ${id} at ${address}: there are ${DEVICES.map(({ name }) => name).join(', ')}; any other NIC can be used through af_xdp.`);
+  },
+  attach: {
+    rx: state => new E1000eRxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    tx: state => new E1000eTxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    repair,
+  },
+};
+
+/** The registers are mapped in the opening process; its threads share them. */
+function ofThisProcess(state: QueueView): QueueView {
+  const tail = state.get(E1000E_TAIL);
+  const zone = state.arena.zones().find(({ type, offset, length }) => type === ZONE_OVERLAY && tail - offset >= 0 && tail - offset < length);
+  if (zone?.pid === process.pid) return state;
+  Atomics.store(state.arena.u32, (state.offset + QUEUE_LCORE) >>> 2, 0);
+  throw new PollmodeError('EUNSUPPORTED', 'A queue of a VFIO device is polled in the process that opened it: hand its packets to another through a ring.');
+}
+
+function settings(options: VfioOptions): Settings {
+  return { rxRing: 512, txRing: 512, promiscuous: false, throttleUs: 20, ...options };
+}
