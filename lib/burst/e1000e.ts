@@ -141,30 +141,47 @@ export function e1000eFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunction
     if (count === 0) return 0;
     const next = field(queue, E1000E_NEXT);
     const room = field(queue, E1000E_MASK) - ((next - field(queue, E1000E_HEAD)) >>> 0);
-    const most = Math.min(count, room);
-    if (most < count) count64(u32, queue + E1000E_RING_FULL, 1);
+    let taken = 0;
     let sent = 0;
-    while (sent < most && writeDescriptor(queue, next + sent, u32[(burst >>> 2) + sent])) sent++;
-    count64(u32, queue + QUEUE_NOMBUF, count - sent);
-    if (sent === 0) return 0;
-    const last = (next + sent - 1) >>> 0;
-    u32[(descriptorAt(queue, last) + 8) >>> 2] |= TXD_RS;
-    u32[(field(queue, E1000E_LASTS) >>> 2) + (next & field(queue, E1000E_MASK))] = last;
-    publish(queue, (next + sent) >>> 0);
-    count64(u32, queue + QUEUE_PACKETS, sent);
-    return sent;
+    for (; taken < count && sent < room; taken++) {
+      const slot = burst + taken * 4;
+      if (writeDescriptor(queue, next + sent, u32[slot >>> 2])) sent++;
+      else if (!dropBad(queue, slot, lcore)) break;
+    }
+    if (taken < count && sent === room) count64(u32, queue + E1000E_RING_FULL, 1);
+    count64(u32, queue + QUEUE_NOMBUF, count - taken);
+    if (sent > 0) {
+      const last = (next + sent - 1) >>> 0;
+      u32[(descriptorAt(queue, last) + 8) >>> 2] |= TXD_RS;
+      u32[(field(queue, E1000E_LASTS) >>> 2) + (next & field(queue, E1000E_MASK))] = last;
+      publish(queue, (next + sent) >>> 0);
+      count64(u32, queue + QUEUE_PACKETS, sent);
+    }
+    return taken;
+  }
+
+  /** The mbuf in the slot cannot be sent. One of this pool is freed, and the port goes on; another's is the program's mistake. */
+  function dropBad(queue: number, slot: number, lcore: number): boolean {
+    if (!isMapped(queue, u32[slot >>> 2])) return refuse(queue + E1000E_NOT_MAPPED);
+    count64(u32, queue + E1000E_BAD_FRAME, 1);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, slot, 1);
+    return true;
+  }
+
+  function isMapped(queue: number, handle: number): boolean {
+    const start = ((handle << HANDLE_SHIFT) - field(queue, E1000E_POOL)) >>> 0;
+    return start < field(queue, E1000E_POOL_BYTES) && (start & field(queue, E1000E_BUFFER_MASK)) === 0;
   }
 
   /** Returns whether the mbuf can be sent; if so the port has it. */
   function writeDescriptor(queue: number, index: number, handle: number): boolean {
     const bufferMask = field(queue, E1000E_BUFFER_MASK);
-    const start = ((handle << HANDLE_SHIFT) - field(queue, E1000E_POOL)) >>> 0;
-    if (start >= field(queue, E1000E_POOL_BYTES) || (start & bufferMask) !== 0) return refuse(queue + E1000E_NOT_MAPPED);
+    if (!isMapped(queue, handle)) return false;
     const header = headerOf(queue, handle);
     const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
     const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= SHORTEST && length <= field(queue, E1000E_MOST) && offset + length <= bufferMask + 1;
-    if (!whole) return refuse(queue + E1000E_BAD_FRAME);
+    if (!whole) return false;
     const at = descriptorAt(queue, index) >>> 2;
     u32[at] = (handle << HANDLE_SHIFT) + offset;
     u32[at + 1] = field(queue, E1000E_IOVA_HIGH);

@@ -63,7 +63,7 @@ export interface BurstFunctions {
   e1000eRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Gives the device buffers up to one less than its ring has. Returns how many it has. */
   e1000eFill(queue: number, lcore: number): number;
-  /** Frees what was sent, then sends. `count` 0 only frees. Stops at the first mbuf that cannot be sent. */
+  /** Frees what was sent, then sends. `count` 0 only frees. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
   e1000eTx(queue: number, burst: number, count: number, lcore: number): number;
   /** Frees what the device says was sent. Returns how many. */
   e1000eClean(queue: number, lcore: number): number;

@@ -164,21 +164,46 @@ export function e1000eTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   if (count == 0) return 0;
   const mask = load<u32>(queue, E1000E_MASK);
   const next = load<u32>(queue, E1000E_NEXT);
-  const most = min(count, mask - (next - load<u32>(queue, E1000E_HEAD)));
-  if (most < count) count64(queue + E1000E_RING_FULL, 1);
-  const sent = writeDescriptors(queue, next, most, mask, burst);
-  if (sent < count) count64(queue + QUEUE_NOMBUF, count - sent);
-  if (sent == 0) return 0;
-  // One report for the burst: the device writes back one descriptor instead of each.
-  const last = next + sent - 1;
-  const reporting = descriptorAt(load<u32>(queue, E1000E_RING), last, mask);
-  store<u32>(reporting, load<u32>(reporting, 8) | TXD_RS, 8);
-  store<u32>(sideAt(load<u32>(queue, E1000E_LASTS), next, mask), last);
-  publish(queue, next + sent, mask);
-  count64(queue + QUEUE_PACKETS, sent);
-  return sent;
+  const room = mask - (next - load<u32>(queue, E1000E_HEAD));
+  let taken: u32 = 0;
+  let sent: u32 = 0;
+  while (true) {
+    const most = min(count - taken, room - sent);
+    const written = writeDescriptors(queue, next + sent, most, mask, burst + ((taken as usize) << 2));
+    sent += written;
+    taken += written;
+    if (written == most || !dropBad(queue, burst + ((taken as usize) << 2), lcore)) break;
+    taken++;
+  }
+  if (taken < count) {
+    if (sent == room) count64(queue + E1000E_RING_FULL, 1);
+    count64(queue + QUEUE_NOMBUF, count - taken);
+  }
+  if (sent > 0) {
+    // One report for the burst: the device writes back one descriptor instead of each.
+    const last = next + sent - 1;
+    const reporting = descriptorAt(load<u32>(queue, E1000E_RING), last, mask);
+    store<u32>(reporting, load<u32>(reporting, 8) | TXD_RS, 8);
+    store<u32>(sideAt(load<u32>(queue, E1000E_LASTS), next, mask), last);
+    publish(queue, next + sent, mask);
+    count64(queue + QUEUE_PACKETS, sent);
+  }
+  return taken;
 }
 
+/** The mbuf in the slot cannot be sent. One of this pool is freed, and the port goes on; another's is the program's mistake. */
+function dropBad(queue: usize, slot: usize, lcore: u32): bool {
+  const start = (load<u32>(slot) << HANDLE_SHIFT) - load<u32>(queue, E1000E_POOL);
+  if (start >= load<u32>(queue, E1000E_POOL_BYTES) || (start & load<u32>(queue, E1000E_BUFFER_MASK))) {
+    count64(queue + E1000E_NOT_MAPPED, 1);
+    return false;
+  }
+  count64(queue + E1000E_BAD_FRAME, 1);
+  mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
+  return true;
+}
+
+/** Stops at the first mbuf that cannot be sent. Returns how many were written. */
 // @ts-ignore: decorator
 @inline
 function writeDescriptors(queue: usize, next: u32, most: u32, mask: u32, burst: usize): u32 {
@@ -196,17 +221,11 @@ function writeDescriptors(queue: usize, next: u32, most: u32, mask: u32, burst: 
   for (; i < most; i++) {
     const handle = load<u32>(burst + ((i as usize) << 2));
     const buffer = handle << HANDLE_SHIFT;
-    if (buffer - pool >= poolBytes || ((buffer - pool) & bufferMask)) {
-      count64(queue + E1000E_NOT_MAPPED, 1);
-      break;
-    }
+    if (buffer - pool >= poolBytes || ((buffer - pool) & bufferMask)) break;
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < (SHORTEST as u32) || length > longest || offset + length > bufferMask + 1) {
-      count64(queue + E1000E_BAD_FRAME, 1);
-      break;
-    }
+    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < (SHORTEST as u32) || length > longest || offset + length > bufferMask + 1) break;
     const at = descriptorAt(ring, next + i, mask);
     store<u64>(at, high | ((buffer + offset) as u64));
     store<u64>(at, (length | TXD_EOP_IFCS) as u64, 8); // no status and no tag

@@ -44,7 +44,7 @@ export const E1000E_ERRORED = 72; // QUEUE_X2
 // tx
 /** txBurst stopped at an mbuf that the device cannot reach. */
 export const E1000E_NOT_MAPPED = 56; // QUEUE_X0
-/** txBurst stopped at a chain, or at a frame that is too short, too long, or does not fit its buffer. */
+/** Frames that were taken and dropped: a chain, or too short, too long, or beyond their buffer. */
 export const E1000E_BAD_FRAME = 64; // QUEUE_X1
 /** txBurst was cut short because the ring was full. */
 export const E1000E_RING_FULL = 72; // QUEUE_X2
