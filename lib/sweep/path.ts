@@ -118,7 +118,7 @@ async function ready(worker: Worker, calls: SyscallCounter | undefined): Promise
 }
 
 /** The thread's next message, which has to be of that kind. Throws its refusal, and for a thread that ended. */
-async function answer<Kind extends SideMessage['kind']>(worker: Worker, kind: Kind): Promise<SideMessage & { kind: Kind }> {
+export async function answer<Kind extends SideMessage['kind']>(worker: Worker, kind: Kind): Promise<SideMessage & { kind: Kind }> {
   const gone = new AbortController();
   const ended = (): void => gone.abort();
   worker.once('exit', ended);
