@@ -92,12 +92,7 @@ export class Path {
   async close(): Promise<void> {
     this.#enter(DRAIN);
     // The sender first: of a memory path, the receiver has the pool.
-    for (const worker of [this.#sender, this.#receiver]) {
-      const gone = once(worker, 'exit');
-      worker.postMessage('close');
-      await Promise.race([gone, wait(CLOSE_MS)]);
-      await worker.terminate();
-    }
+    for (const worker of [this.#sender, this.#receiver]) await end(worker);
     this.#lab?.close();
   }
 
@@ -105,6 +100,14 @@ export class Path {
     Atomics.store(this.#phase, 0, phase);
     Atomics.notify(this.#phase, 0);
   }
+}
+
+/** Has a side close what it has, and ends it. */
+export async function end(worker: Worker): Promise<void> {
+  const gone = once(worker, 'exit');
+  worker.postMessage('close');
+  await Promise.race([gone, wait(CLOSE_MS)]);
+  await worker.terminate();
 }
 
 function linkOf(end: LabEnd | undefined): Pick<SideData, 'link'> {

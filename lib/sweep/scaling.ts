@@ -13,7 +13,7 @@ import { releaseQueue } from '../port/attach.js';
 import { open, type Host } from '../port/host.js';
 import { DRAIN, IDLE, MEASURE, RECEIVED, SENT, WARM_UP, type RunOrder } from './control.js';
 import type { Policy, ScalingCell } from './model.js';
-import { answer } from './path.js';
+import { answer, end } from './path.js';
 import type { ScalingArgs, ScalingOutcome } from './scaling_lcore.js';
 import { spread } from './statistics.js';
 import type { SideData } from './worker.js';
@@ -125,7 +125,7 @@ class Bench {
       await answer(sender, 'ready');
       return new Bench(lab, host, sender, phase, lcoreCpus);
     } catch (cause) {
-      await sender?.terminate();
+      if (sender !== undefined) await end(sender);
       host?.close();
       lab.close();
       throw cause;
@@ -159,7 +159,7 @@ class Bench {
 
   async close(): Promise<void> {
     this.#enter(RECEIVED);
-    await this.#sender.terminate();
+    await end(this.#sender);
     this.#host.close();
     this.#lab.close();
   }
