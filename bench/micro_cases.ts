@@ -34,8 +34,8 @@ function ringCases(arena: Arena, f: BurstFunctions, { offset }: Burst): Case[] {
     {
       name: 'ring SP/SC, bulk 32 in and out',
       run() {
-        f.ringEnqueueSp(single, offset, BURST, 1);
-        f.ringDequeueSc(single, offset, BURST, 1);
+        f.ringEnqueueSp(single, offset, BURST, 1, lcore);
+        f.ringDequeueSc(single, offset, BURST, 1, lcore);
       },
     },
     {

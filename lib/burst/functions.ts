@@ -12,10 +12,10 @@ export interface BurstFunctions {
    * Sp: only one thread may enqueue. Mp: any number; `lcore` is the caller's, and names its claim. Returns 0 also when
    * another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
    */
-  ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number;
+  ringEnqueueSp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   /** Dequeue, likewise, into the vector at `to`. */
-  ringDequeueSc(ring: number, to: number, count: number, fixed: number): number;
+  ringDequeueSc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
   ringDequeueMc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
   /** Takes away the claims of an lcore that is dead for certain. Returns how many there were: 0, 1 or 2. */
   ringRecover(ring: number, lcore: number): number;
