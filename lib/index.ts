@@ -30,5 +30,8 @@ export { RetaGuard, type RetaCounts, type RetaGuardOptions, type RetaMove, type 
 export { GuardedRxQueue, type GuardedQueueOptions } from './rss/reta_queue.js';
 export { Rebalancer, type RebalanceOptions, type RebalanceRound } from './rss/rebalancer.js';
 export { Distributor, type DistributorEvent, type DistributorOptions, type DistributorResult, type Who } from './lcore/distributor.js';
+export { HashTable, type HashEntry, type HashOptions, type HashStats } from './lookup/hash.js';
+export { HASH_NONE } from './lookup/hash_layout.js';
+export { Vector } from './lookup/vector.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';
 export { PollmodeError, type ErrorCode } from './errors.js';
