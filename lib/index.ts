@@ -32,6 +32,8 @@ export { Rebalancer, type RebalanceOptions, type RebalanceRound } from './rss/re
 export { Distributor, type DistributorEvent, type DistributorOptions, type DistributorResult, type Who } from './lcore/distributor.js';
 export { HashTable, type HashEntry, type HashOptions, type HashStats } from './lookup/hash.js';
 export { HASH_NONE } from './lookup/hash_layout.js';
+export { Lpm, type Address, type LpmOptions, type Route } from './lookup/lpm.js';
+export { LPM_NONE } from './lookup/lpm_layout.js';
 export { Vector } from './lookup/vector.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';
 export { PollmodeError, type ErrorCode } from './errors.js';

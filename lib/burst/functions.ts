@@ -80,6 +80,11 @@ export interface BurstFunctions {
   hashDelete(table: number, keys: number, stride: number, to: number, count: number): number;
   /** The writer alone. Deletes what was not noted for longer than `age` (modulo 2^32) in the next `buckets` buckets, at most `max`; values to `to`. Returns how many. */
   hashExpire(table: number, buckets: number, now: number, age: number, to: number, max: number): number;
+
+  /** Longest-prefix match (lookup/lpm_layout.ts): next hops of `count` addresses to the vector at `to`, LPM_NONE where no route leads. IPv4 addresses are u32 in host order. Any thread. */
+  lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void;
+  /** The same for IPv6 addresses, 16 bytes in network order, one behind the other, from a multiple of 4 on. */
+  lpm6Lookup(lpm: number, addresses: number, to: number, count: number): void;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

@@ -2,6 +2,7 @@ import type { WasmMemory } from '../arena/webassembly.js';
 import { e1000eFunctions } from './e1000e.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { hashFunctions } from './hash.js';
+import { lpmFunctions } from './lpm.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { packetFunctions } from './packet.js';
@@ -27,6 +28,6 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools), ...hashFunctions(views),
+    ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views),
   };
 }
