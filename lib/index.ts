@@ -30,6 +30,9 @@ export { RetaGuard, type RetaCounts, type RetaGuardOptions, type RetaMove, type 
 export { GuardedRxQueue, type GuardedQueueOptions } from './rss/reta_queue.js';
 export { Rebalancer, type RebalanceOptions, type RebalanceRound } from './rss/rebalancer.js';
 export { Distributor, type DistributorEvent, type DistributorOptions, type DistributorResult, type Who } from './lcore/distributor.js';
+export { Acl, type Tuple } from './lookup/acl.js';
+export type { AclRule, Range } from './lookup/acl_rules.js';
+export { ACL_NONE } from './lookup/acl_layout.js';
 export { HashTable, type HashEntry, type HashOptions, type HashStats } from './lookup/hash.js';
 export { HASH_NONE } from './lookup/hash_layout.js';
 export { Lpm, type Address, type LpmOptions, type Route } from './lookup/lpm.js';

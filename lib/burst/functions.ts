@@ -85,6 +85,9 @@ export interface BurstFunctions {
   lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void;
   /** The same for IPv6 addresses, 16 bytes in network order, one behind the other, from a multiple of 4 on. */
   lpm6Lookup(lpm: number, addresses: number, to: number, count: number): void;
+
+  /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
+  aclClassify(acl: number, tuples: number, to: number, count: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

@@ -1,4 +1,5 @@
 import type { WasmMemory } from '../arena/webassembly.js';
+import { aclFunctions } from './acl.js';
 import { e1000eFunctions } from './e1000e.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { hashFunctions } from './hash.js';
@@ -28,6 +29,6 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views),
+    ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views),
   };
 }
