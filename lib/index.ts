@@ -37,6 +37,9 @@ export { HashTable, type HashEntry, type HashOptions, type HashStats } from './l
 export { HASH_NONE } from './lookup/hash_layout.js';
 export { Lpm, type Address, type LpmOptions, type Route } from './lookup/lpm.js';
 export { LPM_NONE } from './lookup/lpm_layout.js';
+export { Maglev, type MaglevOptions } from './lookup/maglev.js';
+export { MAGLEV_NONE } from './lookup/maglev_layout.js';
+export type { Backend } from './lookup/maglev_population.js';
 export { Vector } from './lookup/vector.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';
 export { PollmodeError, type ErrorCode } from './errors.js';

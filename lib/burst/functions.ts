@@ -88,6 +88,9 @@ export interface BurstFunctions {
 
   /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
   aclClassify(acl: number, tuples: number, to: number, count: number): number;
+
+  /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
+  maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

@@ -9,3 +9,4 @@ export { e1000eRx, e1000eFill, e1000eTx, e1000eClean } from './e1000e';
 export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm6Lookup } from './lpm';
 export { aclClassify } from './acl';
+export { maglevLookup } from './maglev';
