@@ -21,7 +21,7 @@ export interface Tuple { readonly source: number; readonly destination: number; 
  * packet matches first. How that is found is explained in acl_layout.ts.
  *
  * Memory: 0.8 MiB, 32 bytes a rule, and for each class of each field's values 16 bytes and one bit a rule. A rule makes at
- * most two classes of a field: 1,000 rules of different prefixes take about 1.5 MiB, 10,000 at most 50 MiB an address field.
+ * most two classes of a field: 10,000 rules of different prefixes take at most 25 MiB for an address field, 1,000 a hundredth.
  *
  * Threads: any number classify at any time, each with an object of its own (`find`); one at a time builds (see HashTable).
  * A call sees the rules before a build or after it, never a mixture. The rules before it stay in memory until the

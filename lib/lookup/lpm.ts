@@ -44,8 +44,8 @@ export type Address = string | number | Uint8Array;
  * stands in the arena is explained in lpm_layout.ts; DIR-24-8 was chosen for IPv4 since a lookup is one load, and its
  * continuation for IPv6 since that is the same code, and adds and deletes cost what the route's range has entries.
  *
- * Memory: address space of 2^rootBits (entryBytes + 1) bytes, 257 entryBytes and more for each group, 24 bytes for each route
- * (40 for IPv6). Of the first two, without huge pages, only pages that routes lie in are really there.
+ * Memory: entryBytes + 1 bytes for each of the root's 2^rootBits entries and of a group's 256, 8 more for a group, 24 for a
+ * route (40 for IPv6). Of the entries, without huge pages, only the pages that routes lie in are really there.
  *
  * Threads: any number look up at any time, each with an object of its own (`find`); one at a time adds and deletes (see
  * HashTable). While a route is added or deleted, a lookup finds the table with it or without it, address by address.
