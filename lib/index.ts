@@ -30,5 +30,16 @@ export { RetaGuard, type RetaCounts, type RetaGuardOptions, type RetaMove, type 
 export { GuardedRxQueue, type GuardedQueueOptions } from './rss/reta_queue.js';
 export { Rebalancer, type RebalanceOptions, type RebalanceRound } from './rss/rebalancer.js';
 export { Distributor, type DistributorEvent, type DistributorOptions, type DistributorResult, type Who } from './lcore/distributor.js';
+export { Acl, type Tuple } from './lookup/acl.js';
+export type { AclRule, Range } from './lookup/acl_rules.js';
+export { ACL_NONE } from './lookup/acl_layout.js';
+export { HashTable, type HashEntry, type HashOptions, type HashStats } from './lookup/hash.js';
+export { HASH_NONE } from './lookup/hash_layout.js';
+export { Lpm, type Address, type LpmOptions, type Route } from './lookup/lpm.js';
+export { LPM_NONE } from './lookup/lpm_layout.js';
+export { Maglev, type MaglevOptions } from './lookup/maglev.js';
+export { MAGLEV_NONE } from './lookup/maglev_layout.js';
+export type { Backend } from './lookup/maglev_population.js';
+export { Vector } from './lookup/vector.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';
 export { PollmodeError, type ErrorCode } from './errors.js';

@@ -67,6 +67,30 @@ export interface BurstFunctions {
   e1000eTx(queue: number, burst: number, count: number, lcore: number): number;
   /** Frees what the device says was sent. Returns how many. */
   e1000eClean(queue: number, lcore: number): number;
+
+  /**
+   * Exact match (lookup/hash_layout.ts). `keys` is the offset of the first key, a multiple of 4, and the others stand
+   * `stride` bytes apart, likewise; `to` and `values` are vectors of u32. Values to `to`, HASH_NONE for a key that is not
+   * there; `now` other than 0 is noted in what was found. Any thread. Returns how many were there.
+   */
+  hashLookup(table: number, keys: number, stride: number, to: number, count: number, now: number): number;
+  /** The writer alone. Adds, or replaces the value of, the first so many keys; stops where there is no room, and counts that. Returns how many. */
+  hashAdd(table: number, keys: number, stride: number, values: number, count: number, now: number): number;
+  /** The writer alone. Values of what was deleted, or HASH_NONE, to `to`. Returns how many were there. */
+  hashDelete(table: number, keys: number, stride: number, to: number, count: number): number;
+  /** The writer alone. Deletes what was not noted for longer than `age` (modulo 2^32) in the next `buckets` buckets, at most `max`; values to `to`. Returns how many. */
+  hashExpire(table: number, buckets: number, now: number, age: number, to: number, max: number): number;
+
+  /** Longest-prefix match (lookup/lpm_layout.ts): next hops of `count` addresses to the vector at `to`, LPM_NONE where no route leads. IPv4 addresses are u32 in host order. Any thread. */
+  lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void;
+  /** The same for IPv6 addresses, 16 bytes in network order, one behind the other, from a multiple of 4 on. */
+  lpm6Lookup(lpm: number, addresses: number, to: number, count: number): void;
+
+  /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
+  aclClassify(acl: number, tuples: number, to: number, count: number): number;
+
+  /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
+  maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

@@ -1,6 +1,10 @@
 import type { WasmMemory } from '../arena/webassembly.js';
+import { aclFunctions } from './acl.js';
 import { e1000eFunctions } from './e1000e.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
+import { hashFunctions } from './hash.js';
+import { lpmFunctions } from './lpm.js';
+import { maglevFunctions } from './maglev.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { packetFunctions } from './packet.js';
@@ -26,6 +30,6 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools),
+    ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
   };
 }
