@@ -30,5 +30,11 @@ export { RetaGuard, type RetaCounts, type RetaGuardOptions, type RetaMove, type 
 export { GuardedRxQueue, type GuardedQueueOptions } from './rss/reta_queue.js';
 export { Rebalancer, type RebalanceOptions, type RebalanceRound } from './rss/rebalancer.js';
 export { Distributor, type DistributorEvent, type DistributorOptions, type DistributorResult, type Who } from './lcore/distributor.js';
+export { QdiscQueue, type QdiscOptions } from './qdisc/tree.js';
+export type { DrrClassSpec, DrrSpec, FqCodelSpec, HtbClassSpec, HtbSpec, PfifoSpec, PoliceSpec, PrioSpec, QdiscSpec, TbfSpec } from './qdisc/spec.js';
+export type { Rate } from './qdisc/checks.js';
+export type { Classify } from './qdisc/classify.js';
+export type { HtbClassReport, QdiscReport, QdiscTreeReport } from './qdisc/report.js';
+export { GREEN, Meter, METER_BYTES, RED, YELLOW, type Color, type MeterReport, type MeterSpec, type SrTcmSpec, type TrTcmSpec } from './qdisc/meter.js';
 export { swapMacs, formatMac } from './wire/ethernet.js';
 export { PollmodeError, type ErrorCode } from './errors.js';
