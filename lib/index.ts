@@ -35,7 +35,8 @@ export type { DrrClassSpec, DrrSpec, FqCodelSpec, HtbClassSpec, HtbSpec, PfifoSp
 export type { Rate } from './qdisc/checks.js';
 export type { Classify } from './qdisc/classify.js';
 export type { HtbClassReport, QdiscReport, QdiscTreeReport } from './qdisc/report.js';
-export { GREEN, Meter, METER_BYTES, RED, YELLOW, type Color, type MeterReport, type MeterSpec, type SrTcmSpec, type TrTcmSpec } from './qdisc/meter.js';
+export { BurstMeter, type BurstMeterOptions } from './qdisc/burst_meter.js';
+export { GREEN, RED, YELLOW, type Color, type MeterReport, type MeterSpec, type SrTcmSpec, type TrTcmSpec } from './qdisc/meter.js';
 export { FlowTable, type CompiledRule, type FlowOffload, type FlowReport, type FlowRuleReport, type FlowTableOptions } from './flow/table.js';
 export type { FlowAction, FlowMatch, FlowRule } from './flow/rule.js';
 export { XdpOffload, type XdpOffloadOptions } from './flow/xdp.js';

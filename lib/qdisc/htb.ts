@@ -15,7 +15,7 @@
 import { rateText } from './checks.js';
 import type { Classifier } from './classify.js';
 import {
-  H_ACTIVE, H_BORROWED, H_BURST, H_BYTES, H_CEIL, H_CEIL_BURST, H_CEIL_TOKENS, H_DEFICIT, H_LENT, H_LEVEL, H_MODE, H_PACKETS, H_PARENT, H_PRIORITY,
+  H_ACTIVE, H_BORROWED, H_BURST, H_BYTES, H_CEIL, H_CEIL_BURST, H_CEIL_TOKENS, H_DEFICIT, H_EVENT, H_LENT, H_LEVEL, H_MODE, H_PACKETS, H_PARENT, H_PRIORITY,
   H_QUANTUM, H_RATE, H_TIME, H_TOKENS, HtbClasses, LEVELS, PRIORITIES,
 } from './htb_classes.js';
 import * as layout from './layout.js';
@@ -122,8 +122,7 @@ export class Htb extends Qdisc {
         if (entry !== 0) return entry;
       }
     }
-    const soonest = this.classes.soonest;
-    if (soonest !== 0) this.memory.waitUntil(this.classes.eventOf(soonest));
+    if (this.classes.soonest !== 0) this.memory.waitUntil(this.classes.soonestEvent);
     return 0;
   }
 
@@ -248,14 +247,14 @@ export class Htb extends Qdisc {
       return;
     }
     const wait = mode === CANT_SEND ? -ceilTokens / f64[half + H_CEIL]! : -tokens / f64[half + H_RATE]!;
-    f64[classes.eventOf(number)] = Math.max(now + 1, Math.ceil(now + wait * 1e9));
+    f64[half + H_EVENT] = Math.max(now + 1, Math.ceil(now + wait * 1e9));
     classes.wait(number);
   }
 
   private runEvents(): void {
     const { f64, classes } = this;
     const now = f64[this.memory.now]!;
-    for (let number = classes.soonest; number !== 0 && f64[classes.eventOf(number)]! <= now; number = classes.soonest) this.settle(number);
+    for (let number = classes.soonest; number !== 0 && f64[classes.soonestEvent]! <= now; number = classes.soonest) this.settle(number);
   }
 
   private changeMode(number: number, mode: number): void {

@@ -16,8 +16,6 @@ export const H_QUANTUM = 3;
 export const H_MODE = 4;
 /** A bit for each priority that something below it (or it itself, a leaf) wants to send at. */
 export const H_ACTIVE = 5;
-/** Its place in the heap, from 1; 0 when it is not there. */
-export const H_HEAP = 6;
 /** Bytes it may still send in its turn, by the level that it sends at; signed. */
 export const H_DEFICIT = 8;
 /** For each priority: next and previous in the list that it stands in, then the list of its own children. */
@@ -57,11 +55,14 @@ export class HtbClasses {
   private readonly first: number;
   private readonly rows: number;
   private readonly masks: number;
-  private readonly heap: number;
+  /** The heap, each from 1: events (f64), whose they are, and each class's place (0 for none). */
+  private readonly events: number;
+  private readonly numbers: number;
+  private readonly places: number;
   private waiting = 0;
 
   static bytesOf(count: number): number {
-    return 4 * (count * CLASS_WORDS + LEVELS * (PRIORITIES * LIST_WORDS + 1)) + 8 * Math.ceil((count + 1) / 2);
+    return 4 * (count * CLASS_WORDS + LEVELS * (PRIORITIES * LIST_WORDS + 1)) + 8 * (count + 1) + 16 * Math.ceil((count + 1) / 2);
   }
 
   constructor(memory: TreeMemory, count: number) {
@@ -72,7 +73,9 @@ export class HtbClasses {
     this.first = (memory.reserve(4 * count * CLASS_WORDS) >>> 2) - CLASS_WORDS;
     this.rows = memory.reserve(4 * LEVELS * PRIORITIES * LIST_WORDS) >>> 2;
     this.masks = memory.reserve(4 * LEVELS) >>> 2;
-    this.heap = memory.reserve(8 * Math.ceil((count + 1) / 2)) >>> 2;
+    this.events = memory.reserve(8 * (count + 1)) / 8;
+    this.numbers = memory.reserve(8 * Math.ceil((count + 1) / 2)) >>> 2;
+    this.places = memory.reserve(8 * Math.ceil((count + 1) / 2)) >>> 2;
   }
 
   /** A class's word. */
@@ -155,59 +158,63 @@ export class HtbClasses {
 
   /** The class whose event comes first, 0 for none. */
   get soonest(): number {
-    return this.waiting === 0 ? 0 : this.u32[this.heap + 1]!;
+    return this.waiting === 0 ? 0 : this.u32[this.numbers + 1]!;
   }
 
-  eventOf(number: number): number {
-    return (this.at(number) >>> 1) + H_EVENT;
+  /** Index in f64 of the first event of all. */
+  get soonestEvent(): number {
+    return this.events + 1;
   }
 
-  /** Puts a class into the heap by its H_EVENT, or moves it to where it belongs now. */
+  /**
+   * Puts a class into the heap by the event in H_EVENT, or moves it to where that belongs now. Events, numbers and places
+   * stand in three vectors of their own: a walk through the heap of a thousand classes stays out of their records.
+   */
   wait(number: number): void {
-    const { u32 } = this;
-    const at = this.at(number);
-    let place = u32[at + H_HEAP]!;
+    let place = this.u32[this.places + number]!;
     if (place === 0) place = ++this.waiting;
-    this.down(this.up(place, number), number);
+    const event = (this.at(number) >>> 1) + H_EVENT;
+    this.put(this.down(this.up(place, event), event), number, event);
   }
 
   stopWaiting(number: number): void {
     const { u32 } = this;
-    const place = u32[this.at(number) + H_HEAP]!;
+    const place = u32[this.places + number]!;
     if (place === 0) return;
-    u32[this.at(number) + H_HEAP] = 0;
-    const last = u32[this.heap + this.waiting--]!;
-    if (last !== number) this.down(this.up(place, last), last);
+    u32[this.places + number] = 0;
+    const last = u32[this.numbers + this.waiting]!;
+    const event = this.events + this.waiting--;
+    if (last !== number) this.put(this.down(this.up(place, event), event), last, event);
   }
 
-  /** Moves the hole at `place` up to where `number` may stand. Returns where that is. */
-  private up(place: number, number: number): number {
-    const { u32, f64, heap } = this;
-    const event = f64[this.eventOf(number)]!;
-    while (place > 1) {
-      const above = u32[heap + (place >>> 1)]!;
-      if (f64[this.eventOf(above)]! <= event) break;
-      this.put(place, above);
+  /** Moves the hole at `place` up to where what has f64[event] may stand. Returns where that is. */
+  private up(place: number, event: number): number {
+    const { f64, events } = this;
+    while (place > 1 && f64[events + (place >>> 1)]! > f64[event]!) {
+      this.move(place >>> 1, place);
       place >>>= 1;
     }
     return place;
   }
 
-  private down(place: number, number: number): void {
-    const { u32, f64, heap } = this;
-    const event = f64[this.eventOf(number)]!;
+  private down(place: number, event: number): number {
+    const { f64, events } = this;
     for (let child = 2 * place; child <= this.waiting; child = 2 * place) {
-      if (child < this.waiting && f64[this.eventOf(u32[heap + child + 1]!)]! < f64[this.eventOf(u32[heap + child]!)]!) child++;
-      const below = u32[heap + child]!;
-      if (f64[this.eventOf(below)]! >= event) break;
-      this.put(place, below);
+      if (child < this.waiting && f64[events + child + 1]! < f64[events + child]!) child++;
+      if (f64[events + child]! >= f64[event]!) break;
+      this.move(child, place);
       place = child;
     }
-    this.put(place, number);
+    return place;
   }
 
-  private put(place: number, number: number): void {
-    this.u32[this.heap + place] = number;
-    this.u32[this.at(number) + H_HEAP] = place;
+  private move(from: number, to: number): void {
+    this.put(to, this.u32[this.numbers + from]!, this.events + from);
+  }
+
+  private put(place: number, number: number, event: number): void {
+    this.f64[this.events + place] = this.f64[event]!;
+    this.u32[this.numbers + place] = number;
+    this.u32[this.places + number] = place;
   }
 }

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { GREEN, Meter, METER_BYTES, RED, YELLOW, type Color, type MeterSpec } from '../../lib/qdisc/meter.js';
-import { QdiscBench } from './bench_helper.js';
+import { BurstMeter } from '../../lib/qdisc/burst_meter.js';
+import { codeThrown } from '../kernel/rights.js';
+import { QdiscBench, udp } from './bench_helper.js';
 
 const US = 1000n;
 
@@ -118,4 +120,32 @@ t.test('a police drops by colour, and counts IP bytes: no Ethernet header, no pa
   padded.send({ bytes: 60, frame: new Uint8Array(60) });
   t.match(padded.queue.toJSON().root.state, { redBytes: 100 }, 'what is no IP counts whole');
   padded.close();
+});
+
+t.test('a burst at once: blind and aware', async t => {
+  const bench = new QdiscBench({ kind: 'pfifo' });
+  const { pool, burst } = bench;
+  const clock = (): number => bench.now;
+  pool.alloc(burst, 4);
+  for (let i = 0; i < 4; i++) pool.mbufs.copyIn(burst.handles[i]!, udp(1, 54)); // 40 bytes of IP
+  const blind = new BurstMeter(pool, 'blind', { kind: 'srtcm', cir: '8mbit', cbs: 80, ebs: 40 }, { clock });
+  const colors = new Uint8Array(4).fill(RED);
+  t.equal(blind.color(burst, 4, colors), 2);
+  t.same([...colors], [GREEN, GREEN, YELLOW, RED], 'what was in the vector is no matter');
+  bench.now = 40_000;
+  t.equal(blind.color(burst, 1, colors), 0);
+  const aware = new BurstMeter(pool, 'aware', { kind: 'trtcm', cir: '8mbit', pir: '8mbit', cbs: 1000, pbs: 1000 }, { clock, colorAware: true });
+  colors.set([GREEN, YELLOW, RED, 9]);
+  t.equal(aware.color(burst, 4, colors), 3);
+  t.same([...colors], [GREEN, YELLOW, RED, RED], 'a colour that is none is red');
+  t.equal(aware.color(burst, 4, new Uint8Array(2)), 0, 'no more than the vector has');
+  t.match(aware.toJSON(), { kind: 'trtcm', green: 3, yellow: 1, red: 2, redBytes: 80 });
+  t.equal(codeThrown(() => new BurstMeter(pool, 'aware', { kind: 'srtcm', cir: 1e6, cbs: 1, ebs: 1 })), 'EEXISTS');
+  t.equal(codeThrown(() => new BurstMeter(pool, 'absurd', { kind: 'srtcm', cir: -5, cbs: 1, ebs: 1 })), 'EOPTION');
+  t.equal(bench.arena.lookup('absurd'), undefined);
+  for (const meter of [blind, aware, aware]) meter.close();
+  t.equal(aware.color(burst, 4, colors), 0);
+  t.match(aware.toJSON(), { green: 3 });
+  pool.free(burst, 0, 4);
+  bench.close();
 });
