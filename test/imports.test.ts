@@ -40,6 +40,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   rss: ['address', 'arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'ring', 'wire'],
   // Tables in the arena; it knows no packets, and takes its keys from vectors.
   lookup: ['address', 'arena', 'burst', 'errors', 'layouts'],
+  // A tree of disciplines is a send queue in front of another; a packet's flow is told by the hash that steering uses (rss).
+  qdisc: ['arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'rss'],
+  // Rules over received bursts; pushed down, they are an XDP program (kernel, and binding to close descriptors). Queues of it are rings.
+  flow: ['arena', 'binding', 'burst', 'errors', 'kernel', 'layouts', 'mbuf', 'port', 'ring', 'rss', 'wire'],
   // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).
   lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring', 'rss'],
   lab: ['binding', 'errors', 'kernel'],
@@ -50,7 +54,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // It loads the burst module, to see that it can be.
   doctor: ['arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'port', 'port/open'],
   sweep: ['arena', 'binding', 'burst', 'errors', 'kernel', 'lab', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'wire'],
-  index: ['arena', 'burst', 'errors', 'layouts', 'lcore', 'lookup', 'mbuf', 'port', 'port/open', 'ring', 'rss', 'wire'],
+  index: ['arena', 'burst', 'errors', 'flow', 'layouts', 'lcore', 'lookup', 'mbuf', 'port', 'port/open', 'qdisc', 'ring', 'rss', 'wire'],
   // Nobody imports it.
   cli: ['binding', 'broker', 'burst', 'doctor', 'errors', 'journal', 'kernel', 'lab', 'lcore', 'mbuf', 'pci', 'port', 'port/open', 'sweep', 'wire'],
 };

@@ -7,7 +7,7 @@ import * as layout from './layout.js';
 const {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI, OWNER_APP,
-  OWNER_SHARED, OWNER_SHIFT,
+  OWNER_SHARED, OWNER_SHIFT, RX_FDIR_ID,
 } = layout;
 
 /**
@@ -80,6 +80,17 @@ export class Mbufs {
 
   setUser(handle: number, index: 0 | 1, value: number): void {
     this.u32[(this.header(handle) + MBUF_USER + index * 4) >>> 2] = value;
+  }
+
+  /** What a flow rule or the program marked it with (flag RX_FDIR_ID says whether); it is word 0 of the application's own. */
+  mark(handle: number): number {
+    return this.u32[(this.header(handle) + MBUF_USER) >>> 2]!;
+  }
+
+  setMark(handle: number, mark: number): void {
+    const header = this.header(handle);
+    this.u32[(header + MBUF_USER) >>> 2] = mark;
+    this.u32[(header + MBUF_OL_FLAGS) >>> 2]! |= RX_FDIR_ID;
   }
 
   /** Seconds and nanoseconds of the receive's time stamp, as the port's capabilities say; 0 and 0 without one. */

@@ -20,7 +20,7 @@ export const e1000e: Wire = { nic: '0000:01:00.0', mac: '52:54:00:00:01:01', pee
 /** A second one, for two ports at once. */
 export const e1000eToo: Wire = { nic: '0000:02:00.0', mac: '52:54:00:00:04:01', peerMac: '52:54:00:00:04:02' };
 /** A pair of Linux's own virtio-net, for AF_XDP in zero-copy: it needs a device that DMAs for itself (`iommu_platform`). No PCI address of ours. */
-export const linuxPair = { mac: '52:54:00:00:05:01', peerMac: '52:54:00:00:05:02' } as const;
+export const linuxPair = { mac: '52:54:00:00:06:01', peerMac: '52:54:00:00:06:02' } as const;
 /** Two NICs behind a bridge to conventional PCI, which cannot tell them apart: one IOMMU group. The second is Linux's. */
 export const grouped: readonly [string, string] = ['0000:03:01.0', '0000:03:02.0'];
 
