@@ -26,3 +26,13 @@ export function publish64(at: usize, value: u64): void {
     store<u64>(at, value);
   } else atomic.store<u64>(at, value);
 }
+
+/** The same for a virtqueue's index. */
+// @ts-ignore: decorator
+@inline
+export function publish16(at: usize, value: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u16>(at);
+    store<u16>(at, value as u16);
+  } else atomic.store<u16>(at, value as u16);
+}
