@@ -91,6 +91,19 @@ export interface BurstFunctions {
 
   /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
   maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
+  /** The device's side of a virtqueue, split or packed (virtqueue/layout.ts): copies frames out of the driver's buffers. Descriptors are copied, then checked; bad ones counted and given back. */
+  vhostRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Copies frames into the driver's buffers and frees their mbufs. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
+  vhostTx(queue: number, burst: number, count: number, lcore: number): number;
+
+  /** The driver's side of one: the device reads and writes the pool's buffers themselves. Received, then filled up. */
+  virtioRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Gives the device buffers, one for each descriptor. Returns how many descriptors it lacks still. */
+  virtioFill(queue: number, lcore: number): number;
+  /** Frees what was sent, then sends. `count` 0 only frees. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
+  virtioTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** Frees what the device says was sent. Returns how many. */
+  virtioClean(queue: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */

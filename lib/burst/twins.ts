@@ -11,6 +11,11 @@ import { packetFunctions } from './packet.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
+import { vhostFunctions } from './vhost.js';
+import { virtioFunctions } from './virtio.js';
+import { virtqueueFunctions } from './virtqueue.js';
+import { deviceRingFunctions } from './virtqueue_device.js';
+import { driverRingFunctions } from './virtqueue_driver.js';
 import { xskFunctions } from './xsk.js';
 import { viewsOf } from './views.js';
 
@@ -25,11 +30,13 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rings = ringFunctions(views, hooks);
   const pools = mempoolFunctions(views, hooks, rings);
   const rss = rssFunctions(views);
+  const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
   };
 }

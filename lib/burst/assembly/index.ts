@@ -10,3 +10,5 @@ export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm6Lookup } from './lpm';
 export { aclClassify } from './acl';
 export { maglevLookup } from './maglev';
+export { vhostRx, vhostTx } from './vhost';
+export { virtioRx, virtioFill, virtioTx, virtioClean } from './virtio';

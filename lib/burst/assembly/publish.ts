@@ -36,3 +36,13 @@ export function publishFrom(own: usize, at: usize, value: u32): void {
     store<u32>(at, value);
   } else atomic.store<u32>(at, value);
 }
+
+/** The same for a virtqueue's index. */
+// @ts-ignore: decorator
+@inline
+export function publish16(at: usize, value: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u16>(at);
+    store<u16>(at, value as u16);
+  } else atomic.store<u16>(at, value as u16);
+}
