@@ -22,6 +22,8 @@ export class Mbufs {
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly f64: Float64Array;
+  /** For numbers in network byte order and at any alignment: `view.getUint32(at)`. */
+  readonly view: DataView;
   readonly table: number;
 
   constructor(arena: Arena) {
@@ -29,6 +31,7 @@ export class Mbufs {
     this.u16 = arena.u16;
     this.u32 = arena.u32;
     this.f64 = arena.f64;
+    this.view = new DataView(arena.buffer);
     this.table = arena.table;
   }
 
