@@ -47,6 +47,11 @@ export interface BurstFunctions {
   /** Hashes frames as a NIC does, into their headers; what is no IP gets hash 0 and no flag. Returns how many were hashed. */
   rssHash(rss: number, table: number, burst: number, count: number): number;
 
+  /** Packet type (wire/ptype_layout.ts) and lengths of the outer headers of each, into its header: MBUF_PACKET_TYPE, MBUF_TX_OFFLOAD. */
+  parse(table: number, burst: number, count: number): void;
+  /** The 5-tuple (wire/tuple_layout.ts) of each, to 40 bytes times `count` at `to`. Returns how many are IP packets. */
+  tuples(table: number, burst: number, count: number, to: number): number;
+
   /** Hands up to 512 mbufs to workers by their hash, each flow in order; all are gone afterwards. Returns how many were handed over, the rest was dropped and counted. */
   steerDistribute(steer: number, burst: number, count: number, lcore: number): number;
   /** A worker's receive; coming back says that it is done with what it took before. */

@@ -4,6 +4,7 @@ import type { BurstFunctions, BurstHooks } from './functions.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { packetFunctions } from './packet.js';
+import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
@@ -26,6 +27,6 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools),
+    ...e1000eFunctions(views, pools), ...parseFunctions(views),
   };
 }

@@ -6,3 +6,4 @@ export { toeplitz, rssHash } from './rss';
 export { steerDistribute, steerTake, steerRecord } from './steer';
 export { packetRx, packetTx } from './packet';
 export { e1000eRx, e1000eFill, e1000eTx, e1000eClean } from './e1000e';
+export { parse, tuples } from './parse';
