@@ -118,7 +118,11 @@ function wireCases(pool: Mempool, f: BurstFunctions): Case[] {
   const frame = build.frame(build.ethernet(), build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }), build.tcp({ sourcePort: 1, destinationPort: 2 }), new Uint8Array(10));
   for (const handle of burst.handles) mbufs.copyIn(handle, frame);
   const tuples = arena.reserve('bench/tuples', BURST * 40).offset;
+  const long = pool.burst(BURST);
+  pool.alloc(long, BURST);
+  for (const handle of long.handles) mbufs.copyIn(handle, build.frame(build.ethernet(), build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }), build.udp({ sourcePort: 1, destinationPort: 2 }), new Uint8Array(1472)));
   return [
+    { name: 'checksums of 32 UDP packets of 1514 B looked at', run: () => void f.checksumCheck(arena.table, long.offset, BURST) },
     { name: 'packet types of 32 TCP packets', run: () => f.parse(arena.table, burst.offset, BURST) },
     { name: '5-tuples of 32 TCP packets', run: () => void f.tuples(arena.table, burst.offset, BURST, tuples) },
   ];

@@ -40,6 +40,7 @@ export { Udp } from './wire/udp.js';
 export * from './wire/tcp.js';
 export { Sctp } from './wire/sctp.js';
 export { Gre, Mpls, Vxlan } from './wire/tunnel.js';
+export { Checksums } from './wire/checksums.js';
 export { Parser } from './wire/parser.js';
 export * as ptype from './wire/ptype_layout.js';
 export * as tuple from './wire/tuple_layout.js';

@@ -36,13 +36,27 @@ const PPP_IPV6 = 0x0057;
 /** Of an Ethernet header and all before the network header; `network` is ETHERTYPE_IPV4, ETHERTYPE_IPV6 or 0. */
 interface LinkLayer { readonly ptype: number; readonly bytes: number; readonly network: number; readonly tags: number }
 /** Of an IP header. `left`: bytes of the packet behind it. */
-interface NetworkLayer { readonly family: 4 | 6; readonly isLong: boolean; readonly bytes: number; readonly protocol: number; readonly isFragment: boolean; readonly left: number }
+export interface NetworkLayer { readonly family: 4 | 6; readonly isLong: boolean; readonly bytes: number; readonly protocol: number; readonly isFragment: boolean; readonly left: number }
 interface Transport { readonly ptype: number; readonly bytes: number }
+
+/** For the checksums. */
+export interface ParseInternals {
+  /** An mbuf's outer IP header; `frame` and `ip` are where they start in the arena. */
+  networkOf(table: number, handle: number): { readonly frame: number; readonly ip: number; readonly network: NetworkLayer } | undefined;
+  extensionBytes(type: number, field: number): number;
+}
 
 export type ParseFunctions = Pick<BurstFunctions, 'parse' | 'tuples'>;
 
-export function parseFunctions({ u8, u16, u32 }: ArenaViews): ParseFunctions {
-  return { parse, tuples };
+export function parseFunctions({ u8, u16, u32 }: ArenaViews): ParseFunctions & ParseInternals {
+  return { parse, tuples, networkOf, extensionBytes };
+
+  function networkOf(table: number, handle: number): { frame: number; ip: number; network: NetworkLayer } | undefined {
+    const { frame, length } = packetOf(table, handle);
+    const link = parseLink(frame, length);
+    const network = link === undefined ? undefined : parseNetwork(frame + link.bytes, length - link.bytes, link.network);
+    return network === undefined ? undefined : { frame, ip: frame + link!.bytes, network };
+  }
 
   function parse(table: number, burst: number, count: number): void {
     for (let i = 0; i < count; i++) {
@@ -203,7 +217,10 @@ export function parseFunctions({ u8, u16, u32 }: ArenaViews): ParseFunctions {
   }
 
   function packetAt(table: number, burst: number, i: number): { header: number; frame: number; length: number } {
-    const handle = u32[(burst >>> 2) + i];
+    return packetOf(table, u32[(burst >>> 2) + i]);
+  }
+
+  function packetOf(table: number, handle: number): { header: number; frame: number; length: number } {
     const header = (table + (handle << HEADER_SHIFT)) >>> 0;
     return { header, frame: ((handle << HANDLE_SHIFT) >>> 0) + u16[(header + MBUF_DATA_OFF) >>> 1], length: u16[(header + MBUF_DATA_LEN) >>> 1] };
   }

@@ -1,4 +1,5 @@
 import type { WasmMemory } from '../arena/webassembly.js';
+import { checksumFunctions } from './checksum.js';
 import { e1000eFunctions } from './e1000e.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { memoryPortFunctions } from './memory_ports.js';
@@ -23,10 +24,12 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const pools = mempoolFunctions(views, hooks, rings);
   const rss = rssFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
+  const parser = parseFunctions(views);
+  const { parse, tuples } = parser; // the rest is the checksums'
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools), ...parseFunctions(views),
+    ...e1000eFunctions(views, pools), parse, tuples, ...checksumFunctions(views, parser),
   };
 }

@@ -74,3 +74,5 @@ export const RX_RSS_HASH = 2;
 export const RX_IP_CKSUM_BAD = 4;
 export const RX_L4_CKSUM_BAD = 8;
 export const RX_TIMESTAMP = 16;
+export const RX_IP_CKSUM_GOOD = 32;
+export const RX_L4_CKSUM_GOOD = 64;

@@ -1,6 +1,6 @@
 /**
  * The Internet checksum (RFC 1071) of a few bytes in a header, and its incremental update (RFC 1624). For whole packets
- * there is `checksumBurst` (burst_checksum.ts).
+ * there is `Checksums` (checksums.ts).
  */
 
 /** The 16-bit one's complement sum of `length` bytes, folded: 0xffff over bytes whose checksum holds. Not yet the complement of it. */

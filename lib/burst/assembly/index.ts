@@ -7,3 +7,4 @@ export { steerDistribute, steerTake, steerRecord } from './steer';
 export { packetRx, packetTx } from './packet';
 export { e1000eRx, e1000eFill, e1000eTx, e1000eClean } from './e1000e';
 export { parse, tuples } from './parse';
+export { checksumCheck, checksumFill, checksumRange } from './checksum';

@@ -50,7 +50,7 @@ function link(bytes: u32, tags: u32, ptype: u32, version: u32): u32 {
 
 const NO_LINK: u32 = 0;
 
-function parseLink(frame: usize, length: u32): u32 {
+export function parseLink(frame: usize, length: u32): u32 {
   if (length < 14) return NO_LINK;
   let type: u32 = load<u16>(frame, 12);
   if (type == swapped(ETHERTYPE_IPV4)) return link(14, 0, PTYPE_L2_ETHER, 4);
@@ -91,25 +91,25 @@ function parsePppoe(frame: usize, bytes: u32, length: u32, tags: u32): u32 {
 // The network layer: bytes behind its header in the low 32 bits; its header's bytes in the next 9, then 1 for options or
 // extension headers, 1 for a fragment, 1 for IPv6, and the protocol in the top 8. Bytes are 0 for none.
 const NETWORK_LONG: u64 = 1 << 41;
-const NETWORK_FRAGMENT: u64 = 1 << 42;
-const NETWORK_SIX: u64 = 1 << 43;
-const NO_NETWORK: u64 = 0;
+export const NETWORK_FRAGMENT: u64 = 1 << 42;
+export const NETWORK_SIX: u64 = 1 << 43;
+export const NO_NETWORK: u64 = 0;
 
 // @ts-ignore: decorator
 @inline
-function bytesOf(network: u64): u32 {
+export function bytesOf(network: u64): u32 {
   return ((network >>> 32) as u32) & L3_LEN_MASK;
 }
 
 // @ts-ignore: decorator
 @inline
-function protocolOf(network: u64): u32 {
+export function protocolOf(network: u64): u32 {
   return (network >>> 56) as u32;
 }
 
 // @ts-ignore: decorator
 @inline
-function parseNetwork(ip: usize, length: u32, version: u32): u64 {
+export function parseNetwork(ip: usize, length: u32, version: u32): u64 {
   if (version == 4) return parseIpv4(ip, length);
   return version == 6 ? parseIpv6(ip, length) : NO_NETWORK;
 }
@@ -137,6 +137,12 @@ function isExtension(type: u32): bool {
     || type == PROTOCOL_DSTOPTS || type == PROTOCOL_MOBILITY || type == PROTOCOL_HIP || type == PROTOCOL_SHIM6;
 }
 
+// @ts-ignore: decorator
+@inline
+export function extensionBytes(type: u32, field: u32): u32 {
+  return type == PROTOCOL_FRAGMENT ? 8 : type == PROTOCOL_AH ? max(8, (field + 2) << 2) : (field + 1) << 3;
+}
+
 function parseIpv6(ip: usize, length: u32): u64 {
   if (length < 40 || load<u8>(ip) >> 4 != 6) return NO_NETWORK;
   const payload = big16(ip + 4);
@@ -149,7 +155,7 @@ function parseIpv6(ip: usize, length: u32): u64 {
     if (bytes + 8 > end) break;
     const at = ip + (bytes as usize);
     const field: u32 = load<u8>(at, 1);
-    const longer = bytes + (next == PROTOCOL_FRAGMENT ? 8 : next == PROTOCOL_AH ? max(8, (field + 2) << 2) : (field + 1) << 3);
+    const longer = bytes + extensionBytes(next, field);
     if (longer > end || longer > (L3_LEN_MASK as u32)) break;
     if (next == PROTOCOL_FRAGMENT) {
       const word = big16(at + 2);
