@@ -47,6 +47,25 @@ export interface BurstFunctions {
   /** Hashes frames as a NIC does, into their headers; what is no IP gets hash 0 and no flag. Returns how many were hashed. */
   rssHash(rss: number, table: number, burst: number, count: number): number;
 
+  /** Packet type (wire/ptype_layout.ts) and lengths of the outer headers of each, into its header: MBUF_PACKET_TYPE, MBUF_TX_OFFLOAD. */
+  parse(table: number, burst: number, count: number): void;
+  /** The 5-tuple (wire/tuple_layout.ts) of each, to 40 bytes times `count` at `to`. Returns how many are IP packets. */
+  tuples(table: number, burst: number, count: number, to: number): number;
+
+  /**
+   * Looks at the checksums of IPv4, and of TCP, UDP, ICMP and ICMPv6 where the whole message is there, over all segments:
+   * RX_IP_CKSUM_GOOD or _BAD and RX_L4_CKSUM_GOOD or _BAD into ol_flags, none of two where there is nothing to say.
+   * Returns how many packets have a bad one.
+   */
+  checksumCheck(table: number, burst: number, count: number): number;
+  /** Writes the same checksums, where the whole message is there. */
+  checksumFill(table: number, burst: number, count: number): void;
+  /**
+   * Of each packet, the one's complement sum of `length` bytes from `offset` on, over all segments: a u32 each to the
+   * vector at `to`, folded to 16 bits, in network order, not the complement of it; 0xffffffff where there are not so many.
+   */
+  checksumRange(table: number, burst: number, count: number, offset: number, length: number, to: number): void;
+
   /** Hands up to 512 mbufs to workers by their hash, each flow in order; all are gone afterwards. Returns how many were handed over, the rest was dropped and counted. */
   steerDistribute(steer: number, burst: number, count: number, lcore: number): number;
   /** A worker's receive; coming back says that it is done with what it took before. */

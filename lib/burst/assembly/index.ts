@@ -12,3 +12,5 @@ export { aclClassify } from './acl';
 export { maglevLookup } from './maglev';
 export { vhostRx, vhostTx } from './vhost';
 export { virtioRx, virtioFill, virtioTx, virtioClean } from './virtio';
+export { parse, tuples } from './parse';
+export { checksumCheck, checksumFill, checksumRange } from './checksum';
