@@ -123,6 +123,7 @@ async function empty(host: Host, ms: number): Promise<void> {
 
 /** An lcore that holds half of a pool is ended from outside; another one polls on meanwhile, and has to rest for the search. */
 async function deaths(rounds: number): Promise<Line[]> {
+  binding().setAffinity(-1); // threads start with their maker's
   const lines: Line[] = [];
   const module = new URL('./ours/hold_lcore.js', import.meta.url);
   for (const mbufs of [4096, 32768, 131072]) {
