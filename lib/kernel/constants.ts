@@ -82,6 +82,7 @@ export const NLM_F_CREATE = 0x400;
 // linux/bpf.h
 export const BPF_MAP_TYPE_HASH = 1;
 export const BPF_MAP_TYPE_ARRAY = 2;
+export const BPF_MAP_TYPE_PROG_ARRAY = 3;
 export const BPF_MAP_TYPE_XSKMAP = 17;
 export const BPF_PROG_TYPE_XDP = 6;
 export const BPF_PROG_TYPE_RAW_TRACEPOINT = 17;
@@ -93,6 +94,7 @@ export const XDP_PASS = 2;
 export const XDP_TX = 3;
 export const XDP_REDIRECT = 4;
 export const BPF_FUNC_map_lookup_elem = 1;
+export const BPF_FUNC_tail_call = 12;
 export const BPF_FUNC_get_current_pid_tgid = 14;
 export const BPF_FUNC_redirect_map = 51;
 export const BPF_FUNC_get_ns_current_pid_tgid = 120;

@@ -16,6 +16,8 @@ export interface IdleOptions {
   readonly policy: IdlePolicy;
   /** What to sleep on. */
   readonly queues: readonly Pick<RxQueue, 'wake'>[];
+  /** Who has something to do at a time of its own, packets or none: a QdiscQueue whose packets wait. No sleep goes beyond it. */
+  readonly deadlines?: readonly { readonly sleepMs: number }[];
   /** The longest that `adaptive` spins before it sleeps, in microseconds. Default 50: about what a sleep and its wake-up cost. */
   readonly spinUs?: number;
   /** The longest sleep, in milliseconds, so that timers and a stop are not kept waiting. Default 10. */
@@ -52,6 +54,7 @@ export class Idle {
   readonly #sources: readonly WakeSource[];
   readonly #most: number;
   readonly #sleepMs: number;
+  readonly #deadlines: readonly { readonly sleepMs: number }[];
   /** Pairs (descriptor, events) for poll(2). */
   readonly #fds: Int32Array;
   #since = 0;
@@ -68,10 +71,11 @@ export class Idle {
   #wakeups = 0;
 
   /** Throws EUNSUPPORTED when it shall sleep on a queue that has nothing to sleep on. */
-  constructor({ policy, queues, spinUs = 50, sleepMs = 10 }: IdleOptions) {
+  constructor({ policy, queues, deadlines = [], spinUs = 50, sleepMs = 10 }: IdleOptions) {
     this.policy = policy;
     this.#most = spinUs / 1000;
     this.#sleepMs = sleepMs;
+    this.#deadlines = deadlines;
     this.#sources = policy === 'busy' ? [] : queues.map(sourceOf);
     this.#fds = new Int32Array(2 * this.#sources.length);
     if (policy !== 'busy' && this.#sources.length === 0) throw new PollmodeError('EOPTION', `Idle policy ${policy}: say which queues it shall wait for.`);
@@ -100,8 +104,10 @@ export class Idle {
     this.#last = performance.now();
   }
 
-  /** Sleeps until one of the queues has something, at most `sleepMs`. */
+  /** Sleeps until one of the queues has something, at most `sleepMs` and no deadline over; not at all when one is less than a millisecond away. */
   sleep(): void {
+    const most = this.#longest();
+    if (most === 0) return;
     for (let i = 0; i < this.#sources.length; i++) {
       const source = this.#sources[i]!;
       if (source.arm?.() === false) return;
@@ -109,9 +115,16 @@ export class Idle {
       this.#fds[2 * i + 1] = POLLIN;
     }
     this.#sleeps++;
-    if (binding().poll(this.#fds, this.#sleepMs) > 0) this.#wakeups++;
+    if (binding().poll(this.#fds, most) > 0) this.#wakeups++;
     else if (this.#since !== 0) this.#learn(performance.now() - this.#since); // nothing came: the gap is at least so long
     this.back();
+  }
+
+  /** poll(2) counts whole milliseconds. */
+  #longest(): number {
+    let most = this.#sleepMs;
+    for (const deadline of this.#deadlines) most = Math.min(most, Math.floor(deadline.sleepMs));
+    return most;
   }
 
   stats(): IdleStats {

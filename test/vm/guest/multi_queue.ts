@@ -27,7 +27,7 @@ export class Sender {
   readonly #fd: number;
 
   constructor() {
-    const { ifindex } = peerOf({ nic: '', mac: multiQueue.mac, peerMac: multiQueue.peerMac });
+    const { ifindex } = peerOf(multiQueue);
     this.#fd = check(binding().socket(AF_PACKET, SOCK_RAW, 0), 'socket');
     const address = new Uint8Array(20); // struct sockaddr_ll
     const view = new DataView(address.buffer);
