@@ -1,6 +1,7 @@
 /**
  * How long until things run again? An AF_XDP port whose interface is taken down and brought up, or deleted and made
- * again, under traffic from a sender in a thread of its own: from the moment that both ends are up to the first packet.
+ * again, under traffic from a sender in a thread of its own: from the order to go up, or in the other case from the moment
+ * that both ends are up, to the first packet.
  * And an lcore that dies with its hands full: from `terminate` to its buffers being free again, the thread's own end
  * apart, by size of the pool, since they are found by a scan.
  *
@@ -73,8 +74,9 @@ async function interfaces(rounds: number): Promise<Line[]> {
   for (let round = 0; round < rounds; round++) {
     withNetns(lab.b.netns, () => setLink(readLink(lab.b.name).ifindex, { up: false }));
     await empty(host, 150);
+    const start = performance.now();
     withNetns(lab.b.netns, () => setLink(readLink(lab.b.name).ifindex, { up: true }));
-    downUp.push(await firstPacket(host));
+    downUp.push(await firstPacket(host, start));
     withNetns(lab.b.netns, () => deleteLink(readLink(lab.b.name).ifindex));
     await empty(host, 150);
     makeAgain(lab);
@@ -93,11 +95,10 @@ function makeAgain(lab: Lab): void {
   for (const end of [lab.a, lab.b]) withNetns(end.netns, () => waitForCarrier(readLink(end.name).ifindex));
 }
 
-/** Milliseconds until something is received; the port's watch has its turns meanwhile. */
-async function firstPacket(host: Host): Promise<number> {
+/** Milliseconds from `start` until something is received; the port's watch has its turns meanwhile. */
+async function firstPacket(host: Host, start = performance.now()): Promise<number> {
   const burst = host.burst(32);
   const { rx: [rx] } = host.ports[0]!;
-  const start = performance.now();
   try {
     for (;;) {
       const until = performance.now() + 1;
@@ -123,6 +124,7 @@ async function empty(host: Host, ms: number): Promise<void> {
 
 /** An lcore that holds half of a pool is ended from outside; another one polls on meanwhile, and has to rest for the search. */
 async function deaths(rounds: number): Promise<Line[]> {
+  binding().setAffinity(-1); // threads start with their maker's
   const lines: Line[] = [];
   const module = new URL('./ours/hold_lcore.js', import.meta.url);
   for (const mbufs of [4096, 32768, 131072]) {

@@ -33,17 +33,20 @@ export interface IdleStats {
   /** Microseconds that `adaptive` spins now before it sleeps, and the gap between two arrivals that it expects. */
   readonly spinUs: number;
   readonly expectedGapUs: number;
-  /** How often the scheduler gave the CPU to another while `adaptive` spun. */
-  readonly pushedOff: number;
+  /** How often `adaptive` gave up spinning for a while, because others had too much of its CPU. */
+  readonly gaveWay: number;
 }
 
 const POLLIN = 1;
 /** Weight of the newest gap in the expected one: an eighth, as TCP smooths its round trips (RFC 6298). */
 const SMOOTHING = 1 / 8;
-/** Between two looks of a spin, in milliseconds: who is away for longer was pushed off the CPU; an interrupt takes less. */
-const AWAY_MS = 0.2;
-/** For how long it then sleeps instead, in milliseconds: twice as long each time that the next spin ends like that too. */
-const YIELD_MS = { least: 100, most: 3200 };
+/** Between two looks of a spin, in milliseconds: who is away for longer was pushed off the CPU. */
+const AWAY_MS = 0.01;
+/** So much of its spinning is looked at together, and so great a part of it may others have: less than the hundredth that p99 is about. */
+const PROBE_MS = 50;
+const MOST_LOST = 0.004;
+/** For how long it then sleeps instead, in milliseconds: twice as long each time that the next probe ends like that too. */
+const YIELD_MS = { least: 400, most: 6400 };
 
 /** One loop's idling. Belongs to its thread. */
 export class Idle {
@@ -59,7 +62,10 @@ export class Idle {
   #last = 0;
   #yieldUntil = 0;
   #yieldMs: number = YIELD_MS.least;
-  #pushedOff = 0;
+  /** Milliseconds of spinning that were not looked at yet, and what of them the scheduler gave to others. */
+  #spun = 0;
+  #lost = 0;
+  #gaveWay = 0;
   #expected = 0;
   #sleeps = 0;
   #wakeups = 0;
@@ -88,7 +94,7 @@ export class Idle {
     if (this.policy === 'interrupt') return true;
     const now = performance.now();
     if (this.#since === 0) this.#since = now;
-    else if (now - this.#last > AWAY_MS) this.#giveWay(now);
+    else if (now >= this.#yieldUntil) this.#account(now);
     this.#last = now;
     return now - this.#since >= (now < this.#yieldUntil ? 0 : this.#spin);
   }
@@ -122,13 +128,25 @@ export class Idle {
   }
 
   stats(): IdleStats {
-    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.policy === 'adaptive' && performance.now() >= this.#yieldUntil ? this.#spin * 1000 : 0, expectedGapUs: this.#expected * 1000, pushedOff: this.#pushedOff };
+    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.policy === 'adaptive' && performance.now() >= this.#yieldUntil ? this.#spin * 1000 : 0, expectedGapUs: this.#expected * 1000, gaveWay: this.#gaveWay };
   }
 
-  #giveWay(now: number): void {
-    this.#pushedOff++;
-    this.#yieldMs = now < this.#yieldUntil + this.#yieldMs ? Math.min(2 * this.#yieldMs, YIELD_MS.most) : YIELD_MS.least;
-    this.#yieldUntil = now + this.#yieldMs;
+  #account(now: number): void {
+    const gap = now - this.#last;
+    this.#spun += gap;
+    if (gap > AWAY_MS) this.#lost += gap;
+    if (this.#spun >= PROBE_MS) this.#judge(now);
+  }
+
+  #judge(now: number): void {
+    if (this.#lost > this.#spun * MOST_LOST) {
+      this.#gaveWay++;
+      this.#yieldUntil = now + this.#yieldMs;
+      this.#yieldMs = Math.min(2 * this.#yieldMs, YIELD_MS.most);
+    } else {
+      this.#yieldMs = YIELD_MS.least;
+    }
+    this.#spun = this.#lost = 0;
   }
 
   /** Twice the expected gap, which most gaps are shorter than, when that is less than a sleep costs; else not at all. */

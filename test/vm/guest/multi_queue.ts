@@ -4,6 +4,7 @@ import { macBytes } from '../../../lib/kernel/address.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_RAW } from '../../../lib/kernel/constants.js';
 import { check } from '../../../lib/kernel/errno.js';
 import { listLinks, setLink, type Link } from '../../../lib/kernel/link.js';
+import { checksum } from '../../port/drivers/kernel_helper.js';
 import { frameOf } from '../../rss/frames_helper.js';
 import { flowOf } from '../../rss/order_generator.js';
 import { multiQueue } from '../devices.js';
@@ -42,6 +43,7 @@ export class Sender {
     bytes.set(frameOf({ ...flowOf(flow), tags: 0, extensions: [], fragment: false }).subarray(0, FRAME));
     bytes.set([...macBytes(multiQueue.mac), ...macBytes(multiQueue.peerMac)]);
     const view = new DataView(bytes.buffer);
+    view.setUint16(24, checksum(view, 14, 20)); // a bridge looks at it (br_validate_ipv4)
     view.setUint32(PAYLOAD, flow);
     view.setUint32(PAYLOAD + 4, number);
     return binding().send(this.#fd, bytes, 0) === FRAME;

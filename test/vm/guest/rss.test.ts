@@ -68,6 +68,10 @@ t.test('the queue of each flow is known before its first packet', async t => {
 
 interface Outcome { readonly sent: number; readonly received: number; readonly wrong: number }
 
+/** Rounds of sending, and milliseconds of rest between two such times: no queue is ever empty for long while packets keep coming, and a move waits for that. */
+const BUSY_ROUNDS = 40;
+const REST_MS = 60;
+
 /** Numbered packets of many flows, some queues polled far less often than others, while `shake` is at work. */
 async function traffic(host: Host, rx: readonly RxQueue[], shake: () => Promise<void>): Promise<Outcome> {
   const [sender, random, numbers, next] = [new Sender(), randomNumbers(7), new Uint32Array(FLOWS), new Uint32Array(FLOWS)];
@@ -78,9 +82,11 @@ async function traffic(host: Host, rx: readonly RxQueue[], shake: () => Promise<
     received++;
   };
   const shaken = shake().finally(() => { going = false; });
-  let idle = 0;
-  for (let round = 0; going || (received < sent && idle < 20_000); round++) {
-    for (let i = 0; i < 16 && going && sent - received < WINDOW; i++) {
+  let [idle, busy, rests] = [0, 0, 0];
+  for (let round = 0; going || (received < sent && idle < 5000); round++) {
+    const resting = performance.now() < rests;
+    if (!resting && ++busy % BUSY_ROUNDS === 0) rests = performance.now() + REST_MS;
+    for (let i = 0; i < 16 && going && !resting && sent - received < WINDOW; i++) {
       const flow = random(FLOWS);
       if (sender.send(flow, numbers[flow]!)) { numbers[flow]!++; sent++; }
     }
@@ -104,7 +110,7 @@ t.test('its redirection table is changed under traffic, and no flow is reordered
   const entry = changeNicRss(name, { reta: was.reta }, new Journal({ directories: [of.run] }));
   const random = randomNumbers(3);
   const next = (): number[] => readNicRss(name).reta.map(queue => (random(2) === 0 ? random(queues) : queue));
-  const moves = LONG ? 100 : 12;
+  const moves = LONG ? 100 : 8;
 
   const bare = await traffic(host, rx, async () => {
     for (let i = 0; i < moves; i++) {
