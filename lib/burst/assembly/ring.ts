@@ -4,9 +4,9 @@ import {
   RING_SP_LCORE, RING_SP_SEEN, RING_SPINS,
 } from '../../ring/layout';
 import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from '../codes';
-import { copyHandles } from './copy';
+import { copyHandles, copySome } from './copy';
 import { deathPoint } from './check';
-import { publish64, publishFrom } from './publish';
+import { publish64 } from './publish';
 
 // @ts-ignore: decorator
 @inline
@@ -15,7 +15,7 @@ function fillSlots(ring: usize, size: u32, index: u32, from: usize, count: u32):
   const slots = ring + RING_SLOTS;
   const straight = min(count, size - at);
   copyHandles(slots + ((at as usize) << 2), from, straight);
-  if (straight < count) copyHandles(slots, from + ((straight as usize) << 2), count - straight);
+  if (straight < count) copySome(slots, from + ((straight as usize) << 2), count - straight);
 }
 
 // @ts-ignore: decorator
@@ -25,7 +25,7 @@ function readSlots(ring: usize, size: u32, index: u32, to: usize, count: u32): v
   const slots = ring + RING_SLOTS;
   const straight = min(count, size - at);
   copyHandles(to, slots + ((at as usize) << 2), straight);
-  if (straight < count) copyHandles(to + ((straight as usize) << 2), slots, count - straight);
+  if (straight < count) copySome(to + ((straight as usize) << 2), slots, count - straight);
 }
 
 export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool, lcore: u32): u32 {
@@ -46,10 +46,30 @@ export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool,
   fillSlots(ring, size, index, from, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the consumers' load: the slots before the index.
-  publishFrom(ring + RING_SP_INDEX, ring + RING_PROD, index + count);
+  publishProducer(ring, index + count);
   deathPoint(DEATH_AFTER_PUBLISH);
   store<u32>(ring, index + count, RING_SP_INDEX);
   return count;
+}
+
+// As in publish.ts, but the atomic load is of the own line: the published one may be on its way from another core.
+
+// @ts-ignore: decorator
+@inline
+function publishProducer(ring: usize, index: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u32>(ring, RING_SP_INDEX);
+    store<u32>(ring, index, RING_PROD);
+  } else atomic.store<u32>(ring, index, RING_PROD);
+}
+
+// @ts-ignore: decorator
+@inline
+function publishConsumer(ring: usize, index: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u32>(ring, RING_SC_INDEX);
+    store<u32>(ring, index, RING_CONS);
+  } else atomic.store<u32>(ring, index, RING_CONS);
 }
 
 function becomeProducer(ring: usize, lcore: u32): void {
@@ -75,7 +95,7 @@ export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool, l
   }
   readSlots(ring, size, index, to, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
-  publishFrom(ring + RING_SC_INDEX, ring + RING_CONS, index + count);
+  publishConsumer(ring, index + count);
   deathPoint(DEATH_AFTER_PUBLISH);
   store<u32>(ring, index + count, RING_SC_INDEX);
   return count;
