@@ -271,7 +271,7 @@ const XDP_MD_SIZE = 24;
  * its peer has NAPI, by a native XDP program or GRO; others are lost, uncounted. Blocks the thread. The frame is 14 bytes
  * or more.
  */
-export function runOnLiveFrames(program: number, frame: Uint8Array, ifindex: number, count: number, batch = 64): void {
+export function runOnLiveFrames(program: number, frame: Uint8Array, ifindex: number, count: number, batch = 128): void {
   const context = new Uint8Array(XDP_MD_SIZE);
   setU32(context, 4, frame.length); // data_end
   setU32(context, 12, ifindex); // ingress_ifindex
