@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { tryBinding } from '../../lib/binding.js';
 import { PollmodeError } from '../../lib/errors.js';
 import type { Bench, Figures, Measurement, Row } from './bench.js';
-import { CRing } from './c_ring.js';
+import { CProgram } from './c_program.js';
 import { ask, Machine, otherLoad, quietMoment } from './machine.js';
 import { measurements } from './measurements.js';
 import { notes, outcome, table, type Outcome, type Round } from './report.js';
@@ -106,7 +106,7 @@ function about(): string[] {
   return [
     `${cpuList()[0]?.model ?? 'unknown CPU'}, Linux ${release()}; measured on CPU ${bench.cpus.measured}, senders on CPU ${bench.cpus.other}`,
     `ours: Node.js ${process.versions.node} (V8 ${process.versions.v8}), WebAssembly by asc -O3 with SIMD, TypeScript as it is`,
-    `peers: DPDK ${ask('pkg-config', '--modversion', 'libdpdk') ?? 'unknown'}, a generic build; C: ${CRing.flags()}`,
+    `peers: DPDK ${ask('pkg-config', '--modversion', 'libdpdk') ?? 'unknown'}, a generic build; C: ${CProgram.flags()}`,
     `ratio: how many times as good as the peer, the median of ${rounds} rounds of ${seconds} s; frames of 64 bytes with FCS, bursts of 32`,
     `other work on the machine before each round: ${loads.map(load => `${Math.round(load * 100)}%`).join(', ')} of its CPU time`,
   ];

@@ -24,7 +24,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     forwarding('testpmd ring io', { vdevs: ['net_ring0', 'net_ring1'], forward: 'io', firstBursts: 8 }),
     oursForwarding('ring-io'),
     ...lookupMeasurements(machine),
-    ...wireMeasurements,
+    ...wireMeasurements(machine),
   ];
 }
 
