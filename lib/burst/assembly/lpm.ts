@@ -80,18 +80,41 @@ export function lpm4Mbufs(lpm: usize, table: usize, burst: usize, place: u32, to
   else lookUpMbufs4<u16>(lpm, table, burst, place, to, count);
 }
 
+/** The addresses first, all of them, into the vector: two short loops have more loads under way than a long one. */
 // @ts-ignore: decorator
 @inline
 function lookUpMbufs4<T>(lpm: usize, table: usize, burst: usize, place: u32, to: usize, count: u32): void {
   const root: usize = load<u32>(lpm, LPM_ROOT);
   const shift = 32 - load<u32>(lpm, LPM_ROOT_BITS);
-  for (const end = to + ((count as usize) << 2); to < end; to += 4) {
+  const end = to + ((count as usize) << 2);
+  let short: u32 = 0;
+  let from = burst;
+  let at = to;
+  for (; at + 16 <= end; at += 16) {
+    short |= gather4(table, from, place, at) | gather4(table, from + 4, place, at + 4) | gather4(table, from + 8, place, at + 8) | gather4(table, from + 12, place, at + 12);
+    from += 16;
+  }
+  for (; at < end; at += 4) {
+    short |= gather4(table, from, place, at);
+    from += 4;
+  }
+  if (((storeAll4<T>(root, shift, to, end, to) & groupBit<T>()) | short) == 0) return;
+  for (; to < end; to += 4) {
     const at = placeIn(table, load<u32>(burst), place, 4);
     const address = bswap<u32>(load<u32>(at));
     const entry = entryAt<T>(root, address >>> shift);
     store<u32>(to, at == 0 ? LPM_NONE : entry & groupBit<T>() ? deeper4<T>(lpm, address) : entry - 1);
     burst += 4;
   }
+}
+
+/** The address in the mbuf whose handle stands at `from`, to `to`. Returns 1 where the mbuf is too short; then whatever stands at 0. */
+// @ts-ignore: decorator
+@inline
+function gather4(table: usize, from: usize, place: u32, to: usize): u32 {
+  const at = placeIn(table, load<u32>(from), place, 4);
+  store<u32>(to, bswap<u32>(load<u32>(at)));
+  return (at == 0) as u32;
 }
 
 /** Where so many bytes stand in an mbuf, or 0 (which can be read too, and means nothing) where its first segment is too short. */
