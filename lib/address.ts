@@ -2,7 +2,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { PollmodeError } from './errors.js';
 
-/** 4 or 16 bytes. Throws EOPTION. */
+/** 4 or 16 bytes, in network order. Throws EOPTION. */
 export function addressBytes(text: string): number[] {
   if (isIPv4(text)) return text.split('.').map(Number);
   if (!isIPv6(text) || text.includes('%')) throw new PollmodeError('EOPTION', `"${text.slice(0, 60)}" is no IP address: write it as 10.0.0.1 or fe80::1.`);
@@ -21,13 +21,35 @@ function ipv6Bytes(text: string): number[] {
   return [...front, ...new Array<number>(16 - front.length - back.length).fill(0), ...back];
 }
 
-/** Of 4 or 16 bytes. IPv6 by RFC 5952: lower case, the first of the longest runs of two zero groups or more as "::". */
+/** The u32 that `Ipv4.source` and its like hold. Throws EOPTION. */
+export function parseIpv4(text: string): number {
+  const bytes = addressBytes(text);
+  if (bytes.length !== 4) throw new PollmodeError('EOPTION', `"${text.slice(0, 60)}" is no IPv4 address: write it as 10.0.0.1.`);
+  return bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+}
+
+/** "10.0.0.1" */
+export function formatIpv4(address: number): string {
+  return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
+}
+
+/** "2001:db8::1", as RFC 5952 section 4 has it: lower case, the longest run of two zero groups or more (the first of equals) as "::". */
+export function formatIpv6(u8: Uint8Array, at = 0): string {
+  const groups = Array.from({ length: 8 }, (_, i) => (u8[at + 2 * i]! << 8) | u8[at + 2 * i + 1]!);
+  const mapped = groups.slice(0, 5).every(group => group === 0) && groups[5] === 0xffff;
+  if (mapped) return `::ffff:${u8.subarray(at + 12, at + 16).join('.')}`; // section 5
+  let best = { start: 0, length: 1 };
+  for (let start = 0; start < 8; start++) {
+    let length = 0;
+    while (start + length < 8 && groups[start + length] === 0) length++;
+    if (length > best.length) best = { start, length };
+  }
+  const words = groups.map(group => group.toString(16));
+  if (best.length < 2) return words.join(':');
+  return `${words.slice(0, best.start).join(':')}::${words.slice(best.start + best.length).join(':')}`;
+}
+
+/** Of 4 or 16 bytes in network order. */
 export function addressText(bytes: ArrayLike<number>): string {
-  if (bytes.length === 4) return Array.from(bytes).join('.');
-  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[i * 2] << 8) | bytes[i * 2 + 1]).toString(16));
-  const runs = groups.map((_, from) => groups.slice(from).findIndex(group => group !== '0')).map((length, from) => (length < 0 ? 8 - from : length));
-  const longest = Math.max(...runs);
-  if (longest < 2) return groups.join(':');
-  const from = runs.indexOf(longest);
-  return `${groups.slice(0, from).join(':')}::${groups.slice(from + longest).join(':')}`;
+  return bytes.length === 4 ? Array.from(bytes).join('.') : formatIpv6(Uint8Array.from(bytes));
 }

@@ -2,7 +2,7 @@
 import type { Row } from './bench.js';
 
 const PER_BULK = 'time-stamp counter cycles per bulk of 32, enqueue and dequeue together';
-const THROUGH = 'time-stamp counter cycles per bulk of 32 that went through 4096 slots, one thread enqueueing, one dequeueing';
+const THROUGH = 'time-stamp counter cycles per bulk of 32 that went through 4096 slots, one thread enqueueing, one dequeueing; after a call that moved nothing, a side waits (ours and the C program 1 µs; ring_perf_autotest does not, and counts such calls too)';
 const FORWARDED = 'packets forwarded both ways by one thread, by each program\'s own counter';
 const ARRIVED = 'frames that reached the other end of the pair, by the kernel\'s counter of that interface';
 const RECEIVED = 'frames received while our AF_XDP sender on the other CPU sends all it can, by each program\'s own counter';

@@ -12,10 +12,10 @@ export interface BurstFunctions {
    * Sp: only one thread may enqueue. Mp: any number; `lcore` is the caller's, and names its claim. Returns 0 also when
    * another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
    */
-  ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number;
+  ringEnqueueSp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   /** Dequeue, likewise, into the vector at `to`. */
-  ringDequeueSc(ring: number, to: number, count: number, fixed: number): number;
+  ringDequeueSc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
   ringDequeueMc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
   /** Takes away the claims of an lcore that is dead for certain. Returns how many there were: 0, 1 or 2. */
   ringRecover(ring: number, lcore: number): number;
@@ -46,6 +46,25 @@ export interface BurstFunctions {
   toeplitz(rss: number, inputs: number, stride: number, length: number, to: number, count: number): void;
   /** Hashes frames as a NIC does, into their headers; what is no IP gets hash 0 and no flag. Returns how many were hashed. */
   rssHash(rss: number, table: number, burst: number, count: number): number;
+
+  /** Packet type (wire/ptype_layout.ts) and lengths of the outer headers of each, into its header: MBUF_PACKET_TYPE, MBUF_TX_OFFLOAD. */
+  parse(table: number, burst: number, count: number): void;
+  /** The 5-tuple (wire/tuple_layout.ts) of each, to 40 bytes times `count` at `to`. Returns how many are IP packets. */
+  tuples(table: number, burst: number, count: number, to: number): number;
+
+  /**
+   * Looks at the checksums of IPv4, and of TCP, UDP, ICMP and ICMPv6 where the whole message is there, over all segments:
+   * RX_IP_CKSUM_GOOD or _BAD and RX_L4_CKSUM_GOOD or _BAD into ol_flags, none of two where there is nothing to say.
+   * Returns how many packets have a bad one.
+   */
+  checksumCheck(table: number, burst: number, count: number): number;
+  /** Writes the same checksums, where the whole message is there. */
+  checksumFill(table: number, burst: number, count: number): void;
+  /**
+   * Of each packet, the one's complement sum of `length` bytes from `offset` on, over all segments: a u32 each to the
+   * vector at `to`, folded to 16 bits, in network order, not the complement of it; 0xffffffff where there are not so many.
+   */
+  checksumRange(table: number, burst: number, count: number, offset: number, length: number, to: number): void;
 
   /** Hands up to 512 mbufs to workers by their hash, each flow in order; all are gone afterwards. Returns how many were handed over, the rest was dropped and counted. */
   steerDistribute(steer: number, burst: number, count: number, lcore: number): number;
@@ -94,6 +113,19 @@ export interface BurstFunctions {
 
   /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
   maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
+  /** The device's side of a virtqueue, split or packed (virtqueue/layout.ts): copies frames out of the driver's buffers. Descriptors are copied, then checked; bad ones counted and given back. */
+  vhostRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Copies frames into the driver's buffers and frees their mbufs. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
+  vhostTx(queue: number, burst: number, count: number, lcore: number): number;
+
+  /** The driver's side of one: the device reads and writes the pool's buffers themselves. Received, then filled up. */
+  virtioRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Gives the device buffers, one for each descriptor. Returns how many descriptors it lacks still. */
+  virtioFill(queue: number, lcore: number): number;
+  /** Frees what was sent, then sends. `count` 0 only frees. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
+  virtioTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** Frees what the device says was sent. Returns how many. */
+  virtioClean(queue: number, lcore: number): number;
 }
 
 /** What a burst function set may be told to do at its checking points (checking build and twins alike). */
