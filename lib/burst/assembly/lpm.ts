@@ -145,32 +145,65 @@ function deeper4<T>(lpm: usize, address: u32): u32 {
 
 /** Next hops of `count` IPv6 addresses, 16 bytes each in network order, to the vector at `to`; LPM_NONE where no route leads. */
 export function lpm6Lookup(lpm: usize, addresses: usize, to: usize, count: u32): void {
-  if (load<u32>(lpm, LPM_WIDE)) lookUp6<u32>(lpm, addresses, to, count);
-  else lookUp6<u16>(lpm, addresses, to, count);
-}
-
-// @ts-ignore: decorator
-@inline
-function lookUp6<T>(lpm: usize, addresses: usize, to: usize, count: u32): void {
-  const root: usize = load<u32>(lpm, LPM_ROOT);
-  const shift = 32 - load<u32>(lpm, LPM_ROOT_BITS);
-  for (const end = to + ((count as usize) << 2); to < end; to += 4) {
-    const entry = entryAt<T>(root, bswap<u32>(load<u32>(addresses)) >>> shift);
-    store<u32>(to, entry & groupBit<T>() ? deeper6<T>(lpm, addresses) : entry - 1);
-    addresses += 16;
-  }
+  if (load<u32>(lpm, LPM_WIDE)) lookUp6<u32>(lpm, false, 0, addresses, 0, to, count);
+  else lookUp6<u16>(lpm, false, 0, addresses, 0, to, count);
 }
 
 /** The same as lpm4Mbufs, for the 16 bytes of an IPv6 address. */
 export function lpm6Mbufs(lpm: usize, table: usize, burst: usize, place: u32, to: usize, count: u32): void {
-  const wide = load<u32>(lpm, LPM_WIDE);
-  for (const end = to + ((count as usize) << 2); to < end; to += 4) {
-    const at = placeIn(table, load<u32>(burst), place, 16);
-    if (at == 0) store<u32>(to, LPM_NONE);
-    else if (wide) lookUp6<u32>(lpm, at, to, 1);
-    else lookUp6<u16>(lpm, at, to, 1);
-    burst += 4;
+  if (load<u32>(lpm, LPM_WIDE)) lookUp6<u32>(lpm, true, table, burst, place, to, count);
+  else lookUp6<u16>(lpm, true, table, burst, place, to, count);
+}
+
+/**
+ * All of a burst's addresses a step further in each turn, so that a CPU waits for what they need in a turn together; an
+ * address that is done stays as it is. Where groups were used again meanwhile, each is looked up by itself.
+ */
+// @ts-ignore: decorator
+@inline
+function lookUp6<T>(lpm: usize, mbufs: bool, table: usize, from: usize, place: u32, to: usize, count: u32): void {
+  const groups: usize = load<u32>(lpm, LPM_GROUPS);
+  const bytes = (count as usize) << 2;
+  const reuses = atomic.load<u32>(lpm, LPM_REUSES);
+  let bits = firstStep6<T>(lpm, mbufs, table, from, place, to, bytes);
+  for (let byte: usize = load<u32>(lpm, LPM_ROOT_BITS) >>> 3; bits & groupBit<T>() && byte < 16; byte++) {
+    bits = 0;
+    for (let i: usize = 0; i < bytes; i += 4) {
+      const entry = load<u32>(to + i);
+      const grouped = (entry & groupBit<T>()) != 0;
+      const index = ((entry & ~groupBit<T>()) << LPM_GROUP_SHIFT) | (load<u8>(address6(mbufs, table, from, place, i) + byte) as u32);
+      // Entry 0 of group 0 for those that are done: no branch, and nothing comes of it.
+      const next = select<u32>(entryAt<T>(groups, index & (0 - (grouped as u32))), entry, grouped);
+      store<u32>(to + i, next);
+      bits |= next;
+    }
   }
+  const same = atomic.load<u32>(lpm, LPM_REUSES) == reuses;
+  for (let i: usize = 0; i < bytes; i += 4) {
+    const at = address6(mbufs, table, from, place, i);
+    store<u32>(to + i, mbufs && at == 0 ? LPM_NONE : same ? load<u32>(to + i) - 1 : deeper6<T>(lpm, at));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function firstStep6<T>(lpm: usize, mbufs: bool, table: usize, from: usize, place: u32, to: usize, bytes: usize): u32 {
+  const root: usize = load<u32>(lpm, LPM_ROOT);
+  const shift = 32 - load<u32>(lpm, LPM_ROOT_BITS);
+  let bits: u32 = 0;
+  for (let i: usize = 0; i < bytes; i += 4) {
+    const entry = entryAt<T>(root, bswap<u32>(load<u32>(address6(mbufs, table, from, place, i))) >>> shift);
+    store<u32>(to + i, entry);
+    bits |= entry;
+  }
+  return bits;
+}
+
+/** Where the address stands whose result stands `i` bytes into the vector. */
+// @ts-ignore: decorator
+@inline
+function address6(mbufs: bool, table: usize, from: usize, place: u32, i: usize): usize {
+  return mbufs ? placeIn(table, load<u32>(from + i), place, 16) : from + (i << 2);
 }
 
 function deeper6<T>(lpm: usize, address: usize): u32 {
