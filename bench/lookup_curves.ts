@@ -2,7 +2,7 @@
  * What does a lookup cost, and an entry take, as tables grow? For each structure, entries from 10 to 10 million or its
  * limit: cycles per lookup in bulks of 32, of keys at random among those that are there, and bytes of the arena per entry.
  *
- *   node dist/bench/lookup_curves.js [--only lpm4,lpm6,hash,acl,maglev] [--most 10000000] [--seconds 0.3] [--cpu N] [--json] [--svg FILE]
+ *   node dist/bench/lookup_curves.js [--only lpm4,lpm6,hash,acl,maglev] [--most 10000000] [--seconds 0.3] [--huge] [--cpu N] [--json] [--svg FILE]
  */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -18,7 +18,7 @@ interface Curve { readonly name: string; readonly title: string; readonly limit:
 
 const { values } = parseArgs({ options: {
   only: { type: 'string', default: STRUCTURES.map(({ name }) => name).join() }, most: { type: 'string', default: '10000000' }, seconds: { type: 'string', default: '0.3' },
-  cpu: { type: 'string', default: String(cpus().length - 1) }, json: { type: 'boolean', default: false }, svg: { type: 'string' },
+  cpu: { type: 'string', default: String(cpus().length - 1) }, json: { type: 'boolean', default: false }, huge: { type: 'boolean', default: false }, svg: { type: 'string' },
 } });
 pin(Number(values.cpu));
 const perNanosecond = cyclesPerSecond() / 1e9;
@@ -35,7 +35,7 @@ function curve(structure: Structure): Curve {
 function point(structure: Structure, entries: number): Point {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${structure.name} ${entries}`);
   const arena = Arena.create({ size: structure.arena(entries) });
-  const made = structure.make(arena, entries);
+  const made = structure.make(arena, entries, values.huge ? 'try' : 'never');
   const slices: number[] = [];
   for (const until = performance.now() + Number(values.seconds) * 1000; performance.now() < until || slices.length < 16;) slices.push(made.slice());
   const result = { entries, cycles: median(slices.slice(slices.length >> 3)) * perNanosecond, bytes: made.bytes / entries };
@@ -48,7 +48,7 @@ function text(): string {
   const table = ({ title, limit, points }: Curve): string => [title, `  limit: ${limit}`, '     entries   cycles/lookup   bytes/entry', ...points.map(({ entries, cycles, bytes }) => (
     `${entries.toLocaleString('en').padStart(12)}  ${cycles.toFixed(1).padStart(13)}  ${(bytes < 1000 ? bytes.toFixed(1) : Math.round(bytes).toLocaleString('en')).padStart(12)}`
   ))].join('\n');
-  return `Lookups, bulks of 32; ${cpus()[0].model}, pages of 4 KiB\n\n${curves.map(table).join('\n\n')}\n`;
+  return `Lookups, bulks of 32; ${cpus()[0].model}, pages of ${values.huge ? '2 MiB where there are any' : '4 KiB'} (ACL and Maglev: 4 KiB)\n\n${curves.map(table).join('\n\n')}\n`;
 }
 
 /** Cycles and bytes side by side, over entries; all axes logarithmic. */

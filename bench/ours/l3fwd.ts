@@ -4,20 +4,26 @@
  */
 import type { Burst } from '../../lib/burst/burst.js';
 import type { Lpm } from '../../lib/lookup/lpm.js';
-import { LPM_NONE } from '../../lib/lookup/lpm_layout.js';
 import { Vector } from '../../lib/lookup/vector.js';
 import type { Mbufs } from '../../lib/mbuf/mbufs.js';
+import * as layout from '../../lib/mbuf/layout.js';
 import type { Mempool } from '../../lib/mbuf/mempool.js';
 import { randomWords } from './random.js';
 
 const BURST = 32;
+const { MBUF_DATA_OFF } = layout; // a module's own constant, which V8 knows
 
 export interface Frames {
-  readonly bursts: readonly Burst[];
-  readonly addresses: Vector;
+  /** All packets, which are received by bursts of 32: their handles are copied. */
+  readonly handles: Uint32Array;
+  readonly burst: Burst;
   readonly nextHops: Vector;
+  /** The same, signed: -1 is LPM_NONE. */
+  readonly hops: Int32Array;
+  /** The arena's. */
+  readonly words: Int32Array;
   /** Per next hop, 3 words: what the first 12 bytes of a frame to it are. */
-  readonly macs: Uint32Array;
+  readonly macs: Int32Array;
   /** Packets that had no route, or no hop left. */
   dropped: number;
   /** Headers as they were at first. */
@@ -29,27 +35,34 @@ export interface Frames {
 export function prepareFrames(pool: Mempool, count: number, hops: number): Frames {
   const { arena, mbufs } = pool;
   const next = randomWords(3);
-  const bursts = Array.from({ length: count / BURST }, () => pool.burst(BURST));
-  for (const burst of bursts) pool.alloc(burst, BURST);
+  const burst = pool.burst(BURST);
+  const first = arena.reserve('handles', count * 4).offset >>> 2;
+  const handles = arena.u32.subarray(first, first + count);
+  for (let i = 0; i < count; i += BURST) {
+    pool.alloc(burst, BURST);
+    for (const handle of burst.handles) mbufs.append(handle, 60);
+    handles.set(burst.handles, i);
+  }
   const destinations = Uint32Array.from({ length: count }, next);
-  for (const burst of bursts) for (const handle of burst.handles) mbufs.append(handle, 60);
   const macs = arena.reserve('macs', hops * 12).offset >>> 2;
   for (let word = 0; word < hops * 3; word++) arena.u32[macs + word] = Math.imul(word + 1, 0x9e3779b1);
-  const frames: Frames = { bursts, addresses: new Vector(arena, BURST), nextHops: new Vector(arena, BURST), macs: arena.u32.subarray(macs, macs + hops * 3), dropped: 0, restore, check };
+  const nextHops = new Vector(arena, BURST);
+  const frames: Frames = {
+    handles, burst, nextHops, hops: new Int32Array(arena.buffer, nextHops.offset, BURST), words: arena.i32,
+    macs: arena.i32.subarray(macs, macs + hops * 3), dropped: 0, restore, check,
+  };
   return frames;
 
   function restore(): void {
     frames.dropped = 0;
-    bursts.forEach((burst, number) => burst.handles.forEach((handle, i) => write(mbufs, mbufs.data(handle), destinations[number * BURST + i])));
+    handles.forEach((handle, i) => write(mbufs, mbufs.data(handle), destinations[i]));
   }
 
   function check(): number {
     let sum = frames.dropped;
-    for (const burst of bursts) {
-      for (const handle of burst.handles) {
-        const word = mbufs.data(handle) >>> 2;
-        for (let i = 0; i < 8; i++) sum = (Math.imul(sum, 31) + mbufs.u32[word + i]) >>> 0;
-      }
+    for (const handle of handles) {
+      const word = mbufs.data(handle) >>> 2;
+      for (let i = 0; i < 8; i++) sum = (Math.imul(sum, 31) + mbufs.u32[word + i]) >>> 0;
     }
     return sum;
   }
@@ -67,36 +80,38 @@ function write({ u8, u16 }: Mbufs, at: number, destination: number): void {
 
 /** All frames once, in bursts. */
 export function l3fwdSlice(lpm: Lpm, mbufs: Mbufs, frames: Frames): void {
-  for (const burst of frames.bursts) frames.dropped += route(lpm, mbufs, frames, burst, BURST);
+  const { handles, burst } = frames;
+  for (let from = 0; from < handles.length; from += BURST) {
+    for (let i = 0; i < BURST; i++) burst.handles[i] = handles[from + i];
+    frames.dropped += route(lpm, mbufs, frames, burst, BURST);
+  }
 }
 
-/** Returns how many packets are to be dropped. A router would send the others on by their next hop. */
-function route(lpm: Lpm, mbufs: Mbufs, { addresses, nextHops, macs }: Frames, { handles }: Burst, count: number): number {
-  const { u8, u16, u32 } = mbufs;
-  const [wanted, hops] = [addresses.u32, nextHops.u32];
-  let good = 0;
-  for (let i = 0; i < count; i++) {
-    const at = mbufs.data(handles[i]);
-    const [high, low] = [u16[(at + 30) >>> 1], u16[(at + 32) >>> 1]];
-    wanted[i] = ((high & 0xff) << 24) | ((high >>> 8) << 16) | ((low & 0xff) << 8) | (low >>> 8);
-    if (u16[(at + 12) >>> 1] === 0x0008 && u8[at + 14] === 0x45 && u8[at + 22] > 1) good |= 1 << i;
-  }
-  lpm.lookupBulk(addresses, nextHops, count);
+/**
+ * Returns how many packets are to be dropped. A router would send the others on by their next hop. Everything is read and
+ * written as signed words, which are small integers to V8, where unsigned ones of 2^31 and more are not.
+ */
+function route(lpm: Lpm, { u16, table }: Mbufs, { words, hops, nextHops, macs }: Frames, burst: Burst, count: number): number {
+  const { handles } = burst;
+  lpm.lookupBurst(burst, count, 30, nextHops);
   let dropped = 0;
   for (let i = 0; i < count; i++) {
+    const handle = handles[i];
+    const word = ((handle << 11) + u16[(table + (handle << 6) + MBUF_DATA_OFF) >>> 1]) >>> 2;
     const hop = hops[i];
-    if (hop === LPM_NONE || (good & (1 << i)) === 0) {
+    const lives = words[word + 5]; // fragment, then hop limit and protocol, as they stand in memory
+    // Ethertype, version and header length; hops left.
+    if ((words[word + 3] & 0xffffff) !== 0x450008 || (lives & 0xff0000) < 0x20000 || hop < 0) {
       dropped++;
       continue;
     }
-    const at = mbufs.data(handles[i]);
-    const [to, from] = [at >>> 2, hop * 3];
-    u32[to] = macs[from];
-    u32[to + 1] = macs[from + 1];
-    u32[to + 2] = macs[from + 2];
-    u8[at + 22]--;
-    const sum = u16[(at + 24) >>> 1] + 1; // RFC 1624: the word with the hop limit is 0x0100 less, which reads as 1 here
-    u16[(at + 24) >>> 1] = sum + (sum >= 0xffff ? 1 : 0);
+    words[word] = macs[hop * 3];
+    words[word + 1] = macs[hop * 3 + 1];
+    words[word + 2] = macs[hop * 3 + 2];
+    words[word + 5] = lives - 0x10000;
+    const sum = words[word + 6]; // in its low half; RFC 1624: what is summed is 0x0100 less, which reads as 1 here
+    const next = (sum & 0xffff) + 1;
+    words[word + 6] = (sum & ~0xffff) | ((next + (next >= 0xffff ? 1 : 0)) & 0xffff);
   }
   return dropped;
 }

@@ -1,5 +1,6 @@
 /** The structures that bench/lookup_curves.ts grows: each made with so many entries, and a slice of lookups among them. */
 import type { Arena } from '../../lib/arena/arena.js';
+import type { HugePages } from '../../lib/arena/backing.js';
 import { burstFunctions } from '../../lib/burst/module.js';
 import { Acl } from '../../lib/lookup/acl.js';
 import { ACL_RULES_MAX } from '../../lib/lookup/acl_layout.js';
@@ -29,7 +30,7 @@ export interface Structure {
   readonly limit: string;
   /** Bytes of an arena that it fits in. */
   arena(entries: number): number;
-  make(arena: Arena, entries: number): Made;
+  make(arena: Arena, entries: number, hugePages: HugePages): Made;
 }
 
 const MIB = 1 << 20;
@@ -63,9 +64,9 @@ function used(arena: Arena): number {
   return reserved(arena, 0);
 }
 
-function lpm4(arena: Arena, entries: number): Made {
+function lpm4(arena: Arena, entries: number, hugePages: HugePages): Made {
   const [next, before] = [randomWords(5), used(arena)];
-  const lpm = Lpm.create(arena, 'lpm', { family: 4, routes: entries });
+  const lpm = Lpm.create(arena, 'lpm', { family: 4, routes: entries, hugePages });
   const prefixes = new Uint32Array(entries);
   while (lpm.count < entries) {
     // Most are /24, as in a real table; where those run out, any that is free.
@@ -86,9 +87,9 @@ function lpm4(arena: Arena, entries: number): Made {
 }
 
 /** Sites of /32 under a few dozen /16, each with 63 networks of /48 in four /40. */
-function lpm6(arena: Arena, entries: number): Made {
+function lpm6(arena: Arena, entries: number, hugePages: HugePages): Made {
   const [next, before] = [randomWords(5), used(arena)];
-  const lpm = Lpm.create(arena, 'lpm', { family: 6, routes: entries, groups: 11_000 + Math.ceil(entries / 12) });
+  const lpm = Lpm.create(arena, 'lpm', { family: 6, routes: entries, groups: 11_000 + Math.ceil(entries / 12), hugePages });
   const words = new Uint32Array(entries * 2);
   const bytesOf = new Uint8Array(16);
   const view = new DataView(bytesOf.buffer);
@@ -118,9 +119,9 @@ function lpm6(arena: Arena, entries: number): Made {
   };
 }
 
-function hash(arena: Arena, entries: number): Made {
+function hash(arena: Arena, entries: number, hugePages: HugePages): Made {
   const before = used(arena);
-  const table = HashTable.create(arena, 'table', { entries, keyBytes: 16 });
+  const table = HashTable.create(arena, 'table', { entries, keyBytes: 16, hugePages });
   const bytes = reserved(arena, before);
   const [vectors, values, { hashAdd, hashLookup }] = [arena.reserve('keys', SLICE * 16).offset, new Vector(arena, BURST), burstFunctions(arena)];
   const next = randomWords(5);

@@ -2,7 +2,7 @@
  * DPDK's lookups, as bench/ours/lookup.ts has ours: cycles of the time-stamp counter per operation, the median of slices,
  * and a check value that must be the same on both sides.
  *
- *   lookup lpm-lookup|lpm-add|hash-lookup|hash-add|acl|l3fwd SECONDS CPU FILE
+ *   lookup lpm-lookup|lpm-add|hash-lookup|hash-add|acl|l3fwd|l3fwd-few SECONDS CPU FILE
  *
  * The routes and rules come from FILE, see bench/ours/lookup_data.ts. For the look-ups the million routes are written
  * into rte_lpm's two tables as rte_lpm_add leaves them, shorter ones first, since adding them takes it three minutes: its
@@ -339,8 +339,12 @@ static void acl(void)
 
 /* Layer 3 forwarding */
 
-static struct rte_mbuf *frames[BATCH];
-static uint32_t destinations[BATCH];
+#define PACKETS 65536
+#define FEW_PACKETS 4096
+
+static struct rte_mbuf *frames[PACKETS];
+static uint32_t destinations[PACKETS];
+static int frame_count;
 static uint32_t macs[NEXT_HOPS * 3];
 static uint32_t dropped;
 
@@ -356,7 +360,7 @@ static void write_frame(uint8_t *at, uint32_t to)
 static void restore(void)
 {
 	dropped = 0;
-	for (int i = 0; i < BATCH; i++)
+	for (int i = 0; i < frame_count; i++)
 		write_frame(rte_pktmbuf_mtod(frames[i], uint8_t *), destinations[i]);
 }
 
@@ -391,17 +395,21 @@ static double l3fwd_slice(void)
 	restore();
 	const uint64_t start = rte_rdtsc();
 	for (int round = 0; round < 16; round++)
-		for (int i = 0; i < BATCH; i += BURST)
-			dropped += route(frames + i);
-	return (double)(rte_rdtsc() - start) / 16 / BATCH;
+		for (int i = 0; i < frame_count; i += BURST) {
+			struct rte_mbuf *burst[BURST];
+			memcpy(burst, frames + i, sizeof(burst));
+			dropped += route(burst);
+		}
+	return (double)(rte_rdtsc() - start) / 16 / frame_count;
 }
 
-static void l3fwd(void)
+static void forward(int count)
 {
-	struct rte_mempool *pool = need(rte_pktmbuf_pool_create("pool", BATCH, 0, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY), "rte_pktmbuf_pool_create");
+	frame_count = count;
+	struct rte_mempool *pool = need(rte_pktmbuf_pool_create("pool", count, 0, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY), "rte_pktmbuf_pool_create");
 	fill_lpm();
 	state = 3;
-	for (int i = 0; i < BATCH; i++) {
+	for (int i = 0; i < frame_count; i++) {
 		frames[i] = need(rte_pktmbuf_alloc(pool), "rte_pktmbuf_alloc");
 		rte_pktmbuf_append(frames[i], 60);
 		destinations[i] = next();
@@ -410,16 +418,27 @@ static void l3fwd(void)
 		macs[word] = (word + 1) * 0x9e3779b1u;
 	const double cycles = median(l3fwd_slice, 8);
 	uint32_t check = dropped;
-	for (int i = 0; i < BATCH; i++)
+	for (int i = 0; i < frame_count; i++)
 		for (int word = 0; word < 8; word++)
 			check = check * 31 + rte_pktmbuf_mtod(frames[i], uint32_t *)[word];
 	print(cycles, check);
+}
+
+static void l3fwd(void)
+{
+	forward(PACKETS);
+}
+
+static void l3fwd_few(void)
+{
+	forward(FEW_PACKETS);
 }
 
 int main(int count, char **arguments)
 {
 	static const struct { const char *name; void (*run)(void); } runs[] = {
 		{ "lpm-lookup", lpm_lookup }, { "lpm-add", lpm_add }, { "hash-lookup", hash_lookup }, { "hash-add", hash_add }, { "acl", acl }, { "l3fwd", l3fwd },
+		{ "l3fwd-few", l3fwd_few },
 	};
 	if (count < 5)
 		return 2;

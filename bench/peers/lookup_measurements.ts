@@ -8,7 +8,7 @@ import { dpdkLacks } from './dpdk.js';
 import { ask, installed, root, type Machine } from './machine.js';
 import { startOurs } from './ours.js';
 
-const WORKS = ['lpm-lookup', 'lpm-add', 'hash-lookup', 'hash-add', 'acl', 'l3fwd'] as const;
+const WORKS = ['lpm-lookup', 'lpm-add', 'hash-lookup', 'hash-add', 'acl', 'l3fwd', 'l3fwd-few'] as const;
 type Work = (typeof WORKS)[number];
 
 /** What either program prints: `check` is the same when both did the same work. */

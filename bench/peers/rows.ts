@@ -10,6 +10,7 @@ const FLOOD = 'the sender is the kernel\'s own, an XDP program run on live frame
 
 const PER_LOOKUP = 'time-stamp counter cycles per key, the median of slices';
 const ROUTES = '1.04 million routes as lpm_perf_autotest has them, entries of 2 bytes against 4, both in huge pages';
+const FORWARDING = 'cycles per packet of 60 bytes: header checked, LPM, hop limit, checksum, MACs; bursts of 32';
 const KEYS = '393,216 keys of 16 bytes at random in a table for 524,288, value u32 (rte_hash: position), no locks in rte_hash and a version in ours; both in huge pages';
 
 export const rows: readonly Row[] = [
@@ -20,11 +21,12 @@ export const rows: readonly Row[] = [
   autotest('ring SP/SC bulk 32, two cores', 'twoCores', 'ring two-cores', THROUGH),
   cProgram('ring SP/SC bulk 32, two cores', 'C two-cores', 'ring two-cores', THROUGH),
   lookup('IPv4 LPM, bulk lookup of 32', 'lpm-lookup', 1, `${PER_LOOKUP}; ${ROUTES}; 4096 addresses at random in each slice`),
-  lookup('IPv4 LPM, add', 'lpm-add', 50, 'cycles per route, every eighth of the routes one by one into an empty table; rte_lpm takes longer for each the more there are'),
+  lookup('IPv4 LPM, add, an eighth of the routes', 'lpm-add', 1, 'cycles per route, one by one into an empty table; rte_lpm takes longer for each the more there are: for all of them see --autotests, where 50x is asked for'),
   lookup('hash 16-byte key, bulk lookup of 32', 'hash-lookup', 1, `${PER_LOOKUP}; ${KEYS}; all hits, in another order than they were added`),
   lookup('hash 16-byte key, add', 'hash-add', 1, `cycles per key into a new table; ${KEYS}; ours in bulks of 32, rte_hash one by one, as it has no other`),
   lookup('ACL 1,000 rules, bulk of 32', 'acl', 0.5, `${PER_LOOKUP}; 5-tuples of prefixes and port ranges, 16,384 packets, four in five in some rule; rte_acl chooses its SIMD itself`),
-  lookup('L3 forwarding, 1 million routes, loop in TypeScript', 'l3fwd', 1, `cycles per packet: checks, LPM, hop limit, checksum, MACs, on 4096 mbufs of 60 bytes, bursts of 32; ${ROUTES}`),
+  lookup('L3 forwarding, 65,536 destinations, loop in TypeScript', 'l3fwd', 1, `${FORWARDING}; 65,536 mbufs in turn, so that tables and packets come from L3 and memory; ${ROUTES}`),
+  lookup('L3 forwarding, 4,096 destinations, loop in TypeScript', 'l3fwd-few', 1, `${FORWARDING}; 4,096 mbufs in turn, so that packets and the entries they meet stay in L2; ${ROUTES}`),
   ...([['IPv4 LPM, bulk lookup of 32', 'bulk', 'lpm-lookup', 1], ['IPv4 LPM, add, all routes', 'add', 'lpm-add-all', 50]] as const).map(([name, figure, ours, target]) => lookupAutotest(name, 'lpm_perf_autotest', figure, ours, target, ROUTES)),
   ...([['hash 16-byte key, bulk lookup', 'bulk', 'hash-lookup'], ['hash 16-byte key, add', 'add', 'hash-add']] as const).map(([name, figure, ours]) => lookupAutotest(name, 'hash_perf_autotest', figure, ours, 1, `the autotest's 524,288 keys, bulks of 16, jhash; ours: ${KEYS}`)),
   packets('null to null, io', 'testpmd null io', 'null-io', 3, FORWARDED),

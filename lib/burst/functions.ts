@@ -104,6 +104,9 @@ export interface BurstFunctions {
   lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void;
   /** The same for IPv6 addresses, 16 bytes in network order, one behind the other, from a multiple of 4 on. */
   lpm6Lookup(lpm: number, addresses: number, to: number, count: number): void;
+  /** The same for addresses that stand `place` bytes into each of a burst's mbufs, in network order. LPM_NONE for an mbuf whose first segment ends before. */
+  lpm4Mbufs(lpm: number, table: number, burst: number, place: number, to: number, count: number): void;
+  lpm6Mbufs(lpm: number, table: number, burst: number, place: number, to: number, count: number): void;
 
   /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
   aclClassify(acl: number, tuples: number, to: number, count: number): number;

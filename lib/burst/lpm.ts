@@ -1,12 +1,13 @@
 /** Longest-prefix match in plain TypeScript; lookup/lpm_layout.ts says how it stands. The fast double is assembly/lpm.ts; neither calls the other. */
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../mbuf/layout.js';
 import {
   LPM_GROUPS, LPM_GROUP_ENTRIES, LPM_GROUP_NARROW, LPM_GROUP_WIDE, LPM_NONE, LPM_RETRIES, LPM_REUSES, LPM_ROOT, LPM_ROOT_BITS, LPM_WIDE,
 } from '../lookup/lpm_layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { ArenaViews } from './views.js';
 
-export function lpmFunctions({ u8, u16, u32 }: ArenaViews): Pick<BurstFunctions, 'lpm4Lookup' | 'lpm6Lookup'> {
-  return { lpm4Lookup, lpm6Lookup };
+export function lpmFunctions({ u8, u16, u32 }: ArenaViews): Pick<BurstFunctions, 'lpm4Lookup' | 'lpm4Mbufs' | 'lpm6Lookup' | 'lpm6Mbufs'> {
+  return { lpm4Lookup, lpm4Mbufs: (...of) => lookUpMbufs(4, ...of), lpm6Lookup, lpm6Mbufs: (...of) => lookUpMbufs(16, ...of) };
 
   function lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void {
     for (let i = 0; i < count; i++) {
@@ -19,6 +20,16 @@ export function lpmFunctions({ u8, u16, u32 }: ArenaViews): Pick<BurstFunctions,
     for (let i = 0; i < count; i++) {
       const address = addresses + i * 16;
       u32[(to >>> 2) + i] = lookOne(lpm, byte => u8[address + byte]);
+    }
+  }
+
+  function lookUpMbufs(bytes: number, lpm: number, table: number, burst: number, place: number, to: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const handle = u32[(burst >>> 2) + i];
+      const header = table + (handle << HEADER_SHIFT);
+      const at = ((handle << HANDLE_SHIFT) >>> 0) + u16[(header + MBUF_DATA_OFF) >>> 1] + place;
+      const whole = place + bytes <= u16[(header + MBUF_DATA_LEN) >>> 1];
+      u32[(to >>> 2) + i] = whole ? lookOne(lpm, byte => u8[at + byte]) : LPM_NONE;
     }
   }
 

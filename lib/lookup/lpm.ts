@@ -3,6 +3,7 @@ import type { Arena } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import type { Memzone } from '../arena/directory.js';
 import { ZONE_LPM } from '../arena/layout.js';
+import type { Burst } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
 import { PollmodeError } from '../errors.js';
@@ -138,6 +139,18 @@ export class Lpm {
     if (bounded === 0) return;
     if (this.family === 4) this.#burst.lpm4Lookup(this.offset, addresses.offset, nextHops.offset, bounded);
     else this.#burst.lpm6Lookup(this.offset, addresses.offset, nextHops.offset, bounded);
+  }
+
+  /**
+   * The same for addresses that stand `place` bytes into each of the first `count` mbufs, in network order: 30 for the
+   * destination of an untagged IPv4 packet, 38 of IPv6. What is there is taken for an address, whatever it is. LPM_NONE
+   * for an mbuf whose first segment ends before.
+   */
+  lookupBurst(burst: Burst, count: number, place: number, nextHops: Vector): void {
+    if (!(count > 0 && count <= burst.capacity && count <= nextHops.capacity && place >= 0)) return;
+    const { lpm4Mbufs, lpm6Mbufs } = this.#burst;
+    if (this.family === 4) lpm4Mbufs(this.offset, this.#arena.table, burst.offset, place, nextHops.offset, count);
+    else lpm6Mbufs(this.offset, this.#arena.table, burst.offset, place, nextHops.offset, count);
   }
 
   /** One address's next hop, or undefined. Throws EOPTION for what is no address of this family. */

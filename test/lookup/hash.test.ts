@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Arena, MIN_ARENA } from '../../lib/arena/arena.js';
+import { instantiate } from '../../lib/burst/module.js';
 import { HASH_NONE } from '../../lib/lookup/hash_layout.js';
 import { HashTable } from '../../lib/lookup/hash.js';
 import { Vector } from '../../lib/lookup/vector.js';
@@ -34,6 +35,35 @@ t.test('one by one, and in bulk', async t => {
   t.equal(JSON.parse(JSON.stringify(table)).bytesPerEntry, (256 + 125 * 256) / 1000);
   table.close();
   t.equal(codeThrown(() => HashTable.find(arena, 'flows')), 'ENOTFOUND');
+});
+
+t.test('a table larger than a core\'s cache, which is looked up by another way: every build finds each key, and no other', async t => {
+  const arena = Arena.create({ size: MIN_ARENA });
+  for (const [keyBytes, entries] of [[16, 60000], [40, 60000]] as const) {
+    const words = keyBytes / 4;
+    const table = HashTable.create(arena, 'large', { entries, keyBytes });
+    t.ok(arena.find('large').length > 1 << 20);
+    const [keys, values] = [table.keys(40), new Vector(arena, 40)];
+    for (let from = 0; from < 60000; from += 40) {
+      for (let i = 0; i < 40; i++) {
+        keys.u32.set([from + i, 1, 2, 3], i * words);
+        values.u32[i] = from + i;
+      }
+      if (table.addBulk(keys, values, 40) !== 40) t.fail('full');
+    }
+    const found = (['fast', 'portable', 'checking', 'twin'] as const).map(build => {
+      let [hits, wrong] = [0, 0];
+      const { hashLookup } = instantiate(arena.memory, build);
+      for (let from = 0; from < 80000; from += 40) {
+        for (let i = 0; i < 40; i++) keys.u32.set([from + i, 1, 2, 3], i * words);
+        hits += hashLookup(table.offset, keys.offset, keyBytes, values.offset, 40, 0);
+        for (let i = 0; i < 40; i++) if (values.u32[i] !== (from + i < 60000 ? from + i : HASH_NONE)) wrong++;
+      }
+      return [hits, wrong];
+    });
+    t.same(found, new Array(4).fill([60000, 0]));
+    table.close();
+  }
 });
 
 t.test('ageing', async t => {

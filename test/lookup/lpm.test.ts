@@ -6,6 +6,7 @@ import { instantiate, type BurstBuild } from '../../lib/burst/module.js';
 import { LPM_NONE } from '../../lib/lookup/lpm_layout.js';
 import { Lpm, type LpmOptions } from '../../lib/lookup/lpm.js';
 import { Vector } from '../../lib/lookup/vector.js';
+import { Mempool } from '../../lib/mbuf/mempool.js';
 import { codeThrown } from '../kernel/rights.js';
 
 const BUILDS = ['fast', 'portable', 'checking', 'twin'] as const;
@@ -109,6 +110,41 @@ t.test('any adds and deletes: every build finds what trying all routes finds; wi
     }
   }), { numRuns: 300 });
   t.ok(deleted > 500, `${deleted} deletions`);
+});
+
+t.test('addresses in packets: every build finds what a lookup by hand finds, and nothing in what is too short', async t => {
+  const arena = made('fast');
+  const pool = Mempool.create(arena, 'pool', { count: 64, hugePages: 'never' });
+  const functions = BUILDS.map(build => instantiate(arena.memory, build));
+  const [burst, nextHops] = [pool.burst(16), new Vector(arena, 16)];
+  let short = 0;
+  const packets = fc.record({ family: fc.constantFrom(4, 6), entryBytes: fc.constantFrom(2, 4), lengths: fc.array(fc.nat(80), { minLength: 1, maxLength: 16 }), place: fc.oneof(fc.nat(60), fc.constant(0xffffffff)), headroom: fc.nat(255), seed: fc.nat() });
+  fc.assert(fc.property(packets, ({ family, entryBytes, lengths, place, headroom, seed }) => {
+    const lpm = Lpm.create(arena, 'table', { family: family as 4 | 6, entryBytes: entryBytes as 2 | 4, rootBits: 8, routes: 600, groups: 20 });
+    for (let byte = 0; byte < 256; byte++) lpm.add(Uint8Array.from({ length: family === 4 ? 4 : 16 }, (_, i) => i === 0 ? byte : 0), 8, byte);
+    lpm.add(Uint8Array.from({ length: family === 4 ? 4 : 16 }, (_, i) => i < 2 ? 7 : 0), 16, 777);
+    pool.alloc(burst, lengths.length);
+    const wanted = lengths.map((length, i) => {
+      const handle = burst.handles[i];
+      pool.mbufs.copyIn(handle, Uint8Array.from({ length }, (_, k) => (k + seed + i) % 9));
+      if (headroom < length) pool.mbufs.adjust(handle, headroom);
+      const left = headroom < length ? length - headroom : length;
+      const bytes = family === 4 ? 4 : 16;
+      if (place + bytes > left) {
+        short++;
+        return LPM_NONE;
+      }
+      const at = pool.mbufs.data(handle) + place;
+      return lpm.lookup(arena.u8.slice(at, at + bytes)) ?? LPM_NONE;
+    });
+    for (const { lpm4Mbufs, lpm6Mbufs } of functions) {
+      (family === 4 ? lpm4Mbufs : lpm6Mbufs)(lpm.offset, arena.table, burst.offset, place, nextHops.offset, lengths.length);
+      if (wanted.join() !== nextHops.u32.subarray(0, lengths.length).join()) throw new Error(`found ${nextHops.u32.join()}, wanted ${wanted.join()}`);
+    }
+    pool.free(burst, 0, lengths.length);
+    lpm.close();
+  }), { numRuns: 300 });
+  t.ok(short > 100, `${short} were too short`);
 });
 
 t.test('lockstep: tables whose routes were written by way of fast and of twin are the same to the byte', async t => {

@@ -13,6 +13,7 @@ const arena = Arena.attach(task.share);
 const lpm = Lpm.find(arena, 'table');
 const [addresses, nextHops] = [lpm.addresses(32), new Vector(arena, 32)];
 const { u32: progress } = arena;
+const wanted = new Uint32Array(32);
 let [lookups, longer, wrong] = [0, 0, 0];
 let state = task.seed;
 
@@ -21,12 +22,17 @@ while (Atomics.load(progress, (task.progress >>> 2) + 1) === 0 && Date.now() < t
 arena.close();
 parentPort!.postMessage({ lookups, longer, wrong } satisfies Report);
 
-/** Net n is n.0.0.0/8 with next hop n; whatever longer route an address of it has, its next hop is n plus a multiple of 256. */
+/** Net n has its number as the first byte, and next hop n; whatever longer route an address of it has, its next hop is n plus a multiple of 256. */
 function round(): void {
-  for (let i = 0; i < 32; i++) addresses.u32[i] = ((next() % 64) * 2 ** 24) + (next() % 4) * 65536 + (next() % 4) * 256 + next() % 256;
+  const bytes = new DataView(addresses.u8.buffer, addresses.offset);
+  for (let i = 0; i < 32; i++) {
+    wanted[i] = ((next() % 64) * 2 ** 24) + (next() % 4) * 65536 + (next() % 4) * 256 + next() % 256;
+    if (lpm.family === 4) addresses.u32[i] = wanted[i];
+    else bytes.setUint32(i * 16, wanted[i]);
+  }
   lpm.lookupBulk(addresses, nextHops, 32);
   for (let i = 0; i < 32; i++) {
-    if (nextHops.u32[i] === LPM_NONE || nextHops.u32[i] % 256 !== addresses.u32[i] >>> 24) wrong++;
+    if (nextHops.u32[i] === LPM_NONE || nextHops.u32[i] % 256 !== wanted[i] >>> 24) wrong++;
     else if (nextHops.u32[i] > 255) longer++;
   }
   lookups += 32;

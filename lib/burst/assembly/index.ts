@@ -7,7 +7,7 @@ export { steerDistribute, steerTake, steerRecord } from './steer';
 export { packetRx, packetTx } from './packet';
 export { e1000eRx, e1000eFill, e1000eTx, e1000eClean } from './e1000e';
 export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
-export { lpm4Lookup, lpm6Lookup } from './lpm';
+export { lpm4Lookup, lpm4Mbufs, lpm6Lookup, lpm6Mbufs } from './lpm';
 export { aclClassify } from './acl';
 export { maglevLookup } from './maglev';
 export { vhostRx, vhostTx } from './vhost';
