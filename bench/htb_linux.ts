@@ -67,10 +67,10 @@ function layClasses(lab: Lab, { line, groups }: Scene): void {
   const rates = (rate: number, ceil: number): string => `htb rate ${rate}mbit ceil ${ceil}mbit burst ${BURST} cburst ${BURST}`;
   const on = `dev ${lab.a.name}`;
   tc(`qdisc add ${on} root handle 1: htb`);
-  tc(`class add ${on} parent 1: classid 1:1 ${rates(line, line)}`);
+  tc(`class add ${on} parent 1: classid 1:1 ${rates(line, line)} quantum 1514`);
   let leaf = 0;
   groups.forEach(({ rate, ceil, leaves }, group) => {
-    tc(`class add ${on} parent 1:1 classid 1:${2 + group} ${rates(rate, ceil)}`);
+    tc(`class add ${on} parent 1:1 classid 1:${2 + group} ${rates(rate, ceil)} quantum 1514`);
     for (const { rate: own, ceil: most, priority = 0, quantum = 1514 } of leaves) {
       tc(`class add ${on} parent 1:${2 + group} classid 1:${10 + leaf} ${rates(own, most)} prio ${priority} quantum ${quantum}`);
       tc(`filter add ${on} parent 1: protocol ip prio 1 u32 match ip dport ${5201 + leaf} 0xffff flowid 1:${10 + leaf}`);
@@ -79,10 +79,11 @@ function layClasses(lab: Lab, { line, groups }: Scene): void {
   });
 }
 
+/** tc has no JSON for classes: "class htb 1:10 ..." and behind it " Sent 12345 bytes 67 pkt". */
 function sentBytes(lab: Lab, scene: Scene): number[] {
-  const classes = JSON.parse(run(lab.a.netns, 'tc', ['-s', '-j', 'class', 'show', 'dev', lab.a.name])) as { handle: string; stats: { bytes: number } }[];
-  // Class numbers are hexadecimal to tc, and were read as such too.
-  return leavesOf(scene).map((_, i) => classes.find(({ handle }) => handle === `1:${10 + i}`)!.stats.bytes);
+  const text = run(lab.a.netns, 'tc', ['-s', 'class', 'show', 'dev', lab.a.name]);
+  const sent = new Map([...text.matchAll(/^class htb (\S+) [^]*?^ Sent (\d+) bytes/gm)].map(([, handle, bytes]) => [handle, Number(bytes)]));
+  return leavesOf(scene).map((_, i) => sent.get(`1:${10 + i}`)!);
 }
 
 function command(netns: number, program: string, args: readonly string[]): [string, string[]] {
