@@ -36,4 +36,6 @@ export interface Row {
   readonly target: number;
   /** What is counted, by whom. */
   readonly counted: string;
+  /** Takes minutes: only with --autotests. */
+  readonly slow?: boolean;
 }

@@ -2,6 +2,7 @@
 import type { Bench, Measurement } from './bench.js';
 import { CRing } from './c_ring.js';
 import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
+import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
 import { ours } from './ours.js';
 import { wireMeasurements } from './wire_measurements.js';
@@ -22,6 +23,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('null-macswap'),
     forwarding('testpmd ring io', { vdevs: ['net_ring0', 'net_ring1'], forward: 'io', firstBursts: 8 }),
     oursForwarding('ring-io'),
+    ...lookupMeasurements(machine),
     ...wireMeasurements,
   ];
 }

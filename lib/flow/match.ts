@@ -1,6 +1,6 @@
 /** A match as tests of fields (layout.ts): what software and XDP programs both are made from. */
 import { PollmodeError } from '../errors.js';
-import { addressBytes } from '../rss/tuple.js';
+import { addressBytes } from '../address.js';
 import { parseMac } from '../wire/ethernet.js';
 import {
   FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE, FIELD_SOURCE_MAC,

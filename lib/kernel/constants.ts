@@ -23,6 +23,7 @@ export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_DOMAIN = 39;
 export const SO_BUSY_POLL = 46;
+export const SO_INCOMING_NAPI_ID = 56;
 export const SO_PREFER_BUSY_POLL = 69;
 export const SO_BUSY_POLL_BUDGET = 70;
 export const SO_NETNS_COOKIE = 71;

@@ -7,6 +7,8 @@ import type { RxQueue, WakeSource } from '../port/port.js';
  * - `busy`: asks again at once. Best latency, a whole CPU.
  * - `interrupt`: sleeps in the kernel at once, until the first packet wakes it.
  * - `adaptive`: asks again for as long as it is likely that the next packet comes sooner than a sleep would cost, then sleeps.
+ *   On a CPU that others want too it sleeps at once for a while: the scheduler lets who slept run as soon as a packet
+ *   wakes him, and has who spun wait for his turn again, which is what his slowest packets then wait for.
  */
 export type IdlePolicy = 'busy' | 'adaptive' | 'interrupt';
 
@@ -31,11 +33,17 @@ export interface IdleStats {
   /** Microseconds that `adaptive` spins now before it sleeps, and the gap between two arrivals that it expects. */
   readonly spinUs: number;
   readonly expectedGapUs: number;
+  /** How often the scheduler gave the CPU to another while `adaptive` spun. */
+  readonly pushedOff: number;
 }
 
 const POLLIN = 1;
 /** Weight of the newest gap in the expected one: an eighth, as TCP smooths its round trips (RFC 6298). */
 const SMOOTHING = 1 / 8;
+/** Between two looks of a spin, in milliseconds: who is away for longer was pushed off the CPU; an interrupt takes less. */
+const AWAY_MS = 0.2;
+/** For how long it then sleeps instead, in milliseconds: twice as long each time that the next spin ends like that too. */
+const YIELD_MS = { least: 100, most: 3200 };
 
 /** One loop's idling. Belongs to its thread. */
 export class Idle {
@@ -47,6 +55,11 @@ export class Idle {
   /** Pairs (descriptor, events) for poll(2). */
   readonly #fds: Int32Array;
   #since = 0;
+  /** When it last looked, in a spin. */
+  #last = 0;
+  #yieldUntil = 0;
+  #yieldMs: number = YIELD_MS.least;
+  #pushedOff = 0;
   #expected = 0;
   #sleeps = 0;
   #wakeups = 0;
@@ -75,7 +88,14 @@ export class Idle {
     if (this.policy === 'interrupt') return true;
     const now = performance.now();
     if (this.#since === 0) this.#since = now;
-    return now - this.#since >= this.#spin;
+    else if (now - this.#last > AWAY_MS) this.#giveWay(now);
+    this.#last = now;
+    return now - this.#since >= (now < this.#yieldUntil ? 0 : this.#spin);
+  }
+
+  /** The loop is back from something else that it did by itself, such as a turn of the event loop. */
+  back(): void {
+    this.#last = performance.now();
   }
 
   /** Sleeps until one of the queues has something, at most `sleepMs` and no deadline over; not at all when one is less than a millisecond away. */
@@ -91,6 +111,7 @@ export class Idle {
     this.#sleeps++;
     if (binding().poll(this.#fds, most) > 0) this.#wakeups++;
     else if (this.#since !== 0) this.#learn(performance.now() - this.#since); // nothing came: the gap is at least so long
+    this.back();
   }
 
   /** poll(2) counts whole milliseconds. */
@@ -101,7 +122,13 @@ export class Idle {
   }
 
   stats(): IdleStats {
-    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.policy === 'adaptive' ? this.#spin * 1000 : 0, expectedGapUs: this.#expected * 1000 };
+    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.policy === 'adaptive' && performance.now() >= this.#yieldUntil ? this.#spin * 1000 : 0, expectedGapUs: this.#expected * 1000, pushedOff: this.#pushedOff };
+  }
+
+  #giveWay(now: number): void {
+    this.#pushedOff++;
+    this.#yieldMs = now < this.#yieldUntil + this.#yieldMs ? Math.min(2 * this.#yieldMs, YIELD_MS.most) : YIELD_MS.least;
+    this.#yieldUntil = now + this.#yieldMs;
   }
 
   /** Twice the expected gap, which most gaps are shorter than, when that is less than a sleep costs; else not at all. */

@@ -73,7 +73,6 @@ export class Host {
       });
       this.mbufs = this.pool.mbufs;
       refuseSmallPages(plans, this.pool);
-      if (!this.#ownsPool) refuseEmpty(plans, this.pool);
       for (const plan of plans) this.#open(plan);
     } catch (cause) {
       this.#abandon();
@@ -92,7 +91,10 @@ export class Host {
     const plan = prepare(request);
     refuseSmall([plan], this.pool.bufferSize);
     refuseSmallPages([plan], this.pool);
-    refuseEmpty([plan], this.pool);
+    const free = this.pool.available;
+    if (plan.demand.mbufs > free) {
+      throw new PollmodeError('EPOOL', `${plan.device} may hold ${plan.demand.mbufs} mbufs and the pool has ${free} free: open it together with the other ports, or ask for more with { mbufs }.`);
+    }
     return this.#open(plan);
   }
 
@@ -173,15 +175,6 @@ function refuseSmallPages(plans: readonly Plan[], pool: Mempool): void {
   const strict = plans.find(plan => plan.demand.hugePages === 'must');
   if (strict === undefined || pool.buffers.backing === BACKING_HUGE) return;
   throw new PollmodeError('EPOOL', `${strict.device} needs its packets in huge pages and the pool's are not: open it together with the other ports, or ask for { hugePages: 'must' }.`);
-}
-
-/** A pool that was made without these ports in mind must have what they may hold. */
-function refuseEmpty(plans: readonly Plan[], pool: Mempool): void {
-  let free = pool.available;
-  for (const { device, demand } of plans) {
-    if (demand.mbufs > free) throw new PollmodeError('EPOOL', `${device} may hold ${demand.mbufs} mbufs and the pool has ${free} free: open it together with the other ports, or ask for more with { mbufs }.`);
-    free -= demand.mbufs;
-  }
 }
 
 /** The strictest wish of the ports. */

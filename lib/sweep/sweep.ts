@@ -7,9 +7,10 @@ import { openLab } from '../lab/veth.js';
 import { cells, latencyCells, runKey, takenByOthers, type Runs } from './cells.js';
 import { Estimate, plannedRuns, type PlannedRun, type SweepGrid } from './grid.js';
 import { header } from './header.js';
-import { sweepResult, type SweepResult } from './model.js';
+import { sweepResult, type ScalingCell, type SweepResult } from './model.js';
 import { Path, type OpenedPath } from './path.js';
-import { planOf, twoCpus, type SweepPath } from './plans.js';
+import { allowedCpus, planOf, twoCpus, type SweepPath } from './plans.js';
+import { measureScaling, scalingRefusal, scalingShapes } from './scaling.js';
 import { printable } from './text.js';
 
 export interface SweepOptions extends SweepGrid {
@@ -47,11 +48,36 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
     for (const name of options.paths) paths.set(name, await openPath(name, options.xdp, lab, cpus, counter));
     const { runs, stopped } = await runAll(paths, options);
     const rounds = Math.max(0, ...[...runs.values()].map(results => results.length));
-    return sweepResult(header({ ...options, rounds }, { paths, began, cpus, calls, stopped, taken: takenByOthers(runs) }), cells(paths, options, runs), latencyCells(options, runs));
+    const { scaling, notes } = await scale(paths, options, cpus);
+    const head = header({ ...options, rounds, notes: [...options.notes ?? [], ...notes] }, { paths, began, cpus, calls, stopped, taken: takenByOthers(runs) });
+    return sweepResult(head, cells(paths, options, runs), latencyCells(options, runs), scaling);
   } finally {
     for (const path of paths.values()) if (typeof path !== 'string') await path.close();
     counter?.close();
   }
+}
+
+/** Queues × lcores × policy, where it was asked for and AF_XDP could be opened; why not is in its cells already. */
+async function scale(paths: ReadonlyMap<SweepPath, OpenedPath>, { scaling: grid, xdp, signal, progress }: SweepOptions, [senderCpu, receiverCpu]: readonly [number, number]): Promise<{ scaling: ScalingCell[]; notes: string[] }> {
+  const path = paths.get('af_xdp');
+  if (grid === undefined || path === undefined || typeof path === 'string' || signal?.aborted === true) return { scaling: [], notes: [] };
+  const others = allowedCpus().filter(cpu => cpu !== senderCpu && cpu !== receiverCpu);
+  const lcoreCpus = [receiverCpu, ...others];
+  const total = scalingShapes(grid).length * grid.rounds;
+  let done = 0;
+  const tell = (what: string): void => { progress?.({ done, total, secondsLeft: (total - done++) * scalingSeconds(grid), what }); };
+  const most = Math.max(...grid.lcores);
+  const notes = most > lcoreCpus.length ? [`${most} lcores shared ${lcoreCpus.length === 1 ? 'one CPU' : `${lcoreCpus.length} CPUs`}, because the sender has one of this process's ${lcoreCpus.length + 1}: more lcores show no more packets here.`] : [];
+  try {
+    return { scaling: await measureScaling(grid, { xdp, senderCpu, lcoreCpus, progress: tell, ...(signal === undefined ? {} : { signal }) }), notes };
+  } catch (cause) {
+    return { scaling: [], notes: [printable(scalingRefusal(cause), 700)] };
+  }
+}
+
+/** What the two runs of a cell take, with the starting of threads. */
+function scalingSeconds({ seconds, warmUp }: NonNullable<SweepOptions['scaling']>): number {
+  return 2 * (seconds + warmUp + 0.15);
 }
 
 function openCounter(): SyscallCounter | PollmodeError {

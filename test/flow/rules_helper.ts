@@ -1,7 +1,7 @@
 /** Rules and frames for the tests of flow tables, and a second opinion on which rule a frame matches. */
 import fc from 'fast-check';
 import type { FlowAction, FlowMatch, FlowRule } from '../../lib/flow/rule.js';
-import { addressBytes } from '../../lib/rss/tuple.js';
+import { addressBytes } from '../../lib/address.js';
 import { frames } from '../rss/frames_helper.js';
 
 const ADDRESSES = ['10.0.0.1', '10.0.0.200', '10.128.3.4', '192.168.1.1'] as const;

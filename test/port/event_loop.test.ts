@@ -159,3 +159,24 @@ t.test('adaptive learns: it spins beside a busy source and gives up on a slow on
   t.ok(spinUs > 0 && spinUs <= 20000, `${spinUs.toFixed(0)} µs of spinning for an expected gap of ${expectedGapUs.toFixed(0)} µs`);
   binding().close(fd);
 });
+
+t.test('adaptive sleeps at once for a while when others push its spin off the CPU, and spins again afterwards', needs(), async t => {
+  const fd = binding().eventfd(1, 0);
+  const idle = new Idle({ policy: 'adaptive', queues: [{ wake: { fd } }], spinUs: 100_000 });
+  const away = (ms: number): void => { for (const end = performance.now() + ms; performance.now() < end;); };
+  t.notOk(idle.shouldSleep(), 'the first look');
+  away(2);
+  idle.back();
+  t.notOk(idle.shouldSleep(), 'what the loop did itself is no sign of others');
+  t.equal(idle.stats().pushedOff, 0);
+  away(2);
+  t.ok(idle.shouldSleep(), 'a look that is so late is');
+  t.match(idle.stats(), { pushedOff: 1, spinUs: 0 });
+  idle.work();
+  t.ok(idle.shouldSleep(), 'and so it goes on');
+  await wait(150);
+  idle.work();
+  t.notOk(idle.shouldSleep(), 'until some time has passed');
+  t.ok(idle.stats().spinUs > 0);
+  binding().close(fd);
+});

@@ -26,3 +26,23 @@ export function publish64(at: usize, value: u64): void {
     store<u64>(at, value);
   } else atomic.store<u64>(at, value);
 }
+
+/** The same without a look at `at` itself, which may be on its way from another core: at `own`, which this core has. */
+// @ts-ignore: decorator
+@inline
+export function publishFrom(own: usize, at: usize, value: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u32>(own);
+    store<u32>(at, value);
+  } else atomic.store<u32>(at, value);
+}
+
+/** The same for a virtqueue's index. */
+// @ts-ignore: decorator
+@inline
+export function publish16(at: usize, value: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u16>(at);
+    store<u16>(at, value as u16);
+  } else atomic.store<u16>(at, value as u16);
+}
