@@ -21,16 +21,17 @@ import type { Mempool } from '../mbuf/mempool.js';
 import type { RxQueue, TxQueue } from '../port/port.js';
 import { Ring } from '../ring/ring.js';
 import { Rss } from '../rss/rss.js';
-import { COUNT, DROP, MARK, MIRROR, QUEUE, REDIRECT, REWRITE, RSS, stepsOf, type Step } from './actions.js';
+import { COUNT, DROP, MARK, MIRROR, QUEUE, REDIRECT, REWRITE, RSS, type Step } from './actions.js';
+import { compileRules, MOST_RULES, USUAL_PRIORITY, type CompiledRule, type FlowOffload } from './compile.js';
 import { FieldReader } from './fields.js';
 import { FIELDS } from './layout.js';
-import { testsOf, whole, wrong, type FieldTest } from './match.js';
+import type { FieldTest } from './match.js';
 import { Outlet } from './outlet.js';
 import { FlowQueue, FlowRxQueue } from './queues.js';
+import type { FlowReport, FlowRuleReport } from './report.js';
 import { rewrite } from './rewrite.js';
 import type { FlowRule } from './rule.js';
 
-export const MOST_RULES = 256;
 const COUNTERS = Math.ceil(FIELDS / 2);
 let made = 0;
 
@@ -44,48 +45,6 @@ export interface FlowTableOptions {
   readonly ports?: Readonly<Record<string, TxQueue>>;
   /** What runs rules before the packets come here, for the one port whose packets do. */
   readonly offload?: FlowOffload;
-}
-
-/** A rule as it is executed. */
-export interface CompiledRule {
-  readonly rule: FlowRule;
-  readonly tests: readonly FieldTest[];
-  readonly steps: readonly Step[];
-  /** Its counters' place, for as long as it is in the table. */
-  readonly slot: number;
-}
-
-/** Something in front of the table that runs rules itself. */
-export interface FlowOffload {
-  /** For people, and for `query`: "xdp". */
-  readonly where: string;
-  /** Takes these rules, in order, instead of those before. Returns for each whether it is done there, or the reason why not. */
-  install(rules: readonly CompiledRule[]): readonly (true | string)[];
-  /** Packets and bytes of a slot, since it was `reset`. */
-  read(slot: number): { readonly packets: number; readonly bytes: number };
-  reset(slot: number): void;
-}
-
-export interface FlowRuleReport {
-  readonly name: string;
-  readonly priority: number;
-  readonly actions: readonly string[];
-  /** Where its actions are done: "software", or the offload's word. */
-  readonly ran: string;
-  /** Why it was not pushed down, where there is an offload and it was not. */
-  readonly why?: string;
-  /** By `count`, over both. */
-  readonly packets: number;
-  readonly bytes: number;
-}
-
-export interface FlowReport {
-  readonly rules: readonly FlowRuleReport[];
-  /** Dropped in software: by rules; because a queue or a port took no more. Copies not made for want of an mbuf, or of a chain. */
-  readonly dropped: number;
-  readonly queueFull: number;
-  readonly portRefused: number;
-  readonly notMirrored: number;
 }
 
 export class FlowTable {
@@ -160,10 +119,11 @@ export class FlowTable {
 
   /** These rules instead of those before; one that keeps its name keeps its counts. Between two bursts. Throws EOPTION: then all is as it was. */
   replace(rules: readonly FlowRule[]): void {
-    const compiled = this.#compile(rules);
+    const compiled = compileRules(rules, this.rules, { queues: this.queues, ports: this.#portNames });
     const verdicts = this.#offload?.install(compiled) ?? [];
-    const kept = new Set(compiled.map(({ slot }) => slot));
-    for (const { slot } of this.rules) if (!kept.has(slot)) this.#forget(slot);
+    // What went, once nothing counts there any more; a slot that is free counts nothing yet.
+    const names = new Set(compiled.map(({ rule }) => rule.name));
+    for (const { rule, slot } of this.rules) if (!names.has(rule.name)) this.#forget(slot);
     this.rules = compiled;
     this.hashes = compiled.some(({ steps }) => steps.some(({ code }) => code === RSS));
     this.#verdicts.clear();
@@ -230,32 +190,13 @@ export class FlowTable {
     this.pool.arena.release(this.#zone);
   }
 
-  #compile(rules: readonly FlowRule[]): CompiledRule[] {
-    if (rules.length > MOST_RULES) throw new PollmodeError('EOPTION', `A flow table holds ${MOST_RULES} rules, not ${rules.length}: join some, or use an ACL.`);
-    const slots = new Map(this.rules.map(({ rule, slot }) => [rule.name, slot]));
-    const free = Array.from({ length: MOST_RULES }, (_, slot) => slot).filter(slot => !this.rules.some(rule => rule.slot === slot));
-    const seen = new Set<string>();
-    const compiled = rules.map(rule => {
-      const { name, priority = 1000, match = {}, actions } = rule;
-      if (typeof name !== 'string' || name.length < 1 || name.length > 60) wrong(String(name).slice(0, 60), 'a rule has a name of 1 to 60 characters');
-      if (seen.has(name)) wrong(name, 'there are two of that name: give each its own');
-      seen.add(name);
-      whole(name, 'priority', priority, 65535);
-      return { rule, tests: testsOf(name, match), steps: stepsOf(name, actions, this.queues, this.#portNames), slot: slots.get(name) ?? -1 };
-    });
-    const room = [...free, ...[...slots].filter(([name]) => !seen.has(name)).map(([, slot]) => slot)];
-    const placed = compiled.map(each => (each.slot >= 0 ? each : { ...each, slot: room.shift()! }));
-    for (const { rule, slot } of placed) if (!slots.has(rule.name)) this.#forget(slot);
-    return placed.sort((a, b) => (a.rule.priority ?? 1000) - (b.rule.priority ?? 1000));
-  }
-
   #forget(slot: number): void {
     this.f64.fill(0, this.counters + 2 * slot, this.counters + 2 * slot + 2);
     this.#offload?.reset(slot);
   }
 
   #report({ rule, slot }: CompiledRule): FlowRuleReport {
-    const { name, priority = 1000, actions } = rule;
+    const { name, priority = USUAL_PRIORITY, actions } = rule;
     const verdict = this.#verdicts.get(name);
     const there = this.#offload?.read(slot) ?? { packets: 0, bytes: 0 };
     return {

@@ -27,8 +27,8 @@ import {
   DW, R0, R1, R10, R2, R3, R6, R7, R8, W, alu, assemble, atomicAdd, call, exit, jump, jumpAlways, label, load, load64, loadMap, mov, store, type Instruction,
 } from '../kernel/instructions.js';
 import { COUNT, DROP } from './actions.js';
+import { MOST_RULES, type CompiledRule, type FlowOffload } from './compile.js';
 import type { FieldTest } from './match.js';
-import { MOST_RULES, type CompiledRule, type FlowOffload } from './table.js';
 import { MD_RX_QUEUE_INDEX, readFields, STACK_KEY, stackOf } from './xdp_fields.js';
 
 export interface XdpOffloadOptions {

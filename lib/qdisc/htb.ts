@@ -6,18 +6,15 @@
  * Who is served: the lowest level first, that is who has tokens of his own before who must borrow; at one level the
  * highest priority (0) first; among those deficit round robin, so that what is over is shared by `quantum`.
  *
- * What stands where, for each priority that a class is active at:
- * - can send: in the row of its own level;
- * - may borrow: in its parent's feed, and so on upwards until somebody can send (he is in his level's row) or nobody can;
- * - can send nothing: nowhere.
- * So a packet costs the same for any number of classes; those that wait for tokens stand in a heap by time.
+ * A packet costs the same for any number of classes (htb_modes.ts); those that wait for tokens stand in a heap by time.
  */
 import { rateText } from './checks.js';
 import type { Classifier } from './classify.js';
 import {
   H_ACTIVE, H_BORROWED, H_BURST, H_BYTES, H_CEIL, H_CEIL_BURST, H_CEIL_TOKENS, H_DEFICIT, H_EVENT, H_LENT, H_LEVEL, H_MODE, H_PACKETS, H_PARENT, H_PRIORITY,
-  H_QUANTUM, H_RATE, H_TIME, H_TOKENS, HtbClasses, LEVELS, PRIORITIES,
+  H_QUANTUM, H_RATE, H_TIME, H_TOKENS, HtbClasses, LEVELS,
 } from './htb_classes.js';
+import { CAN_SEND, CANT_SEND, HtbModes, MAY_BORROW } from './htb_modes.js';
 import * as layout from './layout.js';
 import type { TreeMemory } from './memory.js';
 import { commonBytes, NOTHING, Qdisc } from './qdisc.js';
@@ -27,9 +24,6 @@ const { ENTRY_LENGTH } = layout;
 const CAUSES = ['flushed', 'unclassified'] as const;
 const UNCLASSIFIED = 1;
 
-const CAN_SEND = 0;
-const MAY_BORROW = 1;
-const CANT_SEND = 2;
 const MODES = ['can send', 'may borrow', 'cannot send'] as const;
 
 /** A class that slept has no more than a minute's tokens to reckon with, nor has it more than a minute's debt. */
@@ -60,6 +54,7 @@ export class Htb extends Qdisc {
   readonly children: readonly Qdisc[];
   private readonly names: readonly HtbClassNumbers[];
   private readonly classes: HtbClasses;
+  private readonly modes: HtbModes;
   private readonly i32: Int32Array;
   /** Word that counts the leaves that are active. */
   private readonly busy: number;
@@ -80,6 +75,7 @@ export class Htb extends Qdisc {
     this.names = list;
     this.busy = memory.reserve(8) >>> 2;
     this.classes = new HtbClasses(memory, list.length);
+    this.modes = new HtbModes(this.classes);
     this.i32 = memory.i32;
     this.classify = classify;
     this.otherwise = otherwise;
@@ -109,7 +105,7 @@ export class Htb extends Qdisc {
     if (this.u32[at + H_ACTIVE] === 0) {
       this.u32[at + H_ACTIVE] = 1 << this.u32[at + H_PRIORITY]!;
       this.u32[this.busy]!++;
-      this.activate(number);
+      this.modes.activate(number);
     }
     return true;
   }
@@ -241,7 +237,7 @@ export class Htb extends Qdisc {
     const tokens = f64[half + H_TOKENS]! + elapsed * f64[half + H_RATE]! / 1e9;
     const ceilTokens = f64[half + H_CEIL_TOKENS]! + elapsed * f64[half + H_CEIL]! / 1e9;
     const mode = ceilTokens < -EPSILON ? CANT_SEND : tokens < -EPSILON ? MAY_BORROW : CAN_SEND;
-    if (mode !== u32[at + H_MODE]) this.changeMode(number, mode);
+    if (mode !== u32[at + H_MODE]) this.modes.change(number, mode);
     if (mode === CAN_SEND) {
       classes.stopWaiting(number);
       return;
@@ -257,69 +253,9 @@ export class Htb extends Qdisc {
     for (let number = classes.soonest; number !== 0 && f64[classes.soonestEvent]! <= now; number = classes.soonest) this.settle(number);
   }
 
-  private changeMode(number: number, mode: number): void {
-    const at = this.classes.at(number);
-    const active = this.u32[at + H_ACTIVE] !== 0;
-    if (active) this.deactivate(number);
-    this.u32[at + H_MODE] = mode;
-    if (active) this.activate(number);
-  }
-
   private deactivateLeaf(number: number): void {
-    this.deactivate(number);
+    this.modes.deactivate(number);
     this.u32[this.classes.at(number) + H_ACTIVE] = 0;
     this.u32[this.busy]!--;
-  }
-
-  /** Puts an active class where its mode says; a parent that had nobody at a priority becomes active at it too, and so on. */
-  private activate(start: number): void {
-    const { u32, classes } = this;
-    let number = start;
-    let mask = u32[classes.at(number) + H_ACTIVE]!;
-    for (; mask !== 0 && u32[classes.at(number) + H_MODE] === MAY_BORROW; number = u32[classes.at(number) + H_PARENT]!) {
-      const parent = u32[classes.at(number) + H_PARENT]!;
-      if (parent === 0) return;
-      let fresh = 0;
-      for (let priority = 0; priority < PRIORITIES; priority++) {
-        if ((mask & (1 << priority)) === 0) continue;
-        const feed = classes.feed(parent, priority);
-        if (classes.nextOf(feed) === 0) fresh |= 1 << priority;
-        classes.insert(feed, number, priority);
-      }
-      u32[classes.at(parent) + H_ACTIVE]! |= fresh;
-      mask = fresh;
-    }
-    if (u32[classes.at(number) + H_MODE] === CAN_SEND) this.inRow(number, mask, true);
-  }
-
-  /** Takes it out again; a parent that has nobody left at a priority goes too. */
-  private deactivate(start: number): void {
-    const { u32, classes } = this;
-    let number = start;
-    let mask = u32[classes.at(number) + H_ACTIVE]!;
-    for (; mask !== 0 && u32[classes.at(number) + H_MODE] === MAY_BORROW; number = u32[classes.at(number) + H_PARENT]!) {
-      const parent = u32[classes.at(number) + H_PARENT]!;
-      if (parent === 0) return;
-      let gone = 0;
-      for (let priority = 0; priority < PRIORITIES; priority++) {
-        if ((mask & (1 << priority)) === 0) continue;
-        const feed = classes.feed(parent, priority);
-        classes.remove(feed, number, priority);
-        if (classes.nextOf(feed) === 0) gone |= 1 << priority;
-      }
-      u32[classes.at(parent) + H_ACTIVE]! &= ~gone;
-      mask = gone;
-    }
-    if (u32[classes.at(number) + H_MODE] === CAN_SEND) this.inRow(number, mask, false);
-  }
-
-  private inRow(number: number, mask: number, enter: boolean): void {
-    const { classes } = this;
-    const level = this.u32[classes.at(number) + H_LEVEL]!;
-    for (let priority = 0; priority < PRIORITIES; priority++) {
-      if ((mask & (1 << priority)) === 0) continue;
-      if (enter) classes.enterRow(level, number, priority);
-      else classes.leaveRow(level, number, priority);
-    }
   }
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { FlowRule } from '../../lib/flow/rule.js';
-import { FlowTable, type FlowReport } from '../../lib/flow/table.js';
+import type { FlowReport } from '../../lib/flow/report.js';
+import { FlowTable } from '../../lib/flow/table.js';
 import { XdpOffload } from '../../lib/flow/xdp.js';
 import { RX_FDIR_ID } from '../../lib/mbuf/layout.js';
 import { withNetns } from '../../lib/kernel/netns.js';
