@@ -4,6 +4,7 @@ import { CRing } from './c_ring.js';
 import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
 import type { Machine } from './machine.js';
 import { ours } from './ours.js';
+import { vhostMeasurements } from './vhost_measurements.js';
 import { wireMeasurements } from './wire_measurements.js';
 
 /** In the order in which a round makes them: what is compared stands side by side. */
@@ -23,6 +24,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     forwarding('testpmd ring io', { vdevs: ['net_ring0', 'net_ring1'], forward: 'io', firstBursts: 8 }),
     oursForwarding('ring-io'),
     ...wireMeasurements,
+    ...vhostMeasurements,
   ];
 }
 
