@@ -37,6 +37,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'port/drivers/ring': [...DRIVER, 'ring'],
   'port/drivers/tap': DRIVER,
   'port/drivers/vfio': DRIVER,
+  'port/drivers/vhost': [...DRIVER, 'vhost_user', 'virtqueue'],
+  'port/drivers/virtio_user': [...DRIVER, 'vhost_user', 'virtqueue'],
   // Who finds a driver by its name: the list itself, the attaching of another thread, and the host, which first undoes what a killed run left.
   'port/open': ['arena', 'burst', 'errors', 'journal', 'layouts', 'mbuf', 'port', ...drivers()],
   // A steered queue is a queue like any other, and hands packets to lcores through rings.
@@ -47,6 +49,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   qdisc: ['arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'rss'],
   // Rules over received bursts; pushed down, they are an XDP program (kernel, and binding to close descriptors). Queues of it are rings.
   flow: ['address', 'arena', 'binding', 'burst', 'errors', 'kernel', 'layouts', 'mbuf', 'port', 'ring', 'rss', 'wire'],
+  // The messages and sockets that both ends of vhost-user have.
+  vhost_user: ['binding', 'kernel'],
   // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).
   lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring', 'rss'],
   lab: ['binding', 'errors', 'kernel'],

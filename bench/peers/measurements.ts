@@ -5,6 +5,7 @@ import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
 import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
 import { ours } from './ours.js';
+import { vhostMeasurements } from './vhost_measurements.js';
 import { wireMeasurements } from './wire_measurements.js';
 
 /** In the order in which a round makes them: what is compared stands side by side. */
@@ -25,6 +26,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('ring-io'),
     ...lookupMeasurements(machine),
     ...wireMeasurements(machine),
+    ...vhostMeasurements,
   ];
 }
 

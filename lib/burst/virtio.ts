@@ -170,7 +170,7 @@ export function virtioFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: 
         continue;
       }
       pushed += places;
-      own(queue, handle, field(queue, QUEUE_OWNER));
+      ownChain(queue, handle, field(queue, QUEUE_OWNER));
       count64(u32, queue + QUEUE_PACKETS, 1);
     }
     if (taken < count) {
@@ -264,7 +264,7 @@ export function virtioFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: 
       const popped = rings.popUsed(queue, CHUNK);
       for (let i = 0; i < popped; i++) {
         const handle = field(pairAt(queue, i), 0);
-        own(queue, handle, program(lcore));
+        ownChain(queue, handle, program(lcore));
         u32[(vector >>> 2) + i] = handle;
       }
       pools.mbufFree(field(queue, QUEUE_POOL), lcore, vector, popped);
@@ -276,6 +276,14 @@ export function virtioFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: 
 
   function pairAt(queue: number, i: number): number {
     return field(queue, VQ_SCRATCH) + SEGMENTS + i * 8;
+  }
+
+  /** All segments change hands. */
+  function ownChain(queue: number, handle: number, owner: number): void {
+    for (let left = u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1]; left > 0 && handle !== 0; left--) {
+      own(queue, handle, owner);
+      handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
+    }
   }
 
   function own(queue: number, handle: number, owner: number): void {

@@ -236,6 +236,7 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
       }
       bytes += load<u32>(header, MBUF_PKT_LEN);
       pushed += pushChain(queue, pushed, count, indirect, handle, packed);
+      ownChain(table, handle, mine);
     }
     store<u32>(header, mine, MBUF_OWNER);
     packets++;
@@ -249,6 +250,15 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   publishAvail(queue, pushed, packed);
   leave(queue);
   return taken;
+}
+
+/** All segments change hands. */
+function ownChain(table: usize, handle: u32, owner: u32): void {
+  for (let left: u32 = load<u16>(table + ((handle as usize) << HEADER_SHIFT), MBUF_NB_SEGS); left > 0 && handle != 0; left--) {
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    store<u32>(header, owner, MBUF_OWNER);
+    handle = load<u32>(header, MBUF_NEXT);
+  }
 }
 
 /** Is it an mbuf in the memory that the device knows? */
@@ -321,7 +331,9 @@ function clean(queue: usize, lcore: u32, packed: bool): u32 {
     const popped = popUsed(queue, CHUNK, packed);
     for (let i: u32 = 0; i < popped; i++) {
       const handle = load<u32>(scratch + SEGMENTS + ((i as usize) << 3));
-      store<u32>(table + ((handle as usize) << HEADER_SHIFT), owner, MBUF_OWNER);
+      const header = table + ((handle as usize) << HEADER_SHIFT);
+      if (load<u32>(header, MBUF_REFCNT) != MBUF_PLAIN) ownChain(table, handle, owner);
+      store<u32>(header, owner, MBUF_OWNER);
       store<u32>(scratch + VECTOR + ((i as usize) << 2), handle);
     }
     mbufFree(pool, lcore, scratch + VECTOR, popped);
