@@ -4,7 +4,7 @@
  * it stops making sense, and never throws or reads past the packet.
  */
 import type { Mbufs } from '../mbuf/mbufs.js';
-import { formatIpv4, formatIpv6 } from './address.js';
+import { formatIpv4, formatIpv6 } from '../address.js';
 import { Arp } from './arp.js';
 import { Ethernet } from './ether.js';
 import { formatMac } from './ethernet.js';

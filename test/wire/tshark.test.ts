@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { RX_IP_CKSUM_BAD, RX_IP_CKSUM_GOOD, RX_L4_CKSUM_BAD, RX_L4_CKSUM_GOOD } from '../../lib/mbuf/layout.js';
-import { formatIpv4, formatIpv6 } from '../../lib/wire/address.js';
+import { formatIpv4, formatIpv6 } from '../../lib/address.js';
 import { Checksums } from '../../lib/wire/checksums.js';
 import { Ipv4 } from '../../lib/wire/ipv4.js';
 import { Ipv6 } from '../../lib/wire/ipv6.js';
