@@ -9,15 +9,16 @@
 export interface BurstFunctions {
   /**
    * Enqueue up to `count` u32 from the vector at `from`; all or none when `fixed` is not 0. Returns how many went in.
-   * Sp: only one thread may enqueue. Mp: any number; `lcore` is the caller's, and names its claim. Returns 0 also when
-   * another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
+   * `lcore` is the caller's. Sp: only one thread may enqueue; when it is another than before, that one must have ended
+   * (ring/layout.ts), and where it died `ringRecover` comes first. Mp: any number; lcore names the claim. Returns 0 also
+   * when another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
    */
   ringEnqueueSp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   /** Dequeue, likewise, into the vector at `to`. */
   ringDequeueSc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
   ringDequeueMc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
-  /** Takes away the claims of an lcore that is dead for certain. Returns how many there were: 0, 1 or 2. */
+  /** Takes away the claims of an lcore that is dead for certain, and its being the single producer or consumer. Returns how many there were: 0, 1 or 2. */
   ringRecover(ring: number, lcore: number): number;
 
   /** `count` mbufs with fresh headers, owned by lcore's program, or none (0): then POOL_DRY is counted. */
