@@ -82,13 +82,39 @@ export function wishInterrupts(queue: QueueFields, wanted: boolean): void {
   wishEvents(queue, wanted, avail, usedEvent(avail, queue.get(VQ_SIZE)), queue.get(VQ_NEXT_USED));
 }
 
+/** Before a sleep: asks to be told. Returns false when there is something already. Throws EBUSYQUEUE. */
+export function armDriver(queue: QueueFields): boolean {
+  return withQueue(queue, () => {
+    if (queue.get(VQ_READY) === 0) return true;
+    wishInterrupts(queue, true);
+    return !hasUsed(queue);
+  });
+}
+
+/** After a sleep: polled again. */
+export function disarmDriver(queue: QueueFields): void {
+  withQueue(queue, () => { if (queue.get(VQ_READY) !== 0) wishInterrupts(queue, false); });
+}
+
 /** Has the device used something that was not looked at? */
 export function hasUsed(queue: QueueFields): boolean {
+  return usedCount(queue, 1) > 0;
+}
+
+/** Buffers that the device has used and that were not looked at, as it says; of one descriptor each in a packed ring. `most` are counted. */
+export function usedCount(queue: QueueFields, most: number = queue.get(VQ_SIZE)): number {
   const { u16 } = queue.arena;
-  const next = queue.get(VQ_NEXT_USED);
-  if ((queue.get(VQ_FLAGS) & VQ_PACKED) === 0) return Atomics.load(u16, (queue.get(VQ_USED) + RING_INDEX) >>> 1) !== next;
-  const flags = Atomics.load(u16, (queue.get(VQ_DESC) + ((next & 0x7fff) << DESC_SHIFT) + 14) >>> 1);
-  return (flags & (DESC_AVAIL | DESC_USED)) === ((next & 0x8000) !== 0 ? DESC_AVAIL | DESC_USED : 0);
+  const [next, size] = [queue.get(VQ_NEXT_USED), queue.get(VQ_SIZE)];
+  if ((queue.get(VQ_FLAGS) & VQ_PACKED) === 0) return Math.min(most, (Atomics.load(u16, (queue.get(VQ_USED) + RING_INDEX) >>> 1) - next) & 0xffff);
+  let count = 0;
+  while (count < most) {
+    const index = (next & 0x7fff) + count;
+    const turn = (next & 0x8000) !== 0 !== index >= size;
+    const flags = Atomics.load(u16, (queue.get(VQ_DESC) + ((index % size) << DESC_SHIFT) + 14) >>> 1);
+    if ((flags & (DESC_AVAIL | DESC_USED)) !== (turn ? DESC_AVAIL | DESC_USED : 0)) break;
+    count++;
+  }
+  return count;
 }
 
 /** The mbufs that are out, and the first of a frame that has come in part; for a queue that is stopped. */

@@ -6,13 +6,21 @@ export const VIRTIO_NET_F_MAC = 1n << 5n;
 export const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
 export const VIRTIO_NET_F_STATUS = 1n << 16n;
 export const VIRTIO_NET_F_CTRL_VQ = 1n << 17n;
+export const VIRTIO_NET_F_CTRL_RX = 1n << 18n;
+export const VIRTIO_NET_F_CTRL_VLAN = 1n << 19n;
 export const VIRTIO_NET_F_MQ = 1n << 22n;
 export const VIRTIO_F_ANY_LAYOUT = 1n << 27n;
 export const VIRTIO_RING_F_INDIRECT_DESC = 1n << 28n;
 export const VIRTIO_RING_F_EVENT_IDX = 1n << 29n;
 export const VHOST_USER_F_PROTOCOL_FEATURES = 1n << 30n;
 export const VIRTIO_F_VERSION_1 = 1n << 32n;
+/** The device's addresses are those of an IOMMU. */
+export const VIRTIO_F_ACCESS_PLATFORM = 1n << 33n;
 export const VIRTIO_F_RING_PACKED = 1n << 34n;
+/** Barriers must order what the device itself sees (6.1). */
+export const VIRTIO_F_ORDER_PLATFORM = 1n << 36n;
+export const VIRTIO_NET_F_RSS = 1n << 60n;
+export const VIRTIO_NET_F_SPEED_DUPLEX = 1n << 63n;
 
 /** What a virtqueue's state says of the features that both sides have. */
 export interface RingFormat {

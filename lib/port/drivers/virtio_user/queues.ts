@@ -2,9 +2,7 @@
 import { binding } from '../../../binding.js';
 import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
-import { hasUsed, wishInterrupts } from '../../../virtqueue/driver.js';
-import { VQ_READY } from '../../../virtqueue/layout.js';
-import { withQueue } from '../../../virtqueue/state.js';
+import { armDriver, disarmDriver } from '../../../virtqueue/driver.js';
 import type { WakeSource } from '../../port.js';
 import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
@@ -46,16 +44,12 @@ export class VirtioRxQueue extends PortRxQueue {
     if (this.#closed) return true;
     binding().read(this.#state.fd, this.#count);
     this.armed = true;
-    return withQueue(this.#state, () => {
-      if (this.#state.get(VQ_READY) === 0) return true;
-      wishInterrupts(this.#state, true);
-      return !hasUsed(this.#state);
-    });
+    return armDriver(this.#state);
   }
 
   #disarm(): void {
     this.armed = false;
-    withQueue(this.#state, () => { if (this.#state.get(VQ_READY) !== 0) wishInterrupts(this.#state, false); });
+    disarmDriver(this.#state);
   }
 }
 

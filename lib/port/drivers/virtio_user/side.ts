@@ -3,13 +3,13 @@ import type { Memzone } from '../../../arena/directory.js';
 import { binding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
-import { HEADER_SHIFT, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
-import { driverPrivateBytes, outstanding, resetDriver, ringPlaces } from '../../../virtqueue/driver.js';
+import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../virtqueue/driver.js';
 import {
   ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../../virtqueue/features.js';
-import { VECTOR, VQ_NEXT_AVAIL, VQ_PART_HEAD, VQ_SCRATCH, VQ_SIZE, VQ_TELL } from '../../../virtqueue/layout.js';
+import { VQ_NEXT_AVAIL, VQ_SIZE, VQ_TELL } from '../../../virtqueue/layout.js';
+import { takeBack } from '../../../virtqueue/returning.js';
 import { openQueue, stopQueue } from '../../../virtqueue/state.js';
 import { giveTurns, takeTurns } from '../../../vhost_user/turns.js';
 import { QUEUE_FD } from '../../layout.js';
@@ -153,27 +153,8 @@ export class VirtioSide {
     const { arena, pool } = this.#host;
     if (state.get(VQ_SIZE) === 0) return;
     if (state.direction === 'tx') burstFunctions(arena).virtioClean(state.offset, arena.lcore);
-    const handles = outstanding(state);
-    if (state.direction === 'tx') this.counts.tx_lost += handles.length;
-    const vector = state.get(VQ_SCRATCH) + VECTOR;
-    for (const handle of handles) {
-      this.#own(handle);
-      arena.u32[vector >>> 2] = handle;
-      burstFunctions(arena).mbufFree(pool.offset, arena.lcore, vector, 1);
-    }
-    state.set(VQ_PART_HEAD, 0);
-    state.set(VQ_SIZE, 0);
-  }
-
-  /** All segments of a packet are the program's again. */
-  #own(first: number): void {
-    const { u16, u32, table, lcore } = this.#host.arena;
-    let handle = first;
-    for (let left = u16[(table + (first << HEADER_SHIFT) + MBUF_NB_SEGS) >>> 1]!; left > 0 && handle !== 0; left--) {
-      const header = (table + (handle << HEADER_SHIFT)) >>> 0;
-      u32[(header + MBUF_OWNER) >>> 2] = (OWNER_APP << OWNER_SHIFT) | lcore;
-      handle = u32[(header + MBUF_NEXT) >>> 2]!;
-    }
+    const count = takeBack(state, pool);
+    if (state.direction === 'tx') this.counts.tx_lost += count;
   }
 
   #layOut(features: bigint): SharedVring[] {
