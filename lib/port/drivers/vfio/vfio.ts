@@ -4,21 +4,29 @@ import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { readDevice } from '../../../kernel/pci.js';
+import { VQ_TELL } from '../../../virtqueue/layout.js';
 import { QUEUE_LCORE } from '../../layout.js';
 import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
 import type { QueueView } from '../../queue_view.js';
 import { E1000E_TAIL } from './e1000e/layout.js';
 import { E1000ePort } from './e1000e/port.js';
-import { E1000eRxQueue, E1000eTxQueue, repair } from './e1000e/queues.js';
+import { E1000eRxQueue, E1000eTxQueue, repair as repairE1000e } from './e1000e/queues.js';
+import { VFIO_DEVICE, VFIO_VIRTIO } from './layout.js';
+import { VirtioPort } from './virtio/port.js';
+import { repair as repairVirtio, VirtioPciRxQueue, VirtioPciTxQueue } from './virtio/queues.js';
 
 export interface VfioOptions {
   /** The NIC's PCI address, "0000:01:00.0" or "01:00.0". */
   readonly device: string;
+  /** Queues in each direction. Default 1. */
+  readonly queues?: number;
   /** Descriptors of the receive ring and of the transmit ring; powers of two. Default 512. */
   readonly rxRing?: number;
   readonly txRing?: number;
   /** Takes frames for any address. Default off. */
   readonly promiscuous?: boolean;
+  /** Lets `port.vlanFilter` be used, where the device has it. Default off. */
+  readonly vlanFilter?: boolean;
   /** Least time between two interrupts, in microseconds. Default 20. */
   readonly throttleUs?: number;
 }
@@ -27,7 +35,8 @@ type Settings = Required<VfioOptions>;
 
 /** Which driver has which device. A new one is a folder here and a line. */
 const DEVICES: readonly { readonly vendor: number; readonly device: number; readonly name: string; readonly open: (settings: Settings, host: PortHost) => Port }[] = [
-  { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: (settings, host) => new E1000ePort(settings, host) },
+  { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: (settings, host) => new E1000ePort(plain(settings), host) },
+  { vendor: 0x1af4, device: 0x1041, name: 'virtio-net', open: (settings, host) => new VirtioPort(settings, host) },
 ];
 
 /**
@@ -40,9 +49,11 @@ export const vfioDriver: PortDriver<VfioOptions> = {
   summary: 'a NIC driven in this process, by VFIO',
   options: {
     device: { type: 'text', help: 'PCI address of the NIC, bound to vfio-pci (pollmode bind)', required: true },
+    queues: { type: 'count', help: 'queues in each direction (default 1)', min: 1, max: 16 },
     rxRing: { type: 'count', help: 'descriptors of the receive ring, a power of two (default 512)', min: 64, max: 4096 },
     txRing: { type: 'count', help: 'descriptors of the transmit ring, a power of two (default 512)', min: 64, max: 4096 },
     promiscuous: { type: 'flag', help: 'frames for any address (default off)' },
+    vlanFilter: { type: 'flag', help: 'lets frames of chosen VLANs alone come in, where the device can (default off: of all)' },
     throttleUs: { type: 'count', help: 'least time between two interrupts in microseconds (default 20)', min: 0, max: 10_000 },
   },
   probe(): Availability {
@@ -52,11 +63,11 @@ export const vfioDriver: PortDriver<VfioOptions> = {
     return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'modprobe vfio-pci, or use a kernel with CONFIG_VFIO_PCI' };
   },
   plan(options) {
-    const { rxRing, txRing } = settings(options);
+    const { queues, rxRing, txRing } = settings(options);
     for (const size of [rxRing, txRing]) {
       if ((size & (size - 1)) !== 0) throw new PollmodeError('EOPTION', `vfio: a ring of ${size} descriptors: choose a power of two.`);
     }
-    return { mbufs: rxRing + txRing, bufferSize: 2048, registered: true };
+    return { mbufs: queues * (rxRing + txRing), bufferSize: 2048, registered: true };
   },
   open(options, host) {
     const { vendor, device, address } = readDevice(options.device);
@@ -66,21 +77,31 @@ export const vfioDriver: PortDriver<VfioOptions> = {
     throw new PollmodeError('EUNSUPPORTED', `${host.device}: pollmode has no driver for the device ${id} at ${address}: there are ${DEVICES.map(({ name }) => name).join(', ')}; any other NIC can be used through af_xdp.`);
   },
   attach: {
-    rx: state => new E1000eRxQueue(ofThisProcess(state), burstFunctions(state.arena)),
-    tx: state => new E1000eTxQueue(ofThisProcess(state), burstFunctions(state.arena)),
-    repair,
+    rx: state => isVirtio(ofThisProcess(state)) ? new VirtioPciRxQueue(state, burstFunctions(state.arena)) : new E1000eRxQueue(state, burstFunctions(state.arena)),
+    tx: state => isVirtio(ofThisProcess(state)) ? new VirtioPciTxQueue(state, burstFunctions(state.arena)) : new E1000eTxQueue(state, burstFunctions(state.arena)),
+    repair: state => { (isVirtio(state) ? repairVirtio : repairE1000e)(state); },
   },
 };
 
+function isVirtio(state: QueueView): boolean {
+  return state.get(VFIO_DEVICE) === VFIO_VIRTIO;
+}
+
 /** The registers are mapped in the opening process; its threads share them. */
 function ofThisProcess(state: QueueView): QueueView {
-  const tail = state.get(E1000E_TAIL);
+  const tail = state.get(isVirtio(state) ? VQ_TELL : E1000E_TAIL);
   const zone = state.arena.zones().find(({ type, offset, length }) => type === ZONE_OVERLAY && tail - offset >= 0 && tail - offset < length);
   if (zone?.pid === process.pid) return state;
   Atomics.store(state.arena.u32, (state.offset + QUEUE_LCORE) >>> 2, 0);
   throw new PollmodeError('EUNSUPPORTED', 'A queue of a VFIO device is polled in the process that opened it: hand its packets to another through a ring.');
 }
 
+/** What the 82574L's driver has no part in is refused. */
+function plain(settings: Settings): Settings {
+  if (settings.queues > 1 || settings.vlanFilter) throw new PollmodeError('EUNSUPPORTED', 'vfio: the driver of the 82574L has one queue each way and no VLAN filter: leave queues= and vlan_filter out.');
+  return settings;
+}
+
 function settings(options: VfioOptions): Settings {
-  return { rxRing: 512, txRing: 512, promiscuous: false, throttleUs: 20, ...options };
+  return { queues: 1, rxRing: 512, txRing: 512, promiscuous: false, vlanFilter: false, throttleUs: 20, ...options };
 }

@@ -1,0 +1,215 @@
+/** A virtio-net device in our hands, Linux at the other end of its wire: what is tested with split rings and with packed ones. */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import type { Test } from 'tap';
+import { binding } from '../../../lib/binding.js';
+import { addAddress } from '../../../lib/kernel/link.js';
+import { openSyscallCounter } from '../../../lib/kernel/syscall_counter.js';
+import { PollmodeError } from '../../../lib/errors.js';
+import { Idle } from '../../../lib/lcore/idle.js';
+import { bindToVfio } from '../../../lib/pci/bind.js';
+import { open, type Host } from '../../../lib/port/host.js';
+import type { Port } from '../../../lib/port/port.js';
+import { frame } from '../../port/conformance/frames.js';
+import { RawWire, receiveBy } from '../../port/conformance/wires.js';
+import type { Wire } from '../devices.js';
+import { ADDRESS, Responder } from './responder.js';
+import { monitor, peerOf, until } from './wire.js';
+
+/** Frames each way. */
+const MANY = process.env['POLLMODE_LONG'] === '1' ? 1_000_000 : 20_000;
+
+/** The tests of a device with one kind of rings; `id` is QEMU's name of it. */
+export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: Wire, id: string): Promise<void> {
+  bindToVfio(nic, { force: true });
+  const peer = peerOf({ peerMac });
+  t.teardown(() => { spawnSync('ip', ['address', 'flush', 'dev', peer.name]); });
+  /** Opens the port, and a raw socket at the other end; both are closed at the end of the test. */
+  const openBoth = (t: Test, options = ''): { host: Host; port: Port; wire: RawWire } => {
+    const wire = new RawWire(peer.ifindex);
+    const host = open([`vfio:${nic}${options}`]);
+    t.teardown(() => { host.close(); wire.close(); });
+    return { host, port: host.ports[0]!, wire };
+  };
+
+  await t.test('its address, its rings, and its link, which goes and comes', async t => {
+    const { port } = openBoth(t);
+    t.equal(port.mac, mac);
+    t.match(port.capabilities, { mtu: 1500, mode: new RegExp(`${kind} rings`) });
+    t.ok(port.link!.read().up);
+    monitor(`set_link ${id} off`);
+    t.ok(await until(() => !port.link!.read().up), 'down');
+    monitor(`set_link ${id} on`);
+    t.ok(await until(() => port.link!.read().up), 'up again');
+  });
+
+  await t.test('ARP and pings of Linux are answered, asleep in between', async t => {
+    const { host, port } = openBoth(t);
+    addAddress(peer.ifindex, '192.0.2.1', 24);
+    const stop = new AbortController();
+    const responder = new Responder(host, port);
+    t.teardown(() => stop.abort());
+    const running = responder.run(stop.signal);
+    const ping = spawn('/bin/busybox', ['ping', '-c', '20', '-i', '0.05', '-W', '5', ADDRESS], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    ping.stdout.on('data', (chunk: Buffer) => { said += String(chunk); });
+    const [code] = await once(ping, 'close') as [number];
+    t.equal(code, 0, said);
+    t.match(said, /20 packets transmitted, 20 packets received/);
+    t.ok(responder.counts.arp >= 1 && responder.counts.ping >= 20, JSON.stringify(responder.counts));
+    stop.abort();
+    await running;
+    t.equal(host.pool.audit().app, 0);
+    spawnSync('ip', ['address', 'flush', 'dev', peer.name]);
+  });
+
+  await t.test(`${MANY} frames to Linux, every byte checked`, async t => {
+    const { host, port, wire } = openBoth(t);
+    const burst = host.burst(64);
+    let wrong = 0;
+    let received = 0;
+    for (let sent = 0; sent < MANY;) {
+      host.pool.alloc(burst, 64);
+      for (let i = 0; i < 64; i++) host.mbufs.copyIn(burst.handles[i]!, numbered(sent + i));
+      for (let left = 64; left > 0;) {
+        const taken = port.tx[0]!.txBurst(burst, left);
+        if (taken > 0 && taken < left) burst.keep(taken, left);
+        left -= taken;
+      }
+      sent += 64;
+      const all = await until(() => {
+        for (const bytes of wire.receive()) if (!equals(bytes, numbered(received++))) wrong++;
+        return received >= sent;
+      });
+      if (!all) break;
+    }
+    t.same([received, wrong], [Math.ceil(MANY / 64) * 64, 0]);
+    t.match(host.stats(port), { txPackets: received, xstats: { tx_bad_used: 0, tx_bad_frame: 0 } });
+  });
+
+  await t.test(`${MANY} frames from Linux, every byte checked`, async t => {
+    const { host, port, wire } = openBoth(t, ',promiscuous');
+    let wrong = 0;
+    let received = 0;
+    for (let sent = 0; sent < MANY; sent += 32) {
+      await wire.send(Array.from({ length: 32 }, (_, i) => numbered(sent + i)));
+      const all = await until(() => {
+        for (const bytes of receiveBy(host, port)) if (!equals(bytes, numbered(received++))) wrong++;
+        return received >= sent + 32;
+      });
+      if (!all) break;
+    }
+    t.same([received, wrong], [Math.ceil(MANY / 32) * 32, 0]);
+    t.match(host.stats(port), { rxPackets: received, rxNoMbuf: 0, xstats: { rx_bad_used: 0, rx_bad_length: 0 } });
+  });
+
+  await t.test('filters: its own address, all, chosen groups; everything when promiscuous', async t => {
+    const { host, port, wire } = openBoth(t);
+    const [own, all, group, other] = [mac, 'ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:05', '02:00:00:00:00:99'].map(to) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+    const pass = (): Promise<Uint8Array[]> => passing(host, port, wire, [own, group, other, all]);
+    t.same(await pass(), [own, all]);
+    port.multicast!(['01:00:5e:00:00:05']);
+    t.same(await pass(), [own, group, all]);
+    port.promiscuous!(true);
+    t.same(await pass(), [own, group, other, all]);
+    port.promiscuous!(false);
+    port.multicast!([]);
+    t.same(await pass(), [own, all]);
+    t.throws(() => port.multicast!(['02:00:00:00:00:01']), { code: 'EOPTION' });
+  });
+
+  await t.test('VLANs: all of them, then chosen ones', async t => {
+    const { host, port, wire } = openBoth(t, ',vlan_filter');
+    const [five, six, untagged] = [tagged(5), tagged(6), to('ff:ff:ff:ff:ff:ff')];
+    const pass = (): Promise<Uint8Array[]> => passing(host, port, wire, [five, six, untagged]);
+    const filter = (ids?: readonly number[]): void => { (port as Port & { vlanFilter(ids?: readonly number[]): void }).vlanFilter(ids); };
+    t.same(await pass(), [five, six, untagged]);
+    filter([6]);
+    t.same(await pass(), [six, untagged]);
+    filter([5]);
+    t.same(await pass(), [five, untagged]);
+    filter();
+    t.same(await pass(), [five, six, untagged]);
+    t.throws(() => filter([4096]), { code: 'EOPTION' });
+  });
+
+  await t.test('no system call moves packets, either way', async t => {
+    const { host, port, wire } = openBoth(t, ',promiscuous');
+    const counter = openSyscallCounter();
+    if (counter instanceof PollmodeError) return t.fail(counter.message);
+    t.teardown(() => counter.close());
+    const burst = host.burst(32);
+    await wire.send(Array.from({ length: 100 }, (_, i) => numbered(i)));
+    for (let i = 0; i < 2000; i++) port.rx[0]!.rxBurst(burst, 0); // whatever is compiled and made at first
+    const tid = binding().gettid();
+    counter.watch(tid);
+    const before = counter.read(tid);
+    const cost = counter.read(tid) - before; // of asking
+    let moved = 0;
+    const start = counter.read(tid);
+    for (let i = 0; i < 20_000; i++) {
+      const got = port.rx[0]!.rxBurst(burst, 32);
+      const sent = got === 0 ? 0 : port.tx[0]!.txBurst(burst, got);
+      if (sent < got) host.pool.free(burst, sent, got);
+      moved += sent;
+    }
+    const calls = counter.read(tid) - start - cost;
+    t.ok(moved >= 100, `${moved} packets were received and sent`);
+    t.ok(calls < 20, `${calls} system calls of the thread in 20,000 turns of the loop (V8's own may be among them)`);
+  });
+
+  await t.test('interrupts wake a thread that sleeps', async t => {
+    const { host, port, wire } = openBoth(t, ',promiscuous');
+    receiveBy(host, port);
+    const idle = new Idle({ policy: 'interrupt', queues: [port.rx[0]!], sleepMs: 50 });
+    idle.sleep();
+    t.match(idle.stats(), { sleeps: 1, wakeups: 0 }, 'nothing came');
+    const wake = port.rx[0]!.wake!;
+    const signalled = (): boolean => binding().poll(Int32Array.of(wake.fd, 1), 0) > 0;
+    for (let round = 1; round <= 5; round++) {
+      t.ok(wake.arm!(), 'nothing is there');
+      t.notOk(signalled());
+      await wire.send([numbered(round)]);
+      t.ok(await until(signalled), 'an interrupt');
+      const came: Uint8Array[] = [];
+      await until(() => came.push(...receiveBy(host, port)) > 0);
+      t.same(came, [numbered(round)]);
+    }
+  });
+
+  await t.test('more queues than it has, and the same device twice, are refused', async t => {
+    t.throws(() => open([`vfio:${nic},queues=2`]), { code: 'EUNSUPPORTED' });
+    openBoth(t);
+    t.throws(() => open([`vfio:${nic}`]), { code: 'EBUSYQUEUE' });
+  });
+}
+
+function to(address: string): Uint8Array {
+  const bytes = frame(60, 7);
+  bytes.set(address.split(':').map(pair => Number.parseInt(pair, 16)));
+  return bytes;
+}
+
+/** A broadcast of a VLAN: IEEE 802.1Q's tag, and something behind it. */
+function tagged(vlan: number): Uint8Array {
+  const bytes = to('ff:ff:ff:ff:ff:ff');
+  bytes.set([0x81, 0, vlan >>> 8, vlan & 0xff], 12);
+  return bytes;
+}
+
+/** What comes of them, in order; the last one always comes. */
+async function passing(host: Host, port: Port, wire: RawWire, frames: readonly Uint8Array[]): Promise<Uint8Array[]> {
+  await wire.send(frames);
+  const came: Uint8Array[] = [];
+  await until(() => came.push(...receiveBy(host, port)) > 0 && equals(came.at(-1)!, frames.at(-1)!));
+  return came;
+}
+
+/** A frame of 60 to 1514 bytes that is no other's. */
+function numbered(number: number): Uint8Array {
+  return frame(60 + (number * 7919) % 1455, number + 1);
+}
+
+function equals(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0;
+}
