@@ -32,7 +32,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'port/drivers/pcap': DRIVER,
   'port/drivers/ring': [...DRIVER, 'ring'],
   'port/drivers/tap': DRIVER,
-  'port/drivers/vfio': DRIVER,
+  'port/drivers/vfio': [...DRIVER, 'rss'], // the default key
   // Who finds a driver by its name: the list itself, the attaching of another thread, and the host, which first undoes what a killed run left.
   'port/open': ['arena', 'burst', 'errors', 'journal', 'layouts', 'mbuf', 'port', ...drivers()],
   // A steered queue is a queue like any other, and hands packets to lcores through rings.

@@ -1,5 +1,5 @@
 import type { WasmMemory } from '../arena/webassembly.js';
-import { e1000eFunctions } from './e1000e.js';
+import { intelFunctions } from './intel.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
@@ -26,6 +26,6 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools),
+    ...intelFunctions(views, pools),
   };
 }
