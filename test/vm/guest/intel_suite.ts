@@ -487,7 +487,7 @@ function vlanSeen(parent: string, id: number, send: () => void): boolean {
   const count = (): number => Number(readFileSync(`/sys/class/net/${name}/statistics/rx_packets`, 'utf8'));
   const before = count();
   send();
-  for (let tries = 0; tries < 2000 && count() === before; tries++) spawnSync('sleep', ['0.01']);
+  for (let tries = 0; tries < 200 && count() === before; tries++) spawnSync('sleep', ['0.01']);
   const seen = count() > before;
   spawnSync('ip', ['link', 'del', name]);
   return seen;

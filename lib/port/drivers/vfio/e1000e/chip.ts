@@ -22,6 +22,7 @@ import {
 } from './registers.js';
 
 const IVAR_VALID = 8;
+const VLAN_ETHERTYPE = 0x8100;
 const USUAL_FRAME = 1518;
 /** 7.1.11.1, MRQC: which fields it hashes. It knows no ports of UDP. */
 const RSS_KIND = {
@@ -99,6 +100,7 @@ export class E1000eChip implements Chip {
     registers.write('RFCTL', RFCTL_EXSTEN);
     registers.write('RXCSUM', RXCSUM_IPOFLD | RXCSUM_TUOFLD | RXCSUM_PCSD);
     this.rss?.write();
+    registers.write('VET', VLAN_ETHERTYPE);
     if (vlanStrip) registers.set('CTRL', CTRL_VME);
     else registers.clear('CTRL', CTRL_VME);
     rings.forEach((ring, queue) => { this.#place(['RDBAL', 'RDBAH', 'RDLEN', 'RDH', 'RDT'], ring, queue); });

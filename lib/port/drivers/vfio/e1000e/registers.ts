@@ -12,6 +12,7 @@ export const REGISTERS = [
   ['STATUS', 0x00008, 'RO', 'device status: link, speed, duplex'],
   ['EECD', 0x00010, 'RW', 'NVM control: whether the automatic read after a reset is over'],
   ['CTRL_EXT', 0x00018, 'RW', 'extended device control'],
+  ['VET', 0x00038, 'RW', 'EtherType of VLAN tags'],
   // 10.2.4, interrupts
   ['ICR', 0x000c0, 'RW', 'interrupt causes; writing a 1 clears one'],
   ['IMS', 0x000d0, 'RW', 'writing a 1 lets a cause interrupt'],
