@@ -32,8 +32,10 @@ export interface Row {
   readonly oursFigure: FigureName;
   /** Of cycles less is better, of packets more. */
   readonly unit: 'cycles' | 'Mpps';
-  /** How many times as good as the peer we have to be. */
-  readonly target: number;
+  /** How many times as good as the peer we have to be; absent where the peer is a measure only. */
+  readonly target?: number;
   /** What is counted, by whom. */
   readonly counted: string;
+  /** Takes minutes: only with --autotests. */
+  readonly slow?: boolean;
 }

@@ -2,8 +2,10 @@
 import type { Bench, Measurement } from './bench.js';
 import { CRing } from './c_ring.js';
 import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
+import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
 import { ours } from './ours.js';
+import { vhostMeasurements } from './vhost_measurements.js';
 import { wireMeasurements } from './wire_measurements.js';
 
 /** In the order in which a round makes them: what is compared stands side by side. */
@@ -22,7 +24,9 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('null-macswap'),
     forwarding('testpmd ring io', { vdevs: ['net_ring0', 'net_ring1'], forward: 'io', firstBursts: 8 }),
     oursForwarding('ring-io'),
-    ...wireMeasurements,
+    ...lookupMeasurements(machine),
+    ...wireMeasurements(machine),
+    ...vhostMeasurements,
   ];
 }
 

@@ -9,6 +9,7 @@ export interface Outcome {
   readonly ours?: Spread;
   /** Of each round: how many times as good as the peer. */
   readonly ratio?: Spread;
+  /** Of rows with a target. */
   readonly reached?: boolean;
   /** Of our CPU time, the part that was spent outside the kernel. */
   readonly userShare?: number;
@@ -33,7 +34,8 @@ export function outcome(row: Row, rounds: readonly Round[]): Outcome {
   if (pairs.length === 0) return { row, skipped };
   const ratio = spread(pairs.map(([peer, ours]) => row.unit === 'cycles' ? peer / ours : ours / peer));
   return {
-    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)), reached: ratio.median >= row.target,
+    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)), 
+    ...(row.target === undefined ? {} : { reached: ratio.median >= row.target }),
     ...(shares.length === 0 ? {} : { userShare: median(shares) }),
   };
 }
@@ -49,8 +51,12 @@ function cells({ row, peer, ours, ratio, reached, userShare }: Outcome): string[
   if (ratio === undefined) return [name, '', '', 'not raced, see below'];
   return [
     name, figure(peer!.median), figure(ours!.median), row.unit, `${ratio.median.toFixed(2)}x`, `${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}`,
-    `${row.target}x`, reached ? 'reached' : 'NOT reached', userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
+    row.target === undefined ? '' : `${row.target}x`, verdict(reached), userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
   ];
+}
+
+function verdict(reached: boolean | undefined): string {
+  return reached === undefined ? '' : reached ? 'reached' : 'NOT reached';
 }
 
 function figure(value: number): string {

@@ -153,7 +153,9 @@ export class Arena {
    */
   overlay(name: string, length: number, fd: number, options: OverlayOptions = {}): Memzone {
     this.#refuseClosed();
-    const { zone } = this.#directory.reserve({ name, length, align: PAGE, type: ZONE_OVERLAY, page: PAGE, skew: 0 });
+    const align = options.align ?? PAGE;
+    const skew = align > PAGE ? baseSkew(this.u8, align) : 0;
+    const { zone } = this.#directory.reserve({ name, length, align, type: ZONE_OVERLAY, page: align, skew });
     return this.#finish(zone, () => {
       mapFile(this.u8, zone, fd, options.fdOffset ?? 0, options.flags ?? 0);
       if (options.guard === true) guardRange(this.u8, zone, ARENA_HEADER + HEADER_SIGBUS);

@@ -41,6 +41,8 @@ export interface OverlayOptions {
   readonly guard?: boolean;
   /** Offset in the file or the device's mapping, a multiple of 4096. */
   readonly fdOffset?: number;
+  /** Bytes that the file is mapped by and aligned to in memory: 2 MiB for one in huge pages. Default 4096. */
+  readonly align?: number;
   /** Extra mmap flags (MAP_POPULATE). */
   readonly flags?: number;
 }

@@ -12,7 +12,7 @@ import { check } from '../kernel/errno.js';
 import { netnsCookie, peerCredentials, type Credentials } from '../kernel/unix.js';
 import { encodeMessage, refusal, type Grant, type Request } from '../port/drivers/af_xdp/protocol.js';
 import { Client } from './client.js';
-import { Door } from './door.js';
+import { Door } from '../kernel/door.js';
 import { Leases, type LeaseOptions } from './leases.js';
 
 export interface BrokerOptions extends LeaseOptions {

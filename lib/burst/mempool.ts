@@ -20,13 +20,17 @@ import { countShared, type ArenaViews } from './views.js';
 export interface MempoolFunctions extends Pick<BurstFunctions, 'mbufAlloc' | 'mbufFree' | 'mbufOwn'> {
   /** `count` handles or none (0, and POOL_DRY is counted). Headers are as they were left; owner words are the caller's to write. */
   takeFree(pool: number, lcore: number, to: number, count: number): number;
+  /** Puts back handles whose headers are in order: refcnt 1, nb_segs 1, next 0, owner pool. */
+  putFree(pool: number, lcore: number, from: number, count: number): void;
+  /** Is it a buffer of this pool? */
+  belongs(pool: number, handle: number): boolean;
   /** Of the pool's mbufs in a vector: the sum of their packets' lengths. */
   bytesOf(pool: number, from: number, count: number): number;
 }
 
 /** Misuse is looked for when there is a hook to tell it to, as in the checking build; else not, as in the fast one. */
 export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHooks, { ringEnqueueMp, ringDequeueMc }: RingFunctions): MempoolFunctions {
-  return { mbufAlloc, mbufFree, mbufOwn, takeFree, bytesOf };
+  return { mbufAlloc, mbufFree, mbufOwn, takeFree, putFree, belongs, bytesOf };
 
   function mbufAlloc(pool: number, lcore: number, to: number, count: number): number {
     if (takeFree(pool, lcore, to, count) === 0) return 0;

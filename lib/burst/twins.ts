@@ -1,12 +1,23 @@
 import type { WasmMemory } from '../arena/webassembly.js';
 import { intelFunctions } from './intel.js';
+import { aclFunctions } from './acl.js';
+import { checksumFunctions } from './checksum.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
+import { hashFunctions } from './hash.js';
+import { lpmFunctions } from './lpm.js';
+import { maglevFunctions } from './maglev.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { packetFunctions } from './packet.js';
+import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
+import { vhostFunctions } from './vhost.js';
+import { virtioFunctions } from './virtio.js';
+import { virtqueueFunctions } from './virtqueue.js';
+import { deviceRingFunctions } from './virtqueue_device.js';
+import { driverRingFunctions } from './virtqueue_driver.js';
 import { xskFunctions } from './xsk.js';
 import { viewsOf } from './views.js';
 
@@ -21,11 +32,16 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rings = ringFunctions(views, hooks);
   const pools = mempoolFunctions(views, hooks, rings);
   const rss = rssFunctions(views);
+  const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
+  const parser = parseFunctions(views);
+  const { parse, tuples } = parser; // the rest is the checksums'
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...intelFunctions(views, pools),
+    ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    parse, tuples, ...checksumFunctions(views, parser),
   };
 }

@@ -42,9 +42,14 @@ export function unixAddress(path: string): Uint8Array {
   return bytes;
 }
 
-/** A socket that never waits; the caller closes it. */
+/** A Unix socket of that type; the caller closes it. */
+export function unixSocket(type: number): number {
+  return check(binding().socket(AF_UNIX, type, 0), 'socket');
+}
+
+/** One that never waits, for whole messages. */
 export function seqpacketSocket(): number {
-  return check(binding().socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0), 'socket');
+  return unixSocket(SOCK_SEQPACKET | SOCK_NONBLOCK);
 }
 
 export function peerCredentials(fd: number): Credentials {

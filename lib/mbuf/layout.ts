@@ -92,3 +92,5 @@ export const TX_L2_LEN_MASK = 127;
 export const TX_L3_LEN_SHIFT = 7;
 export const TX_L3_LEN_MASK = 511;
 export const TX_L4_LEN_SHIFT = 16;
+/** A flow rule marked the packet: the mark is the first word of MBUF_USER. */
+export const RX_FDIR_ID = 128;

@@ -6,6 +6,8 @@ import { pcapDriver } from './drivers/pcap/pcap.js';
 import { ringDriver } from './drivers/ring/ring.js';
 import { tapDriver } from './drivers/tap/tap.js';
 import { vfioDriver } from './drivers/vfio/vfio.js';
+import { vhostDriver } from './drivers/vhost/vhost.js';
+import { virtioUserDriver } from './drivers/virtio_user/virtio_user.js';
 import type { PortDriver } from './port.js';
 
 export const drivers: readonly PortDriver[] = [
@@ -16,4 +18,6 @@ export const drivers: readonly PortDriver[] = [
   afPacketDriver,
   tapDriver,
   vfioDriver,
+  vhostDriver,
+  virtioUserDriver,
 ].map(driver => driver as unknown as PortDriver);

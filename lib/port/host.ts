@@ -64,11 +64,12 @@ export class Host {
     refuseSmall(plans, bufferSize);
     this.#ownsPool = options.pool === undefined;
     this.#ownsArena = options.arena === undefined && this.#ownsPool;
-    this.arena = options.pool?.arena ?? options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize));
+    this.arena = options.pool?.arena ?? options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize + demand.reduce((sum, each) => sum + (each.overlays ?? 0), 0)));
     try {
       this.pool = options.pool ?? Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
         count, bufferSize,
         hugePages: options.hugePages ?? hugePagesFor(demand),
+        ...(demand.some(each => each.ownFile === true) ? { file: 'own' as const } : {}),
         ...(options.cache === undefined ? {} : { cache: options.cache }),
       });
       this.mbufs = this.pool.mbufs;

@@ -209,6 +209,10 @@ export interface MemoryDemand {
   readonly registered: boolean;
   /** Registered as huge pages or not at all. */
   readonly hugePages?: HugePages;
+  /** Bytes of others' memory that it may map over the arena: room there, which costs nothing else. */
+  readonly overlays?: number;
+  /** Shares the buffers with a foreign peer: they must be in a file of their own. */
+  readonly ownFile?: boolean;
 }
 
 /** What a driver is given to open a port with. */

@@ -5,7 +5,7 @@ import { QueueState } from './queue.js';
 /** What is different from driver to driver. */
 export interface QueuePortParts {
   readonly capabilities: PortCapabilities;
-  readonly mac: string;
+  readonly mac: string | undefined;
   readonly rx: (state: QueueState, queue: number) => PortRxQueue;
   readonly tx: (state: QueueState, queue: number) => PortTxQueue;
   /** The driver's own counters. Called for the last time just before `release`. */
@@ -18,7 +18,7 @@ export interface QueuePortParts {
 export class QueuePort implements Port {
   readonly name: string;
   readonly number: number;
-  readonly mac: string;
+  readonly mac?: string;
   readonly capabilities: PortCapabilities;
   readonly rx: readonly PortRxQueue[];
   readonly tx: readonly PortTxQueue[];
@@ -31,7 +31,7 @@ export class QueuePort implements Port {
   constructor(host: PortHost, parts: QueuePortParts) {
     this.name = host.device;
     this.number = host.number;
-    this.mac = parts.mac;
+    if (parts.mac !== undefined) this.mac = parts.mac;
     this.capabilities = parts.capabilities;
     this.#parts = parts;
     const state = (list: QueueState[], direction: 'rx' | 'tx', queue: number): QueueState => {

@@ -31,8 +31,8 @@ export class Bench {
     this.#t = t;
     this.subject = subject;
     this.#place = place;
-    this.arena = Arena.create({ size: 32 << 20 });
-    this.pool = Mempool.create(this.arena, 'pool', { count: mbufs });
+    this.arena = Arena.create({ size: 64 << 20 });
+    this.pool = Mempool.create(this.arena, 'pool', { count: mbufs, ...subject.pool });
     this.mbufs = this.pool.mbufs;
     misuseReporter(this.arena)?.listen(misuse => t.fail(`mbuf ${misuse.handle}: ${misuse.what}`, { ...misuse }));
   }

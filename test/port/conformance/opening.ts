@@ -18,7 +18,7 @@ export function opening(t: Test, subject: Subject, place: Place): void {
   t.test('probe looks and touches nothing; plan computes and looks at nothing', t => pureParts(t, subject, place));
   t.test('a bad device is refused with its code, and leaves nothing', t => refused(t, subject, place));
   t.test('of several ports one fails: none is left', t => oneFails(t, subject, place));
-  if (!SHORT) t.test('an arena that fills up in the middle of opening', t => fullArena(t, place));
+  if (!SHORT) t.test('an arena that fills up in the middle of opening', t => fullArena(t, subject, place));
   t.test('two hosts in one process do not meet', t => twoHosts(t, subject, place));
 }
 
@@ -72,7 +72,7 @@ async function oneFails(t: Test, subject: Subject, place: Place): Promise<void> 
   bench.rig.close();
   const before = [zoneNames(bench), openFiles()];
   // The last asks for a ring's name that is too long: it fails in open, when the others are there.
-  const requests = ['null:', place.device, `ring:${'x'.repeat(70)}`];
+  const requests = ['null:', place.device, `ring:${'x'.repeat(70)},size=2`];
   t.equal(codeThrown(() => place.within(() => open(requests, { arena: bench.arena, pool: bench.pool }))), 'EOPTION');
   t.same([zoneNames(bench), openFiles()], before);
   bench.returned(0, 'after the refusal');
@@ -83,9 +83,9 @@ async function oneFails(t: Test, subject: Subject, place: Place): Promise<void> 
 }
 
 /** One directory entry more each time: so each of the reservations that opening makes is the one that fails, once. */
-async function fullArena(t: Test, place: Place): Promise<void> {
+async function fullArena(t: Test, subject: Subject, place: Place): Promise<void> {
   const arena = Arena.create({ size: 32 << 20 });
-  const pool = Mempool.create(arena, 'pool', { count: 1024 });
+  const pool = Mempool.create(arena, 'pool', { count: 1024, ...subject.pool });
   const used = arena.zones().length;
   const fillers = Array.from({ length: DIRECTORY_ENTRIES - used }, (_, i) => arena.reserve(`filler/${i}`, 64));
   const files = openFiles();

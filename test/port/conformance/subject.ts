@@ -31,6 +31,8 @@ export interface Subject {
   readonly uncounted?: string;
   /** A hundred frames offered again and again, with nobody at the other end, are refused in the end. */
   readonly fills: boolean;
+  /** What the pool of the tests must be like; nothing special by default. */
+  readonly pool?: { readonly file: 'own' };
   /** Requests that must be refused beyond what the option table says, and the code. */
   readonly refused: readonly (readonly [device: string, code: ErrorCode])[];
 }

@@ -1,97 +1,162 @@
-/** The queue that a NIC picks is the queue that lib/rss predicts, by the same hash. */
-import { randomBytes } from 'node:crypto';
-import fc from 'fast-check';
+/**
+ * RSS of a real driver and a NIC that hashes for itself: AF_XDP on virtio-net. Which queue a flow comes to is known
+ * before its first packet, by our hash of the NIC's key; and its redirection table is changed under traffic, guarded.
+ */
+import { spawnSync } from 'node:child_process';
+import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { bindToVfio, restore } from '../../../lib/pci/bind.js';
-import { open } from '../../../lib/port/host.js';
-import { Rss, type RssOptions } from '../../../lib/rss/rss.js';
-import { layout } from '../../../lib/index.js';
-import { RSS_IPV4, RSS_TCP_IPV4 } from '../../../lib/rss/layout.js';
-import type { Flow } from '../../../lib/rss/tuple.js';
-import { RawWire } from '../../port/conformance/wires.js';
-import { frameOf } from '../../rss/frames_helper.js';
-import { e1000e, igb, type Wire } from '../devices.js';
-import { peerOf, until } from './wire.js';
+import type { Burst } from '../../../lib/burst/burst.js';
+import { Journal } from '../../../lib/journal/journal.js';
+import { changeNicRss } from '../../../lib/journal/changes.js';
+import { undoLeft } from '../../../lib/journal/left.js';
+import { readChannels } from '../../../lib/kernel/ethtool.js';
+import { readNicRss, setNicRss } from '../../../lib/kernel/rss.js';
+import { open, type Host } from '../../../lib/port/host.js';
+import type { RxQueue } from '../../../lib/port/port.js';
+import { RetaGuard } from '../../../lib/rss/reta.js';
+import { Rss } from '../../../lib/rss/rss.js';
+import { scratch } from '../../journal/note_helper.js';
+import { flowOf } from '../../rss/order_generator.js';
+import { randomNumbers } from '../../rss/order_helper.js';
+import { multiQueue } from '../devices.js';
+import { nic, readFrame, Sender } from './multi_queue.js';
+import { until } from './wire.js';
 
-const FLOWS = process.env['POLLMODE_LONG'] === '1' ? 10_000 : 1_500;
+const { queues } = multiQueue;
+const FLOWS = 64;
+/** Frames under way at most: less than any ring or queue between the two ends holds. */
+const WINDOW = 96;
+const LONG = process.env['POLLMODE_LONG'] === '1';
 
-const flows: fc.Arbitrary<Flow> = fc.tuple(fc.boolean(), fc.ipV4(), fc.ipV4(), fc.ipV6(), fc.ipV6(), fc.constantFrom('tcp', 'udp', undefined), fc.nat(65535), fc.nat(65535))
-  .map(([six, a, b, c, d, protocol, sourcePort, destinationPort]) => ({
-    source: six ? plainIpv6(c) : a, destination: six ? plainIpv6(d) : b, ...(protocol === undefined ? {} : { protocol: protocol as 'tcp' | 'udp', sourcePort, destinationPort }),
-  }));
-
-/** Without an IPv4 address in it. */
-function plainIpv6(text: string): string {
-  return text.includes('.') ? '2001:db8::1' : text;
+function openAll(name: string): Host {
+  return open([`af_xdp:${name},queues=${queues},channels=${queues},zero_copy=never`]);
 }
 
-function check(name: string, wire: Wire, queues: number): void {
-  t.test(`${name}: ${FLOWS} flows over ${queues} queues`, async t => {
-    bindToVfio(wire.nic, { force: true });
-    const raw = new RawWire(peerOf(wire).ifindex);
-    const host = open([`vfio:${wire.nic},queues=${queues},promiscuous`]);
-    const port = host.ports[0]!;
-    t.teardown(() => { host.close(); raw.close(); restore(wire.nic, { force: true }); });
-    await until(() => port.link!.read().up);
-    t.same(port.rss!.reta.slice(0, queues + 1), [...Array(queues).keys(), 0], 'at first the buckets go round');
-    // A key and a table of chance; nothing of it is the default.
-    const reta = Array.from(randomBytes(128), byte => byte % queues);
-    port.rss!.set({ key: randomBytes(40), reta });
-    const used = await through({ types: port.rss!.types, key: port.rss!.key }, FLOWS, 1);
-    t.ok(used.every(count => count > FLOWS / queues / 4), `packets of each queue: ${used.join(' ')}`);
-    port.rss!.set({ types: RSS_IPV4 | RSS_TCP_IPV4 });
-    await through({ types: RSS_IPV4 | RSS_TCP_IPV4, key: port.rss!.key }, Math.ceil(FLOWS / 10), 2);
-    port.rss!.set({ reta: new Array<number>(128).fill(1) });
-    await through({ types: port.rss!.types, key: port.rss!.key }, 32, 3);
-    for (const change of [{ key: new Uint8Array(39) }, { reta: [0] }, { reta: new Array<number>(128).fill(queues) }, { types: 1 << 12 }]) t.throws(() => port.rss!.set(change), { code: 'EOPTION' });
+/** Receives what there is on one queue; tells of each frame of ours. */
+function receive(host: Host, queue: RxQueue, burst: Burst, seen: (flow: number, number: number) => void): void {
+  const got = queue.rxBurst(burst);
+  for (let i = 0; i < got; i++) {
+    const found = readFrame(host.mbufs.copyOut(burst.handles[i]!));
+    if (found !== undefined) seen(found.flow, found.number);
+  }
+  host.pool.free(burst, 0, got);
+}
 
-    /** Sends a packet of each of so many flows, and compares. Returns how many came to each queue. */
-    async function through(options: RssOptions, count: number, seed: number): Promise<number[]> {
-      const predict = Rss.create(host.arena, `predict${seed}`, options);
-      const list = fc.sample(flows, { numRuns: count, seed });
-      const burst = host.burst(64);
-      const wrong: string[] = [];
-      const came = new Array<number>(queues).fill(0);
-      for (let sent = 0; sent < count; sent += 32) {
-        const some = list.slice(sent, sent + 32);
-        await raw.send(some.map((flow, i) => marked(flow, sent + i)));
-        let left = some.length;
-        const all = await until(() => {
-          port.rx.forEach((rx, queue) => {
-            const got = rx.rxBurst(burst);
-            for (const handle of burst.handles.subarray(0, got)) {
-              const bytes = host.mbufs.copyOut(handle);
-              const flow = list[new DataView(bytes.buffer).getUint32(bytes.length - 4)]!;
-              const hash = predict.hashFlow(flow);
-              const said = (host.mbufs.flags(handle) & layout.RX_RSS_HASH) === 0 ? 0 : host.mbufs.hash(handle);
-              if (said !== hash || queue !== (hash === 0 ? 0 : port.rss!.reta[hash % 128])) wrong.push(`${JSON.stringify(flow)}: queue ${queue}, hash ${said}, not ${hash}`);
-            }
-            host.pool.free(burst, 0, got);
-            came[queue]! += got;
-            left -= got;
-          });
-          return left <= 0;
-        });
-        if (!all) wrong.push(`${left} packets did not come`);
-        if (wrong.length > 5) break;
-      }
-      t.same(wrong, []);
-      t.equal(came.reduce((sum, each) => sum + each), count);
-      burst.close();
-      predict.close();
-      return came;
+t.test('the queue of each flow is known before its first packet', async t => {
+  const { name } = nic();
+  const before = readChannels(name);
+  const host = openAll(name);
+  t.equal(readChannels(name).combined, queues, 'the NIC has as many queues as were asked for');
+  const { reta, key, hashFunction } = readNicRss(name);
+  t.same([hashFunction, new Set(reta).size, key.length], ['toeplitz', queues, 40]);
+  const rss = Rss.create(host.arena, 'nic', { key });
+  const sender = new Sender();
+  const came = new Map<number, number>();
+  for (let flow = 0; flow < 200; flow++) sender.send(flow, 0);
+  const burst = host.burst(32);
+  await until(() => {
+    host.ports[0]!.rx.forEach((rx, queue) => receive(host, rx, burst, flow => { came.set(flow, queue); }));
+    return came.size === 200;
+  });
+  burst.close();
+  t.equal(came.size, 200, 'all came');
+  t.same([...came].filter(([flow, queue]) => reta[rss.hashFlow(flowOf(flow)) % reta.length] !== queue), [], 'each by the queue that was told');
+  t.equal(new Set(came.values()).size, queues, 'and every queue had some');
+  sender.close();
+  rss.close();
+  host.close();
+  t.equal(readChannels(name).combined, before.combined, 'the NIC has its channels again');
+});
+
+interface Outcome { readonly sent: number; readonly received: number; readonly wrong: number }
+
+/** Rounds of sending, and milliseconds of rest between two such times: no queue is ever empty for long while packets keep coming, and a move waits for that. */
+const BUSY_ROUNDS = 40;
+const REST_MS = 150;
+/** For the last packets under way. */
+const PATIENCE_MS = 3000;
+
+/** Numbered packets of many flows, some queues polled far less often than others, while `shake` is at work; `rest` milliseconds of rest now and then. */
+async function traffic(host: Host, rx: readonly RxQueue[], rest: number, shake: () => Promise<void>): Promise<Outcome> {
+  const [sender, random, numbers, next] = [new Sender(), randomNumbers(7), new Uint32Array(FLOWS), new Uint32Array(FLOWS)];
+  let [sent, received, wrong, going] = [0, 0, 0, true];
+  const check = (flow: number, number: number): void => {
+    if (number !== next[flow]) wrong++;
+    next[flow] = Math.max(next[flow]!, number + 1);
+    received++;
+  };
+  const shaken = shake().finally(() => { going = false; });
+  const burst = host.burst(32);
+  let [last, busy, rests] = [performance.now(), 0, 0];
+  for (let round = 0; going || (received < sent && performance.now() - last < PATIENCE_MS); round++) {
+    const resting = performance.now() < rests;
+    if (!resting && ++busy % BUSY_ROUNDS === 0) rests = performance.now() + rest;
+    for (let i = 0; i < 16 && going && !resting && sent - received < WINDOW; i++) {
+      const flow = random(FLOWS);
+      if (sender.send(flow, numbers[flow]!)) { numbers[flow]!++; sent++; }
+    }
+    const before = received;
+    // An odd queue has a slow poller, while there is much to do: what waits in it is older than what comes to its neighbour after a move.
+    rx.forEach((queue, number) => { if (number % 2 === 0 || resting || round % 8 === 0) receive(host, queue, burst, check); });
+    if (received > before) last = performance.now();
+    await turn();
+  }
+  await shaken;
+  burst.close();
+  sender.close();
+  return { sent, received, wrong };
+}
+
+t.test('its redirection table is changed under traffic, and no flow is reordered', async t => {
+  const { name } = nic();
+  const host = openAll(name);
+  const { rx } = host.ports[0]!;
+  const of = scratch();
+  const was = readNicRss(name);
+  const entry = changeNicRss(name, { reta: was.reta }, new Journal({ directories: [of.run] }));
+  const random = randomNumbers(3);
+  const next = (): number[] => readNicRss(name).reta.map(queue => (random(2) === 0 ? random(queues) : queue));
+  const moves = LONG ? 100 : 8;
+
+  const bare = await traffic(host, rx, 0, async () => {
+    for (let i = 0; i < moves; i++) {
+      setNicRss(name, { reta: next() });
+      for (let k = 0; k < 40; k++) await turn();
     }
   });
-}
+  t.ok(bare.wrong > 0, `without a guard, ${bare.wrong} of ${bare.received} packets come out of their turn`);
 
-/** Its number stands behind what IP says is the packet. */
-function marked(flow: Flow, number: number): Uint8Array {
-  const bytes = frameOf({ ...flow, tags: 0, extensions: [], fragment: false });
-  const whole = new Uint8Array(Math.max(60, bytes.length + 4));
-  whole.set(bytes);
-  new DataView(whole.buffer).setUint32(whole.length - 4, number);
-  return whole;
-}
+  const guard = RetaGuard.create(host.arena, 'guard', { reta: readNicRss(name).reta, queues, holdUs: 20_000, rss: { key: was.key } });
+  const guarded = rx.map((queue, number) => guard.queue(number, queue, host.pool));
+  let [entries, forced] = [0, 0];
+  const kept = await traffic(host, guarded, REST_MS, async () => {
+    for (let i = 0; i < moves; i++) {
+      const move = await guard.move(next(), reta => setNicRss(name, { reta }), { patienceMs: 5000 });
+      entries += move.entries;
+      forced += Number(move.forced);
+    }
+  });
+  const { held, reordered, holdFull } = guard.counts();
+  t.same({ wrong: kept.wrong, reordered, holdFull, forced, lost: kept.sent - kept.received }, { wrong: 0, reordered: 0, holdFull: 0, forced: 0, lost: 0 }, 'with it, none does');
+  t.ok(held > 0, `${held} of ${kept.received} packets were held for a while, in ${moves} moves of ${entries} entries`);
+  t.same(guard.reta, readNicRss(name).reta, 'the guard knows the table that the NIC has');
+  t.match(entry.undo(), { result: 'undone' });
+  t.same(readNicRss(name).reta, was.reta, 'which is put back');
+  guard.close();
+  host.close();
+  of.remove();
+});
 
-check('igb', igb, 8);
-check('e1000e', e1000e, 2);
+t.test('kill -9: the next start puts the table and the key back', t => {
+  const { name } = nic();
+  const was = readNicRss(name);
+  const of = scratch();
+  const code = `const { changeNicRss } = await import(${JSON.stringify(new URL('../../../lib/journal/changes.js', import.meta.url).href)});
+    changeNicRss('${name}', { reta: ${JSON.stringify(was.reta.map(() => 0))}, key: new Uint8Array(${was.key.length}).fill(0x5a) }); process.kill(process.pid, 'SIGKILL');`;
+  spawnSync(process.execPath, ['--input-type=module', '-e', code], { env: { ...process.env, POLLMODE_RUN_DIR: of.run } });
+  t.same([readNicRss(name).reta.every(queue => queue === 0), readNicRss(name).key[0]], [true, 0x5a], 'the NIC keeps what a dead process set');
+  t.match(undoLeft({ directories: [of.run] }), [{ result: 'undone', what: new RegExp(`RSS of ${name} back`) }]);
+  t.same(readNicRss(name), was);
+  of.remove();
+  t.end();
+});

@@ -1,9 +1,9 @@
 import { lstatSync, lchownSync, unlinkSync, type Stats } from 'node:fs';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { SOCK_NONBLOCK } from '../kernel/constants.js';
-import { check, kernelError } from '../kernel/errno.js';
-import { seqpacketSocket, unixAddress } from '../kernel/unix.js';
+import { SOCK_NONBLOCK, SOCK_SEQPACKET } from './constants.js';
+import { check, kernelError } from './errno.js';
+import { unixAddress, unixSocket } from './unix.js';
 
 const EAGAIN = 11;
 const EADDRINUSE = 98;
@@ -13,7 +13,7 @@ const ECONNREFUSED = 111;
 const BACKLOG = 32;
 
 /**
- * A listening SOCK_SEQPACKET socket with a file. The file lets in only its owner (and root), who is `uids` where that is
+ * A listening Unix socket with a file. The file lets in only its owner (and root), who is `uids` where that is
  * one user; where they are several everybody may knock, and SO_PEERCRED has to tell them apart. A file that a dead
  * process left is replaced; one at which somebody listens is not.
  */
@@ -23,13 +23,13 @@ export class Door {
   readonly #file: Stats;
 
   /** Throws EBUSYQUEUE (somebody listens there), EEXISTS (another kind of file is there), EOPTION, ERIGHTS. */
-  constructor(path: string, uids: readonly number[]) {
+  constructor(path: string, uids: readonly number[], type = SOCK_SEQPACKET) {
     this.#path = path;
     const address = unixAddress(path);
-    this.fd = seqpacketSocket();
+    this.fd = unixSocket(type | SOCK_NONBLOCK);
     try {
       if (!this.#bind(address, uids.length > 1)) {
-        removeStale(path, address);
+        removeStale(path, address, type);
         if (!this.#bind(address, uids.length > 1)) throw kernelError(EADDRINUSE, 'bind');
       }
       this.#file = lstatSync(path);
@@ -65,12 +65,12 @@ export class Door {
   }
 }
 
-function removeStale(path: string, address: Uint8Array): void {
+function removeStale(path: string, address: Uint8Array, type: number): void {
   if (lstat(path)?.isSocket() === false) throw new PollmodeError('EEXISTS', `${path} is there and is no socket: choose another path.`);
-  const fd = seqpacketSocket();
+  const fd = unixSocket(type | SOCK_NONBLOCK);
   const result = binding().connect(fd, address);
   binding().close(fd);
-  if (result !== -ECONNREFUSED) throw new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${result === 0 || result === -EAGAIN ? '' : ', and it is no broker'}: end that program, or choose another path.`);
+  if (result !== -ECONNREFUSED) throw new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${result === 0 || result === -EAGAIN ? '' : ', and does something else'}: end that program, or choose another path.`);
   unlinkSync(path);
 }
 

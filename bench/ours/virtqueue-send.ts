@@ -1,0 +1,3 @@
+import { virtqueueBench } from './virtqueue.js';
+
+await virtqueueBench('send');

@@ -1,0 +1,372 @@
+/** The device's side of a virtqueue, moving frames: out of the driver's buffers, and into them. The twin is burst/vhost.ts. */
+import {
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER,
+  MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT,
+} from '../../mbuf/layout';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
+import {
+  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
+  DEVICE_TOO_SMALL, MOST_GOES, NET_HEADER, NET_NUM_BUFFERS, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_SCRATCH,
+} from '../../virtqueue/layout';
+import { copyFrame } from './copy';
+import { count64 } from './memory_ports';
+import { belongs, mbufFree, putFree, takeFree } from './mempool';
+import { enter, isPacked, leave } from './virtqueue';
+import { chainAt, gatherPacked, gatherSplit, putPacked, putSplit } from './virtqueue_device';
+
+/** An Ethernet header. */
+const SHORTEST: u32 = 14;
+
+// What is said in one number: mbufs in bits 0 to 15, chains in 16 to 29, and why a send stopped.
+const USED_SHIFT: u32 = 16;
+const COUNT_MASK: u32 = 0xffff;
+const USED_MASK: u32 = 0x3fff;
+/** The next frame needs more chains than are left. */
+const SHORT: u32 = 1 << 30;
+/** The next mbuf is another pool's. */
+const FOREIGN: u32 = 1 << 31;
+
+// @ts-ignore: decorator
+@inline
+function gather(queue: usize, want: u32, writable: u32, packed: bool): u32 {
+  return packed ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
+}
+
+// @ts-ignore: decorator
+@inline
+function put(queue: usize, count: u32, packed: bool): void {
+  if (packed) putPacked(queue, count);
+  else putSplit(queue, count);
+}
+
+/** Copies frames that the driver sends into mbufs. */
+export function vhostRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return 0;
+  const packed = isPacked(queue);
+  let got: u32 = 0;
+  // As many chains as frames are wanted, good or bad.
+  for (let left = max; left > 0;) {
+    const want = min(left, CHUNK as u32);
+    const chains = gather(queue, want, 0, packed);
+    if (chains == 0) break;
+    const vector = burst + ((got as usize) << 2);
+    const given = takeSome(queue, lcore, vector, chains);
+    if (given == 0) break;
+    const taken = takeChains(queue, vector, given, lcore);
+    const done = taken >> USED_SHIFT;
+    put(queue, done, packed);
+    got += taken & COUNT_MASK;
+    left -= done;
+    if (done < want) break;
+  }
+  count64(queue + QUEUE_PACKETS, got);
+  leave(queue);
+  return got;
+}
+
+/** `want` mbufs, or as many as the pool has when it runs dry: halves of it are tried. What is not had stays in the ring. */
+// @ts-ignore: decorator
+@inline
+function takeSome(queue: usize, lcore: u32, vector: usize, want: u32): u32 {
+  const pool: usize = load<u32>(queue, QUEUE_POOL);
+  for (; want > 0; want >>= 1) {
+    if (takeFree(pool, lcore, vector, want) > 0) return want;
+  }
+  count64(queue + QUEUE_NOMBUF, 1);
+  return 0;
+}
+
+/**
+ * Fills the first mbufs of the vector with the frames of the gathered chains, and frees those that are left. A frame for
+ * which there are not enough stays in the ring, with those behind it. Returns the frames and the chains.
+ */
+// @ts-ignore: decorator
+@inline
+function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
+  const pool: usize = load<u32>(queue, QUEUE_POOL);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const longest = load<u32>(queue, VQ_LONGEST);
+  const room = load<u32>(queue, QUEUE_ROOM);
+  const skip = load<u32>(queue, VQ_HEADER);
+  const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
+  const first = v128.load(queue + QUEUE_TEMPLATE);
+  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  const end = scratch + ((given as usize) << CHAIN_SHIFT);
+  let chain = scratch;
+  let slot = vector;
+  let bytes: u32 = 0;
+  for (; chain < end; chain += 1 << CHAIN_SHIFT) {
+    const segments = load<u32>(chain, CHAIN_COUNT);
+    if (segments == 0) continue; // counted already
+    const length = load<u32>(chain, CHAIN_LENGTH) - skip;
+    if (length - SHORTEST > longest - SHORTEST) {
+      count64(queue + DEVICE_BAD_FRAME, 1);
+      continue;
+    }
+    const handle = load<u32>(slot);
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    if (segments == 1 && length <= room) {
+      v128.store(header, first);
+      store<u64>(header, (length as u64) | ((length as u64) << 32), MBUF_PKT_LEN); // data_len too
+      store<u64>(header, 0, MBUF_HASH); // and no next segment
+      store<u32>(header, owner, MBUF_OWNER);
+      const from: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
+      copyFrame(((handle as usize) << HANDLE_SHIFT) + HEADROOM, from + (skip as usize), length);
+    } else if (!copyOut(queue, chain, handle, length, lcore)) {
+      // The mbufs of those behind it may be enough.
+      const spare = (((slot - vector) as u32) >> 2) + 1;
+      putFree(pool, lcore, vector + ((spare as usize) << 2), given - spare);
+      given = spare;
+      if (!copyOut(queue, chain, handle, length, lcore)) {
+        count64(queue + QUEUE_NOMBUF, 1);
+        break;
+      }
+      chain += 1 << CHAIN_SHIFT;
+      slot += 4;
+      bytes += length;
+      break;
+    }
+    slot += 4;
+    bytes += length;
+  }
+  count64(queue + QUEUE_BYTES, bytes);
+  const good = ((slot - vector) as u32) >> 2;
+  if (good < given) putFree(pool, lcore, slot, given - good);
+  return good | (((chain - scratch) as u32 >> CHAIN_SHIFT) << USED_SHIFT);
+}
+
+/** A frame in several pieces, or one that needs several mbufs. False, and nothing is changed, when the pool has them not. */
+function copyOut(queue: usize, chain: usize, handle: u32, length: u32, lcore: u32): bool {
+  const room = load<u32>(queue, QUEUE_ROOM);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  let vector: usize = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
+  const more = (length - 1) / room;
+  if (more > (CHUNK as u32) || (more > 0 && takeFree(load<u32>(queue, QUEUE_POOL), lcore, vector, more) == 0)) return false;
+  let header = writeMbuf(queue, table, handle, lcore);
+  store<u16>(header, (more + 1) as u16, MBUF_NB_SEGS);
+  store<u32>(header, length, MBUF_PKT_LEN);
+  let segment = readSegments(load<u32>(chain, CHAIN_FIRST), 0, load<u32>(queue, VQ_HEADER));
+  for (; ; vector += 4) {
+    const part = min(length, room);
+    segment = readSegments(segment, ((handle as usize) << HANDLE_SHIFT) + HEADROOM, part);
+    store<u16>(header, part as u16, MBUF_DATA_LEN);
+    length -= part;
+    if (length == 0) break;
+    handle = load<u32>(vector);
+    store<u32>(header, handle, MBUF_NEXT);
+    header = writeMbuf(queue, table, handle, lcore);
+  }
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline
+function writeMbuf(queue: usize, table: usize, handle: u32, lcore: u32): usize {
+  const header = table + ((handle as usize) << HEADER_SHIFT);
+  v128.store(header, v128.load(queue + QUEUE_TEMPLATE));
+  v128.store(header, v128.load(queue + QUEUE_TEMPLATE, 16), 16);
+  store<u32>(header, (OWNER_APP << OWNER_SHIFT) | lcore, MBUF_OWNER);
+  return header;
+}
+
+/** Takes `length` bytes off the front of segments, to `to` or, at 0, nowhere. Returns the segment that has the next byte. */
+function readSegments(segment: usize, to: usize, length: u32): usize {
+  while (length > 0) {
+    const part = min(load<u32>(segment, 4), length);
+    if (to) {
+      copyFrame(to, load<u32>(segment), part);
+      to += part as usize;
+    }
+    segment = shorten(segment, part);
+    length -= part;
+  }
+  return segment;
+}
+
+/** The other way: `length` bytes into the front of segments. */
+function writeSegments(segment: usize, from: usize, length: u32): usize {
+  while (length > 0) {
+    const part = min(load<u32>(segment, 4), length);
+    copyFrame(load<u32>(segment), from, part);
+    from += part as usize;
+    segment = shorten(segment, part);
+    length -= part;
+  }
+  return segment;
+}
+
+// @ts-ignore: decorator
+@inline
+function shorten(segment: usize, by: u32): usize {
+  const left = load<u32>(segment, 4) - by;
+  store<u32>(segment, load<u32>(segment) + by);
+  store<u32>(segment, left, 4);
+  return left == 0 ? segment + (1 << SEGMENT_SHIFT) : segment;
+}
+
+/** Copies mbufs into the buffers that the driver has made available, and frees them. */
+export function vhostTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) {
+    count64(queue + QUEUE_NOMBUF, count);
+    return 0;
+  }
+  const packed = isPacked(queue);
+  const chunk: u32 = CHUNK;
+  let taken: u32 = 0;
+  let want = min(count, chunk);
+  let stopped: usize = DEVICE_RING_FULL;
+  for (let goes: u32 = 0; taken < count && goes < (MOST_GOES as u32); goes++) {
+    const chains = gather(queue, want, DESC_WRITE, packed);
+    const done = fillChains(queue, burst + ((taken as usize) << 2), count - taken, chains);
+    const used = (done >> USED_SHIFT) & USED_MASK;
+    taken += done & COUNT_MASK;
+    put(queue, used, packed);
+    if (done & FOREIGN) {
+      stopped = DEVICE_FOREIGN;
+      break;
+    }
+    if (used == 0 && (done & SHORT) && chains == chunk) {
+      // All that can be looked at does not hold it.
+      count64(queue + DEVICE_TOO_SMALL, 1);
+      taken++;
+    } else if (chains < want && (used == chains || (done & SHORT))) break;
+    want = done & SHORT ? chunk : min(count - taken, chunk);
+  }
+  if (taken < count) {
+    count64(queue + stopped, 1);
+    count64(queue + QUEUE_NOMBUF, count - taken);
+  }
+  leave(queue);
+  mbufFree(load<u32>(queue, QUEUE_POOL), lcore, burst, taken);
+  return taken;
+}
+
+/** Copies the first of `count` mbufs into the gathered chains. */
+// @ts-ignore: decorator
+@inline
+function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
+  const pool: usize = load<u32>(queue, QUEUE_POOL);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const longest = load<u32>(queue, VQ_LONGEST);
+  const head = load<u32>(queue, VQ_HEADER);
+  const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
+  let taken: u32 = 0;
+  let used: u32 = 0;
+  let packets: u32 = 0;
+  let bytes: u32 = 0;
+  let why: u32 = 0;
+  while (taken < count && used < chains) {
+    const chain = chainAt(queue, used);
+    const segments = load<u32>(chain, CHAIN_COUNT);
+    if (segments == 0) {
+      used++;
+      continue;
+    }
+    const handle = load<u32>(burst + ((taken as usize) << 2));
+    if (!belongs(pool, handle)) {
+      why = FOREIGN;
+      break;
+    }
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const length = sendable(pool, table, handle, header, longest);
+    if (length == 0) {
+      count64(queue + DEVICE_BAD_FRAME, 1);
+      taken++;
+      continue;
+    }
+    const need = length + head;
+    if (segments == 1 && need <= load<u32>(chain, CHAIN_LENGTH) && load<u16>(header, MBUF_NB_SEGS) == 1) {
+      const to: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
+      writeHeader(to, head, 1);
+      copyFrame(to + (head as usize), ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), length);
+      store<u32>(chain, need, CHAIN_WRITTEN);
+      used++;
+    } else {
+      const run = mergeable ? runOf(queue, used, chains, need) : need <= load<u32>(chain, CHAIN_LENGTH) ? 1 : 0;
+      if (run == 0) {
+        if (mergeable) {
+          why = SHORT;
+          break;
+        }
+        count64(queue + DEVICE_TOO_SMALL, 1);
+        taken++;
+        continue;
+      }
+      used += run & COUNT_MASK;
+      // A bad chain stands in the middle: what is before it is given back with it, unused.
+      if (run > COUNT_MASK) continue;
+      copyIn(queue, table, handle, chain, run, need);
+    }
+    taken++;
+    packets++;
+    bytes += length;
+  }
+  count64(queue + QUEUE_PACKETS, packets);
+  count64(queue + QUEUE_BYTES, bytes);
+  return taken | (used << USED_SHIFT) | why;
+}
+
+/** Bytes of the frame; 0 for what is none, is too long, or is not in its buffers. */
+// @ts-ignore: decorator
+@inline
+function sendable(pool: usize, table: usize, handle: u32, header: usize, longest: u32): u32 {
+  const length: u32 = load<u16>(header, MBUF_DATA_LEN);
+  if (load<u16>(header, MBUF_NB_SEGS) != 1) return sendableChain(pool, table, handle, longest);
+  const inside = (load<u16>(header, MBUF_DATA_OFF) as u32) + length <= load<u32>(header, MBUF_BUF_LEN);
+  return inside && length - SHORTEST <= longest - SHORTEST ? length : 0;
+}
+
+function sendableChain(pool: usize, table: usize, handle: u32, longest: u32): u32 {
+  const whole = load<u32>(table + ((handle as usize) << HEADER_SHIFT), MBUF_PKT_LEN);
+  let length: u32 = 0;
+  for (let left: u32 = load<u16>(table + ((handle as usize) << HEADER_SHIFT), MBUF_NB_SEGS); left > 0; left--) {
+    if (!belongs(pool, handle)) return 0;
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const part: u32 = load<u16>(header, MBUF_DATA_LEN);
+    if ((load<u16>(header, MBUF_DATA_OFF) as u32) + part > load<u32>(header, MBUF_BUF_LEN)) return 0;
+    length += part;
+    handle = load<u32>(header, MBUF_NEXT);
+  }
+  return length == whole && length - SHORTEST <= longest - SHORTEST ? length : 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function writeHeader(to: usize, head: u32, buffers: u32): void {
+  store<u64>(to, 0);
+  store<u16>(to, 0, 8);
+  if (head == NET_HEADER) store<u16>(to, buffers as u16, NET_NUM_BUFFERS);
+}
+
+/** How many chains from `first` on hold `need` bytes together: 0 when there are too few; with a bit above COUNT_MASK, those up to a bad one. */
+function runOf(queue: usize, first: u32, chains: u32, need: u32): u32 {
+  let held: u64 = 0;
+  for (let i = first; i < chains; i++) {
+    const chain = chainAt(queue, i);
+    if (load<u32>(chain, CHAIN_COUNT) == 0) return (i + 1 - first) | (COUNT_MASK + 1);
+    held += load<u32>(chain, CHAIN_LENGTH) as u64;
+    if (held >= (need as u64)) return i + 1 - first;
+  }
+  return 0;
+}
+
+/** A frame in several mbufs, or one that needs several buffers. Its segments follow each other, chain after chain. */
+function copyIn(queue: usize, table: usize, handle: u32, chain: usize, run: u32, need: u32): void {
+  const head = load<u32>(queue, VQ_HEADER);
+  const scratch = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
+  writeHeader(scratch, head, run);
+  let segment = writeSegments(load<u32>(chain, CHAIN_FIRST), scratch, head);
+  for (let left = need - head; left > 0;) {
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const part: u32 = load<u16>(header, MBUF_DATA_LEN);
+    segment = writeSegments(segment, ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), part);
+    left -= part;
+    handle = load<u32>(header, MBUF_NEXT);
+  }
+  for (; run > 0; run--) {
+    const written = min(need, load<u32>(chain, CHAIN_LENGTH));
+    store<u32>(chain, written, CHAIN_WRITTEN);
+    need -= written;
+    chain += 1 << CHAIN_SHIFT;
+  }
+}

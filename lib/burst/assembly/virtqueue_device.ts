@@ -1,0 +1,263 @@
+/** The device's side of the rings: flattens chains of descriptors, and gives them back. The twin is burst/virtqueue_device.ts. */
+import {
+  CHAIN_COUNT, CHAIN_DESCS, CHAIN_FIRST, CHAIN_ID, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT,
+  DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_INDEX, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP,
+  INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, MOST_SEGMENTS, NO_ID, REGIONS,
+  REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_ENTRIES, RING_INDEX, SEGMENTS, SEGMENTS_END, SEGMENT_SHIFT, VQ_AVAIL, VQ_DESC,
+  VQ_FLAGS, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
+} from '../../virtqueue/layout';
+import { count64 } from './memory_ports';
+import { publish16, publish64 } from './publish';
+import { advance, tellPacked, tellSplit, usedEvent } from './virtqueue';
+
+const MOST: u32 = MOST_SEGMENTS;
+
+// @ts-ignore: decorator
+@inline
+export function chainAt(queue: usize, index: u32): usize {
+  return (load<u32>(queue, VQ_SCRATCH) as usize) + ((index as usize) << CHAIN_SHIFT);
+}
+
+/** The arena's offset of `length` bytes at an address of the other side's; 0 when it has not shared all of them. */
+// @ts-ignore: decorator
+@inline
+function translate(memory: usize, address: u64, length: u32): u32 {
+  const count = min(load<u32>(memory, MEMORY_COUNT), MOST_REGIONS as u32);
+  for (let i: u32 = 0; i < count; i++) {
+    const region = memory + REGIONS + ((i as usize) << REGION_SHIFT);
+    const distance = address - load<u64>(region, REGION_START);
+    const bytes = load<u64>(region, REGION_BYTES);
+    if (distance < bytes && bytes - distance >= (length as u64)) return load<u32>(region, REGION_OFFSET) + (distance as u32);
+  }
+  return 0;
+}
+
+/** Up to `want` chains that were made available, flattened into the scratch memory. They stay available until `putSplit`. Returns how many. */
+export function gatherSplit(queue: usize, want: u32, writable: u32): u32 {
+  const avail: usize = load<u32>(queue, VQ_AVAIL);
+  const table: usize = load<u32>(queue, VQ_DESC);
+  const size = load<u32>(queue, VQ_SIZE);
+  const next = load<u32>(queue, VQ_NEXT_AVAIL);
+  // Pairs with the driver's release of the index: the descriptors before it.
+  const ready = ((atomic.load<u16>(avail, RING_INDEX) as u32) - next) & 0xffff;
+  if (ready > size) {
+    count64(queue + DEVICE_BAD_INDEX, 1);
+    return 0;
+  }
+  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  const end = scratch + SEGMENTS_END;
+  const memory: usize = load<u32>(queue, VQ_MEMORY);
+  let segment = scratch + SEGMENTS;
+  let chains: u32 = 0;
+  want = min(want, ready);
+  for (; chains < want && segment + ((MOST as usize) << SEGMENT_SHIFT) <= end; chains++) {
+    const head: u32 = load<u16>(avail + RING_ENTRIES + (((next + chains) & (size - 1)) as usize << 1));
+    const chain = scratch + ((chains as usize) << CHAIN_SHIFT);
+    store<u64>(chain, 1 << 32 | (head as u64)); // one place
+    if (head >= size) {
+      store<u32>(chain, NO_ID);
+      spoil(queue, chain, segment, DEVICE_BAD_INDEX);
+      continue;
+    }
+    // Copied once, then checked, then used.
+    const at = table + ((head as usize) << DESC_SHIFT);
+    const address = load<u64>(at);
+    const rest = load<u64>(at, 8);
+    const flags = (rest >> 32) as u32 & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
+    if (flags == writable) segment = single(queue, memory, chain, segment, address, rest as u32);
+    else segment = several(queue, memory, chain, segment, address, rest, writable, table, size, false);
+  }
+  return chains;
+}
+
+/** The same in a packed ring. */
+export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
+  const table: usize = load<u32>(queue, VQ_DESC);
+  const size = load<u32>(queue, VQ_SIZE);
+  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  const end = scratch + SEGMENTS_END;
+  const memory: usize = load<u32>(queue, VQ_MEMORY);
+  let next = load<u32>(queue, VQ_NEXT_AVAIL);
+  let segment = scratch + SEGMENTS;
+  let chains: u32 = 0;
+  // No more places than the ring has: what is behind them may be what was not given back yet.
+  let left = size;
+  for (; chains < want && left > 0 && segment + ((MOST as usize) << SEGMENT_SHIFT) <= end; chains++) {
+    const at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+    // Pairs with the driver's release of the flags: the rest of the descriptors before them. Length, id and flags in one.
+    const rest = atomic.load<u64>(at, 8);
+    const flags = (rest >> 48) as u32;
+    const turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
+    if ((flags & (DESC_AVAIL | DESC_USED)) != turn) break;
+    const chain = scratch + ((chains as usize) << CHAIN_SHIFT);
+    store<u64>(chain, 1 << 32 | ((rest >> 32) & 0xffff));
+    const address = load<u64>(at);
+    const kind = flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
+    if (kind == writable) segment = single(queue, memory, chain, segment, address, rest as u32);
+    else segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
+    const places = load<u32>(chain, CHAIN_DESCS);
+    left -= places;
+    next = advance(next, places, size);
+  }
+  return chains;
+}
+
+/** A chain of one descriptor, which nearly all are. Returns where the next segment goes. */
+// @ts-ignore: decorator
+@inline
+function single(queue: usize, memory: usize, chain: usize, segment: usize, address: u64, length: u32): usize {
+  const offset = translate(memory, address, length);
+  if (offset == 0) return spoil(queue, chain, segment, DEVICE_BAD_ADDRESS);
+  store<u64>(segment, (offset as u64) | ((length as u64) << 32));
+  store<u64>(chain, (segment as u64) | (1 << 32), CHAIN_FIRST);
+  store<u64>(chain, length as u64, CHAIN_LENGTH);
+  return segment + (1 << SEGMENT_SHIFT);
+}
+
+/** A bad chain has no segments; it is counted, and given back unused. */
+function spoil(queue: usize, chain: usize, segment: usize, counter: usize): usize {
+  count64(queue + counter, 1);
+  store<u64>(chain, segment as u64, CHAIN_FIRST);
+  store<u64>(chain, 0, CHAIN_LENGTH);
+  return segment;
+}
+
+/**
+ * A chain of several, in the ring or in a table of its own. What is wrong with one makes all of it bad; in a packed ring
+ * its places are still counted, since the next chain stands behind them.
+ */
+function several(
+  queue: usize, memory: usize, chain: usize, segment: usize, address: u64, rest: u64, writable: u32, table: usize, size: u32, packed: bool,
+  index: u32 = 0, left: u32 = 0,
+): usize {
+  const first = segment;
+  let flags = descFlags(rest, packed);
+  let bad: usize = 0;
+  let limit = packed ? left : size;
+  let inside = false;
+  if (flags & DESC_INDIRECT) {
+    const bytes = rest as u32;
+    limit = bytes >> DESC_SHIFT;
+    const allowed = (load<u32>(queue, VQ_FLAGS) & VQ_INDIRECT) && !(flags & DESC_NEXT) && (bytes & 15) == 0;
+    if (!allowed || limit == 0 || limit > MOST) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
+    table = translate(memory, address, bytes);
+    if (table == 0) return spoil(queue, chain, first, DEVICE_BAD_ADDRESS);
+    inside = true;
+    index = 0;
+    address = load<u64>(table);
+    rest = load<u64>(table, 8);
+    flags = descFlags(rest, packed);
+  }
+  let total: u64 = 0;
+  let places: u32 = 1;
+  while (true) {
+    if (!bad) {
+      const length = rest as u32;
+      if ((flags & DESC_INDIRECT) || (flags & DESC_WRITE) != writable || places > MOST) bad = DEVICE_BAD_CHAIN;
+      else {
+        const offset = translate(memory, address, length);
+        if (offset == 0) bad = DEVICE_BAD_ADDRESS;
+        else {
+          store<u64>(segment, (offset as u64) | ((length as u64) << 32));
+          segment += 1 << SEGMENT_SHIFT;
+          total += length as u64;
+        }
+      }
+    }
+    // In a packed table all descriptors are the chain's (2.8.8); elsewhere the flag says whether one follows.
+    if (inside && packed ? places >= limit : !(flags & DESC_NEXT)) break;
+    if (bad && (inside || !packed)) break;
+    if (places >= limit) {
+      bad = bad ? bad : DEVICE_BAD_CHAIN;
+      break;
+    }
+    index = packed ? index + 1 : ((rest >> 48) as u32);
+    if (packed && !inside && index >= size) index -= size;
+    if (index >= (inside ? limit : size)) {
+      bad = DEVICE_BAD_CHAIN;
+      break;
+    }
+    const at = table + ((index as usize) << DESC_SHIFT);
+    address = load<u64>(at);
+    rest = load<u64>(at, 8);
+    flags = descFlags(rest, packed);
+    places++;
+  }
+  if (packed && !inside) store<u64>(chain, ((places as u64) << 32) | ((rest >> 32) & 0xffff)); // the last one's id
+  if (bad) return spoil(queue, chain, first, bad);
+  store<u64>(chain, (first as u64) | (((segment - first) as u64 >> SEGMENT_SHIFT) << 32), CHAIN_FIRST);
+  store<u64>(chain, min<u64>(total, 0xffffffff), CHAIN_LENGTH);
+  return segment;
+}
+
+// @ts-ignore: decorator
+@inline
+function descFlags(rest: u64, packed: bool): u32 {
+  return (packed ? (rest >> 48) as u32 : (rest >> 32) as u32) & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
+}
+
+/** Gives the first `count` gathered chains back, each with the bytes that were written into it. */
+export function putSplit(queue: usize, count: u32): void {
+  const used: usize = load<u32>(queue, VQ_USED);
+  const size = load<u32>(queue, VQ_SIZE);
+  const old = load<u32>(queue, VQ_NEXT_USED);
+  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  let index = old;
+  for (let i: u32 = 0; i < count; i++) {
+    const chain = scratch + ((i as usize) << CHAIN_SHIFT);
+    const id = load<u32>(chain, CHAIN_ID);
+    if (id == NO_ID) continue;
+    store<u64>(used + RING_ENTRIES + (((index & (size - 1)) as usize) << 3), (id as u64) | ((load<u32>(chain, CHAIN_WRITTEN) as u64) << 32));
+    index++;
+  }
+  index &= 0xffff;
+  store<u32>(queue, (load<u32>(queue, VQ_NEXT_AVAIL) + count) & 0xffff, VQ_NEXT_AVAIL);
+  store<u32>(queue, index, VQ_NEXT_USED);
+  if (index == old) return;
+  // Pairs with the driver's acquire of the index: entries and buffers before it.
+  publish16(used + RING_INDEX, index);
+  const inflight: usize = load<u32>(queue, VQ_INFLIGHT);
+  if (inflight) store<u16>(inflight, index as u16, INFLIGHT_SPLIT_USED);
+  const avail: usize = load<u32>(queue, VQ_AVAIL);
+  tellSplit(queue, avail, usedEvent(avail, size), index, old);
+}
+
+/** The driver looks at them in order, so the first one's flags are what publishes all. */
+export function putPacked(queue: usize, count: u32): void {
+  if (count == 0) return;
+  const table: usize = load<u32>(queue, VQ_DESC);
+  const size = load<u32>(queue, VQ_SIZE);
+  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  const old = load<u32>(queue, VQ_NEXT_USED);
+  let next = old;
+  let places: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const chain = scratch + ((i as usize) << CHAIN_SHIFT);
+    if (i > 0) store<u64>(table + (((next & 0x7fff) as usize) << DESC_SHIFT), usedWord(chain, next), 8);
+    const descs = load<u32>(chain, CHAIN_DESCS);
+    places += descs;
+    next = advance(next, descs, size);
+  }
+  const inflight: usize = load<u32>(queue, VQ_INFLIGHT);
+  if (inflight) {
+    store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_USED);
+    store<u8>(inflight, (next >> 15) as u8, INFLIGHT_WRAP);
+  }
+  publish64(table + (((old & 0x7fff) as usize) << DESC_SHIFT) + 8, usedWord(scratch, old));
+  if (inflight) {
+    store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_OLD_USED);
+    store<u8>(inflight, (next >> 15) as u8, INFLIGHT_OLD_WRAP);
+  }
+  store<u32>(queue, advance(load<u32>(queue, VQ_NEXT_AVAIL), places, size), VQ_NEXT_AVAIL);
+  store<u32>(queue, next, VQ_NEXT_USED);
+  tellPacked(queue, load<u32>(queue, VQ_AVAIL), next, places);
+}
+
+/** Length, id and flags of a used descriptor. */
+// @ts-ignore: decorator
+@inline
+function usedWord(chain: usize, next: u32): u64 {
+  const written = load<u32>(chain, CHAIN_WRITTEN);
+  const flags: u64 = (next & 0x8000 ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0);
+  return (written as u64) | ((load<u32>(chain, CHAIN_ID) as u64) << 32) | (flags << 48);
+}

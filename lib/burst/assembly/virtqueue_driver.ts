@@ -1,0 +1,250 @@
+/** The driver's side of the rings: makes descriptors available, and takes what was used. The twin is burst/virtqueue_driver.ts. */
+import {
+  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, RING_ENTRIES, RING_INDEX,
+  SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_DESC, VQ_EXTRA, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IOVA,
+  VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
+} from '../../virtqueue/layout';
+import { count64 } from './memory_ports';
+import { publish16, publish64 } from './publish';
+import { advance, availEvent, tellPacked, tellSplit } from './virtqueue';
+
+// @ts-ignore: decorator
+@inline
+function sideAt(queue: usize, id: u32): usize {
+  return (load<u32>(queue, VQ_SIDE) as usize) + ((id as usize) << SIDE_SHIFT);
+}
+
+// @ts-ignore: decorator
+@inline
+export function extraAt(queue: usize, id: u32): usize {
+  return (load<u32>(queue, VQ_EXTRA) as usize) + ((id as usize) << EXTRA_SHIFT);
+}
+
+/** The id that the next descriptor will have; there is one, where VQ_ROOM says so. */
+// @ts-ignore: decorator
+@inline
+export function nextId(queue: usize, ahead: u32): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  let at = load<u32>(queue, VQ_FREE_HEAD) + ahead;
+  if (at >= size) at -= size;
+  return load<u16>((load<u32>(queue, VQ_FREE) as usize) + ((at as usize) << 1));
+}
+
+// @ts-ignore: decorator
+@inline
+function takeIds(queue: usize, count: u32): void {
+  const size = load<u32>(queue, VQ_SIZE);
+  const at = load<u32>(queue, VQ_FREE_HEAD) + count;
+  store<u32>(queue, at >= size ? at - size : at, VQ_FREE_HEAD);
+}
+
+// @ts-ignore: decorator
+@inline
+function freeId(queue: usize, id: u32): void {
+  const at = load<u32>(queue, VQ_FREE_TAIL);
+  store<u16>((load<u32>(queue, VQ_FREE) as usize) + ((at as usize) << 1), id as u16);
+  store<u32>(queue, at + 1 == load<u32>(queue, VQ_SIZE) ? 0 : at + 1, VQ_FREE_TAIL);
+}
+
+/**
+ * Writes one buffer of one descriptor, the `nth` since the last `publishAvail`. `kind` 0 or DESC_WRITE, or DESC_INDIRECT
+ * for a table. Its mbuf is out under the id from now on.
+ */
+// @ts-ignore: decorator
+@inline
+export function pushOne(queue: usize, nth: u32, offset: u32, length: u32, kind: u32, handle: u32, packed: bool): void {
+  const id = nextId(queue, 0);
+  takeIds(queue, 1);
+  const side = sideAt(queue, id);
+  store<u64>(side, (handle as u64) | (1 << 32));
+  store<u32>(queue, load<u32>(queue, VQ_ROOM) - 1, VQ_ROOM);
+  const address = load<u64>(queue, VQ_IOVA) + (offset as u64);
+  if (packed) {
+    writePacked(queue, nth, address, length, kind, id);
+  } else {
+    writeSplit(queue, id, address, length, kind, 0);
+    makeAvailable(queue, nth, id);
+  }
+}
+
+/** In a split ring: chains that are made available, and their places in it, are as many. */
+// @ts-ignore: decorator
+@inline
+export function makeAvailable(queue: usize, nth: u32, id: u32): void {
+  const index = load<u32>(queue, VQ_NEXT_AVAIL) + nth;
+  const at = (load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES + (((index & (load<u32>(queue, VQ_SIZE) - 1)) as usize) << 1);
+  // Ids come back in the order they went out, mostly: then the entry is right, and its line stays with who reads it.
+  if (load<u16>(at) != (id as u16)) store<u16>(at, id as u16);
+}
+
+// @ts-ignore: decorator
+@inline
+export function writeSplit(queue: usize, id: u32, address: u64, length: u32, flags: u32, next: u32): void {
+  const at = (load<u32>(queue, VQ_DESC) as usize) + ((id as usize) << DESC_SHIFT);
+  store<u64>(at, address);
+  store<u64>(at, (length as u64) | ((flags as u64) << 32) | ((next as u64) << 48), 8);
+}
+
+/** The first place since the last publishing keeps its old flags until then; its new ones wait in the scratch memory. */
+// @ts-ignore: decorator
+@inline
+export function writePacked(queue: usize, nth: u32, address: u64, length: u32, flags: u32, id: u32): void {
+  const next = advance(load<u32>(queue, VQ_NEXT_AVAIL), nth, load<u32>(queue, VQ_SIZE));
+  const at = (load<u32>(queue, VQ_DESC) as usize) + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  const turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
+  const word = (length as u64) | ((id as u64) << 32) | (((flags | turn) as u64) << 48);
+  store<u64>(at, address);
+  if (nth == 0) store<u64>(load<u32>(queue, VQ_SCRATCH), word);
+  else store<u64>(at, word, 8);
+}
+
+/** Writes `count` segments (SEGMENT_* in the scratch memory) as one chain, in a table of its own where `indirect`. Returns the places that it took in the ring. */
+export function pushChain(queue: usize, nth: u32, count: u32, indirect: bool, handle: u32, packed: bool): u32 {
+  const segment = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  const iova = load<u64>(queue, VQ_IOVA);
+  const id = nextId(queue, 0);
+  if (indirect) {
+    const table = extraAt(queue, id) + EXTRA_TABLE;
+    for (let i: u32 = 0; i < count; i++) {
+      const last = i + 1 == count;
+      const at = table + ((i as usize) << DESC_SHIFT);
+      store<u64>(at, iova + (load<u32>(segment + ((i as usize) << 3)) as u64));
+      const length: u64 = load<u32>(segment + ((i as usize) << 3), 4);
+      store<u64>(at, packed || last ? length : length | ((DESC_NEXT as u64) << 32) | (((i + 1) as u64) << 48), 8);
+    }
+    pushOne(queue, nth, table as u32, count << DESC_SHIFT, DESC_INDIRECT, handle, packed);
+    return 1;
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    const address = iova + (load<u32>(segment + ((i as usize) << 3)) as u64);
+    const length = load<u32>(segment + ((i as usize) << 3), 4);
+    const flags: u32 = i + 1 < count ? DESC_NEXT : 0;
+    if (packed) writePacked(queue, nth + i, address, length, flags, id);
+    else {
+      const mine = nextId(queue, i);
+      const following = i + 1 < count ? nextId(queue, i + 1) : 0;
+      writeSplit(queue, mine, address, length, flags, following);
+      store<u16>(sideAt(queue, mine), following as u16, SIDE_NEXT);
+    }
+  }
+  const side = sideAt(queue, id);
+  store<u32>(side, handle, SIDE_HANDLE);
+  store<u16>(side, count as u16, SIDE_DESCS);
+  store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
+  if (packed) takeIds(queue, 1);
+  else {
+    makeAvailable(queue, nth, id);
+    takeIds(queue, count);
+  }
+  return packed ? count : 1;
+}
+
+/** The device sees what was pushed since the last time: `count` chains in a split ring, `count` descriptors in a packed one. */
+// @ts-ignore: decorator
+@inline
+export function publishAvail(queue: usize, count: u32, packed: bool): void {
+  if (count == 0) return;
+  const size = load<u32>(queue, VQ_SIZE);
+  const old = load<u32>(queue, VQ_NEXT_AVAIL);
+  const used: usize = load<u32>(queue, VQ_USED);
+  if (packed) {
+    const at = (load<u32>(queue, VQ_DESC) as usize) + (((old & 0x7fff) as usize) << DESC_SHIFT);
+    publish64(at + 8, load<u64>(load<u32>(queue, VQ_SCRATCH)));
+    const next = advance(old, count, size);
+    store<u32>(queue, next, VQ_NEXT_AVAIL);
+    tellPacked(queue, used, next, count);
+  } else {
+    const index = (old + count) & 0xffff;
+    store<u32>(queue, index, VQ_NEXT_AVAIL);
+    // Pairs with the device's acquire of the index: entries and descriptors before it.
+    publish16((load<u32>(queue, VQ_AVAIL) as usize) + RING_INDEX, index);
+    tellSplit(queue, used, availEvent(used, size), index, old);
+  }
+}
+
+/**
+ * Takes up to `want` buffers that the device has used: pairs of handle and length, in the scratch memory from SEGMENTS on.
+ * Their descriptors are free again. What the device made up is counted, and is none. Returns how many.
+ */
+// @ts-ignore: decorator
+@inline
+export function popUsed(queue: usize, want: u32, packed: bool): u32 {
+  return packed ? popPacked(queue, want) : popSplit(queue, want);
+}
+
+function popSplit(queue: usize, want: u32): u32 {
+  const used: usize = load<u32>(queue, VQ_USED);
+  const size = load<u32>(queue, VQ_SIZE);
+  const next = load<u32>(queue, VQ_NEXT_USED);
+  // Pairs with the device's release of the index: entries and buffers before it.
+  const ready = ((atomic.load<u16>(used, RING_INDEX) as u32) - next) & 0xffff;
+  if (ready > size) {
+    count64(queue + DRIVER_BAD_USED, 1);
+    return 0;
+  }
+  const take = min(ready, want);
+  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  const start = pair;
+  for (let i: u32 = 0; i < take; i++) {
+    const entry = load<u64>(used + RING_ENTRIES + ((((next + i) & (size - 1)) as usize) << 3));
+    const handle = release(queue, entry as u32, size, false);
+    if (handle == 0) continue;
+    store<u64>(pair, (handle as u64) | (entry & 0xffffffff00000000));
+    pair += 8;
+  }
+  store<u32>(queue, (next + take) & 0xffff, VQ_NEXT_USED);
+  return ((pair - start) as u32) >> 3;
+}
+
+function popPacked(queue: usize, want: u32): u32 {
+  const table: usize = load<u32>(queue, VQ_DESC);
+  const size = load<u32>(queue, VQ_SIZE);
+  let next = load<u32>(queue, VQ_NEXT_USED);
+  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  const start = pair;
+  for (let i: u32 = 0; i < want; i++) {
+    const at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+    // Pairs with the device's release of the flags. Length, id and flags in one.
+    const word = atomic.load<u64>(at, 8);
+    const turn: u32 = next & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+    if (((word >> 48) as u32 & (DESC_AVAIL | DESC_USED)) != turn) break;
+    const id = (word >> 32) as u32 & 0xffff;
+    const places = id < size ? load<u16>(sideAt(queue, id), SIDE_DESCS) as u32 : 0;
+    const handle = release(queue, id, size, true);
+    // One that is made up has its place all the same, or it would be looked at for ever.
+    next = advance(next, handle ? places : 1, size);
+    if (handle == 0) continue;
+    store<u64>(pair, (handle as u64) | (word << 32));
+    pair += 8;
+  }
+  store<u32>(queue, next, VQ_NEXT_USED);
+  return ((pair - start) as u32) >> 3;
+}
+
+/** What is out under an id comes back, and its descriptors are free. 0 for an id under which nothing is. */
+// @ts-ignore: decorator
+@inline
+function release(queue: usize, id: u32, size: u32, packed: bool): u32 {
+  const side = sideAt(queue, id);
+  if (id >= size || load<u32>(side, SIDE_HANDLE) == 0) {
+    count64(queue + DRIVER_BAD_USED, 1);
+    return 0;
+  }
+  const handle = load<u32>(side, SIDE_HANDLE);
+  const descs: u32 = load<u16>(side, SIDE_DESCS);
+  store<u32>(side, 0, SIDE_HANDLE);
+  store<u32>(queue, load<u32>(queue, VQ_ROOM) + descs, VQ_ROOM);
+  freeId(queue, id);
+  for (let i: u32 = 1; !packed && i < descs; i++) {
+    id = load<u16>(sideAt(queue, id), SIDE_NEXT);
+    freeId(queue, id);
+  }
+  return handle;
+}
+
+/** Does a chain of so many segments fit in the table that each id has? */
+// @ts-ignore: decorator
+@inline
+export function fitsExtra(count: u32): bool {
+  return count <= (EXTRA_DESCS as u32);
+}

@@ -1,0 +1,317 @@
+/** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves, in plain TypeScript. The fast double is assembly/virtio.ts; neither calls the other. */
+import {
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN,
+  MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_SHIFT,
+} from '../mbuf/layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import {
+  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, EXTRA_DESCS, MOST_GOES, MOST_SEGMENTS, SEGMENTS,
+  SEGMENT_SHIFT, VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL,
+  VQ_POOL, VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE,
+} from '../virtqueue/layout.js';
+import type { BurstFunctions } from './functions.js';
+import type { MempoolFunctions } from './mempool.js';
+import { count64, type ArenaViews } from './views.js';
+import type { VirtqueueFunctions } from './virtqueue.js';
+import type { DriverRingFunctions } from './virtqueue_driver.js';
+
+export type VirtioFunctions = Pick<BurstFunctions, 'virtioRx' | 'virtioFill' | 'virtioTx' | 'virtioClean'>;
+
+/** An Ethernet header. */
+const SHORTEST = 14;
+
+export function virtioFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, rings: DriverRingFunctions, pools: MempoolFunctions): VirtioFunctions {
+  return { virtioRx, virtioFill, virtioTx, virtioClean };
+
+  function virtioRx(queue: number, burst: number, max: number, lcore: number): number {
+    if (!enter(queue, lcore)) return 0;
+    let got = 0;
+    for (let goes = 0; got < max && goes < MOST_GOES; goes++) {
+      const want = Math.min(max - got, CHUNK);
+      const popped = rings.popUsed(queue, want);
+      for (let i = 0; i < popped; i++) got += takeBuffer(queue, pairAt(queue, i), burst + got * 4, lcore);
+      if (popped < want) break;
+    }
+    count64(u32, queue + QUEUE_PACKETS, got);
+    const lack = field(queue, VQ_ROOM);
+    // Worth a fill: half a vector's worth, or in a short ring the half of it.
+    if (lack >= CHUNK >>> 1 || lack >= field(queue, VQ_SIZE) >>> 1) fill(queue, lcore);
+    leave(queue);
+    return got;
+  }
+
+  /** Returns 1 when `slot` holds a frame now, else 0. */
+  function takeBuffer(queue: number, pair: number, slot: number, lcore: number): number {
+    const [handle, written] = [field(pair, 0), field(pair, 4)];
+    const length = written - field(queue, VQ_HEADER);
+    // Copied once: it stands where the device writes.
+    const buffers = (field(queue, VQ_FLAGS) & VQ_MERGEABLE) !== 0 ? u16[(bufferOf(handle) + HEADROOM - 2) >>> 1] : 1;
+    const whole = field(queue, VQ_PART_LEFT) === 0 && buffers === 1 && length <= field(queue, QUEUE_ROOM) && isFrame(queue, length);
+    const first = whole ? handle : takePart(queue, handle, written, buffers, lcore);
+    if (first === 0) return 0;
+    if (whole) writeMbuf(queue, handle, HEADROOM, length, lcore);
+    u32[slot >>> 2] = first;
+    count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2]);
+    return 1;
+  }
+
+  function isFrame(queue: number, length: number): boolean {
+    return length >= SHORTEST && length <= field(queue, VQ_LONGEST);
+  }
+
+  /** A buffer that is no frame by itself. Returns the first mbuf of the frame that it completes, or 0. VQ_PART_HEAD 0: the rest of a bad one is to come. */
+  function takePart(queue: number, handle: number, written: number, buffers: number, lcore: number): number {
+    const begins = field(queue, VQ_PART_LEFT) === 0;
+    if (begins) {
+      setField(queue, VQ_PART_LEFT, buffers === 0 || buffers > field(queue, VQ_SIZE) ? 1 : buffers);
+      setField(queue, VQ_PART_HEAD, handle);
+    }
+    setField(queue, VQ_PART_LEFT, field(queue, VQ_PART_LEFT) - 1);
+    const head = field(queue, VQ_HEADER);
+    const length = (begins ? written - head : written) >>> 0;
+    const first = field(queue, VQ_PART_HEAD);
+    const bad = length === 0 || length > field(queue, QUEUE_ROOM) + (begins ? 0 : head) || first === 0;
+    writeMbuf(queue, handle, begins ? HEADROOM : HEADROOM - head, bad ? 0 : length, lcore);
+    if (bad) {
+      if (begins) setField(queue, VQ_PART_HEAD, 0);
+      freeOne(queue, handle, lcore);
+      return dropPart(queue, lcore);
+    }
+    if (!begins) link(queue, first, handle, length);
+    setField(queue, VQ_PART_TAIL, handle);
+    if (field(queue, VQ_PART_LEFT) > 0) return 0;
+    if (!isFrame(queue, u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2])) return dropPart(queue, lcore);
+    setField(queue, VQ_PART_HEAD, 0);
+    return first;
+  }
+
+  function writeMbuf(queue: number, handle: number, offset: number, length: number, lcore: number): void {
+    const header = headerOf(queue, handle);
+    const template = (queue + QUEUE_TEMPLATE) >>> 2;
+    for (let i = 0; i < 8; i++) u32[(header >>> 2) + i] = u32[template + i];
+    u16[(header + MBUF_DATA_OFF) >>> 1] = offset;
+    u32[(header + MBUF_PKT_LEN) >>> 2] = length;
+    u16[(header + MBUF_DATA_LEN) >>> 1] = length;
+    u32[(header + MBUF_HASH) >>> 2] = 0;
+    own(queue, handle, program(lcore));
+  }
+
+  /** One more segment of the packet that begins with `first`. */
+  function link(queue: number, first: number, handle: number, length: number): void {
+    u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2] += length;
+    u16[(headerOf(queue, first) + MBUF_NB_SEGS) >>> 1]++;
+    u32[(headerOf(queue, field(queue, VQ_PART_TAIL)) + MBUF_NEXT) >>> 2] = handle;
+  }
+
+  /** The frame is bad: what there is of it goes, counted once; what comes of it still will go too. */
+  function dropPart(queue: number, lcore: number): number {
+    const first = field(queue, VQ_PART_HEAD);
+    setField(queue, VQ_PART_HEAD, 0);
+    if (first !== 0) freeOne(queue, first, lcore);
+    if (field(queue, VQ_PART_LEFT) === 0) count64(u32, queue + DRIVER_BAD_LENGTH, 1);
+    return 0;
+  }
+
+  function freeOne(queue: number, handle: number, lcore: number): void {
+    const vector = field(queue, VQ_SCRATCH) + VECTOR;
+    setField(vector, 0, handle);
+    pools.mbufFree(field(queue, QUEUE_POOL), lcore, vector, 1);
+  }
+
+  function virtioFill(queue: number, lcore: number): number {
+    if (!enter(queue, lcore)) return 0;
+    fill(queue, lcore);
+    const lack = field(queue, VQ_ROOM);
+    leave(queue);
+    return lack;
+  }
+
+  function fill(queue: number, lcore: number): void {
+    const vector = field(queue, VQ_SCRATCH) + VECTOR;
+    let [chunk, pushed] = [CHUNK, 0];
+    while (chunk > 0 && field(queue, VQ_ROOM) > 0) {
+      const want = Math.min(field(queue, VQ_ROOM), chunk);
+      if (pools.takeFree(field(queue, QUEUE_POOL), lcore, vector, want) === 0) {
+        chunk = want >>> 1;
+      } else {
+        for (let i = 0; i < want; i++) giveBuffer(queue, pushed + i, u32[(vector >>> 2) + i]);
+        pushed += want;
+      }
+    }
+    if (field(queue, VQ_ROOM) > 0) count64(u32, queue + QUEUE_NOMBUF, 1);
+    rings.publish(queue, pushed);
+  }
+
+  /** From its header's place on, behind which its frame will stand at HEADROOM. */
+  function giveBuffer(queue: number, nth: number, handle: number): void {
+    const head = field(queue, VQ_HEADER);
+    own(queue, handle, field(queue, QUEUE_OWNER));
+    rings.pushOne(queue, nth, bufferOf(handle) + HEADROOM - head, field(queue, QUEUE_ROOM) + head, DESC_WRITE, handle);
+  }
+
+  function virtioTx(queue: number, burst: number, count: number, lcore: number): number {
+    if (!enter(queue, lcore)) {
+      count64(u32, queue + QUEUE_NOMBUF, count);
+      return 0;
+    }
+    clean(queue, lcore);
+    let [taken, pushed, stopped] = [0, 0, DRIVER_RING_FULL];
+    for (; taken < count; taken++) {
+      const handle = u32[(burst >>> 2) + taken];
+      if (!isShared(queue, handle)) {
+        stopped = DRIVER_FOREIGN;
+        break;
+      }
+      const places = isPlain(queue, handle) ? sendPlain(queue, pushed, handle) : sendParts(queue, pushed, handle);
+      if (places === FULL) break;
+      if (places === UNSENDABLE) {
+        count64(u32, queue + DRIVER_BAD_FRAME, 1);
+        pools.mbufFree(field(queue, QUEUE_POOL), lcore, burst + taken * 4, 1);
+        continue;
+      }
+      pushed += places;
+      ownChain(queue, handle, field(queue, QUEUE_OWNER));
+      count64(u32, queue + QUEUE_PACKETS, 1);
+    }
+    if (taken < count) {
+      count64(u32, queue + stopped, 1);
+      count64(u32, queue + QUEUE_NOMBUF, count - taken);
+    }
+    rings.publish(queue, pushed);
+    leave(queue);
+    return taken;
+  }
+
+  /** Is it an mbuf in the memory that the device knows? */
+  function isShared(queue: number, handle: number): boolean {
+    const start = (bufferOf(handle) - field(queue, VQ_POOL)) >>> 0;
+    return start < field(queue, VQ_POOL_BYTES) && (start & field(queue, VQ_BUFFER_MASK)) === 0;
+  }
+
+  /** One holder and one segment, a frame, and room for the header before it. */
+  function isPlain(queue: number, handle: number): boolean {
+    const header = headerOf(queue, handle);
+    const [offset, length] = [u16[(header + MBUF_DATA_OFF) >>> 1], u16[(header + MBUF_DATA_LEN) >>> 1]];
+    const alone = u16[(header + MBUF_REFCNT) >>> 1] === (MBUF_PLAIN & 0xffff) && u16[(header + MBUF_NB_SEGS) >>> 1] === MBUF_PLAIN >>> 16;
+    return alone && offset >= field(queue, VQ_HEADER) && isFrame(queue, length) && offset + length <= u32[(header + MBUF_BUF_LEN) >>> 2];
+  }
+
+  function sendPlain(queue: number, nth: number, handle: number): number {
+    if (field(queue, VQ_ROOM) === 0) return FULL;
+    const [header, head] = [headerOf(queue, handle), field(queue, VQ_HEADER)];
+    const length = u16[(header + MBUF_DATA_LEN) >>> 1];
+    const at = bufferOf(handle) + u16[(header + MBUF_DATA_OFF) >>> 1] - head;
+    u8.fill(0, at, at + head); // no offloads
+    rings.pushOne(queue, nth, at, length + head, 0, handle);
+    count64(u32, queue + QUEUE_BYTES, length);
+    return 1;
+  }
+
+  function sendParts(queue: number, nth: number, handle: number): number {
+    const count = listSegments(queue, handle);
+    if (count === 0) return UNSENDABLE;
+    const indirect = (field(queue, VQ_FLAGS) & VQ_INDIRECT) !== 0 && count <= EXTRA_DESCS;
+    // What the ring can never hold is not waited for.
+    const places = indirect ? 1 : count;
+    if (field(queue, VQ_ROOM) < places) return places <= field(queue, VQ_SIZE) ? FULL : UNSENDABLE;
+    count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, handle) + MBUF_PKT_LEN) >>> 2]);
+    return rings.pushChain(queue, nth, count, indirect, handle);
+  }
+
+  /**
+   * The pieces of a frame whose mbufs the header cannot be written into: its own, in the id's extra memory, then the
+   * mbufs'. Returns how many; 0 for a frame that cannot be sent.
+   */
+  function listSegments(queue: number, handle: number): number {
+    const first = headerOf(queue, handle);
+    const chained = u16[(first + MBUF_NB_SEGS) >>> 1];
+    const whole = chained === 1 ? u16[(first + MBUF_DATA_LEN) >>> 1] : u32[(first + MBUF_PKT_LEN) >>> 2];
+    let [length, count] = [0, 1];
+    for (let left = chained; left > 0; left--) {
+      if (!isShared(queue, handle) || count === MOST_SEGMENTS) return 0;
+      const header = headerOf(queue, handle);
+      const [offset, part] = [u16[(header + MBUF_DATA_OFF) >>> 1], u16[(header + MBUF_DATA_LEN) >>> 1]];
+      if (offset + part > u32[(header + MBUF_BUF_LEN) >>> 2]) return 0;
+      writeSegment(queue, count++, bufferOf(handle) + offset, part);
+      length += part;
+      handle = u32[(header + MBUF_NEXT) >>> 2];
+    }
+    if (length !== whole || !isFrame(queue, length)) return 0;
+    if (field(queue, VQ_ROOM) === 0) return count; // there is no id, and nothing will be sent
+    const [own, head] = [rings.nextExtra(queue), field(queue, VQ_HEADER)];
+    u8.fill(0, own, own + head);
+    writeSegment(queue, 0, own, head);
+    return count;
+  }
+
+  function writeSegment(queue: number, i: number, offset: number, length: number): void {
+    const at = field(queue, VQ_SCRATCH) + SEGMENTS + (i << SEGMENT_SHIFT);
+    setField(at, 0, offset);
+    setField(at, 4, length);
+  }
+
+  function virtioClean(queue: number, lcore: number): number {
+    if (!enter(queue, lcore)) return 0;
+    const freed = clean(queue, lcore);
+    leave(queue);
+    return freed;
+  }
+
+  function clean(queue: number, lcore: number): number {
+    const vector = field(queue, VQ_SCRATCH) + VECTOR;
+    let freed = 0;
+    for (let goes = 0; goes < MOST_GOES; goes++) {
+      const popped = rings.popUsed(queue, CHUNK);
+      for (let i = 0; i < popped; i++) {
+        const handle = field(pairAt(queue, i), 0);
+        ownChain(queue, handle, program(lcore));
+        u32[(vector >>> 2) + i] = handle;
+      }
+      pools.mbufFree(field(queue, QUEUE_POOL), lcore, vector, popped);
+      freed += popped;
+      if (popped < CHUNK) break;
+    }
+    return freed;
+  }
+
+  function pairAt(queue: number, i: number): number {
+    return field(queue, VQ_SCRATCH) + SEGMENTS + i * 8;
+  }
+
+  /** All segments change hands. */
+  function ownChain(queue: number, handle: number, owner: number): void {
+    for (let left = u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1]; left > 0 && handle !== 0; left--) {
+      own(queue, handle, owner);
+      handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
+    }
+  }
+
+  function own(queue: number, handle: number, owner: number): void {
+    u32[(headerOf(queue, handle) + MBUF_OWNER) >>> 2] = owner;
+  }
+
+  function bufferOf(handle: number): number {
+    return (handle << HANDLE_SHIFT) >>> 0;
+  }
+
+  function headerOf(queue: number, handle: number): number {
+    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
+  }
+
+  function field(structure: number, name: number): number {
+    return u32[(structure + name) >>> 2];
+  }
+
+  function setField(structure: number, name: number, value: number): void {
+    u32[(structure + name) >>> 2] = value;
+  }
+}
+
+/** What a send says instead of the places that it took. */
+const FULL = -1;
+const UNSENDABLE = 0;
+
+/** The owner word of what lcore's program holds. */
+function program(lcore: number): number {
+  return (OWNER_APP << OWNER_SHIFT) | lcore;
+}

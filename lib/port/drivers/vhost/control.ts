@@ -1,0 +1,130 @@
+/** A vhost port's socket: who listens, who connects, one connection at a time, and what comes over it. In the thread that opened the port. */
+import { binding } from '../../../binding.js';
+import { SOCK_NONBLOCK, SOCK_STREAM, POLLIN } from '../../../kernel/constants.js';
+import { Door } from '../../../kernel/door.js';
+import { unixAddress, unixSocket } from '../../../kernel/unix.js';
+import { Channel } from '../../../vhost_user/channel.js';
+import { takeTurns } from '../../../vhost_user/turns.js';
+import { LinkSignal } from '../../link_signal.js';
+import { BackEnd, type BackEndParts } from './backend.js';
+
+/** How often the socket gets its turn beside the bursts, and how often a client tries again, in milliseconds. */
+const PERIOD_MS = 10;
+const RETRY_MS = 100;
+/** In one turn: so many messages, and for a handshake under way so long, with so long a wait for the next message. */
+const MOST_MESSAGES = 64;
+const TURN_MS = 20;
+const NEXT_MESSAGE_MS = 1;
+
+export interface ControlParts extends Omit<BackEndParts, 'channel'> {
+  readonly path: string;
+  /** Connects instead of listening. */
+  readonly client: boolean;
+}
+
+export class VhostControl {
+  readonly link = new LinkSignal();
+  readonly counts = { connections: 0, disconnections: 0, messages: 0, protocol_errors: 0 };
+  /** Why the last connection ended, for people. */
+  lastFault = '';
+  readonly #parts: ControlParts;
+  readonly #door: Door | undefined;
+  readonly #timer: NodeJS.Timeout;
+  readonly #leaveTurns: () => void;
+  #channel: Channel | undefined;
+  #backEnd: BackEnd | undefined;
+  #tried = -Infinity;
+
+  /** Throws EBUSYQUEUE, EEXISTS, EOPTION, ERIGHTS for a place where it cannot listen. */
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+    try {
+      unixAddress(parts.path);
+      this.#door = parts.client ? undefined : new Door(parts.path, [process.geteuid!()], SOCK_STREAM);
+    } catch (cause) {
+      this.link.close();
+      throw cause;
+    }
+    this.#timer = setInterval(() => this.service(true), PERIOD_MS).unref();
+    this.#leaveTurns = takeTurns(() => this.service());
+  }
+
+  get connected(): boolean {
+    return this.#channel !== undefined;
+  }
+
+  /** Both sides' features; 0 while there is no front-end. */
+  get features(): bigint {
+    return this.#backEnd?.features ?? 0n;
+  }
+
+  /** Its turn. `patient`: a handshake that is under way is waited for, for a moment. */
+  service(patient = false): void {
+    if (this.#channel === undefined) this.#connect();
+    if (this.#channel === undefined) return;
+    const end = performance.now() + TURN_MS;
+    for (let messages = 0; messages < MOST_MESSAGES && this.#channel !== undefined; messages++) {
+      const received = this.#channel.receive();
+      if (received === 'end') this.#hangUp();
+      else if (received === 'none') {
+        if (messages === 0 || !patient || performance.now() > end || !this.#waitForMore(this.#channel)) break;
+      } else if ('fault' in received) this.#hangUp(received.fault);
+      else {
+        this.counts.messages++;
+        const fault = this.#backEnd!.handle(received.message);
+        if (fault !== undefined) this.#hangUp(fault);
+      }
+    }
+    this.#tellState();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#leaveTurns();
+    this.#hangUp();
+    this.link.close();
+    this.#door?.close();
+  }
+
+  #waitForMore({ fd }: Channel): boolean {
+    return binding().poll(Int32Array.of(fd, POLLIN), NEXT_MESSAGE_MS) > 0;
+  }
+
+  #connect(): void {
+    const fd = this.#door === undefined ? this.#call() : this.#door.accept();
+    if (fd === undefined) return;
+    this.counts.connections++;
+    this.#channel = new Channel(fd, 'back-end');
+    this.#backEnd = new BackEnd({ ...this.#parts, channel: this.#channel });
+  }
+
+  /** As a client: a front-end that is not there yet is tried again. */
+  #call(): number | undefined {
+    if (performance.now() - this.#tried < RETRY_MS) return undefined;
+    this.#tried = performance.now();
+    const fd = unixSocket(SOCK_STREAM | SOCK_NONBLOCK);
+    if (binding().connect(fd, unixAddress(this.#parts.path)) >= 0) return fd;
+    binding().close(fd);
+    return undefined;
+  }
+
+  #hangUp(fault?: string): void {
+    if (fault !== undefined) {
+      this.counts.protocol_errors++;
+      this.lastFault = fault;
+    }
+    if (this.#channel === undefined) return;
+    this.counts.disconnections++;
+    this.#channel.close();
+    this.#channel = undefined;
+    this.#backEnd!.end();
+    this.#backEnd = undefined;
+    this.#tellState();
+  }
+
+  /** Up while the first pair of queues runs. */
+  #tellState(): void {
+    const up = this.#parts.vrings.slice(0, 2).every(vring => vring.running);
+    this.link.set(up, up ? 'the guest\'s driver is there' : `the guest's driver is gone${this.lastFault === '' ? '' : ` (${this.lastFault})`}`);
+  }
+}

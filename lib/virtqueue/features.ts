@@ -1,0 +1,33 @@
+/** Feature bits, by the names of virtio 1.2 (sections 6 and 5.1.3) and of vhost-user. */
+export const VIRTIO_NET_F_CSUM = 1n << 0n;
+export const VIRTIO_NET_F_GUEST_CSUM = 1n << 1n;
+export const VIRTIO_NET_F_MTU = 1n << 3n;
+export const VIRTIO_NET_F_MAC = 1n << 5n;
+export const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
+export const VIRTIO_NET_F_STATUS = 1n << 16n;
+export const VIRTIO_NET_F_CTRL_VQ = 1n << 17n;
+export const VIRTIO_NET_F_MQ = 1n << 22n;
+export const VIRTIO_F_ANY_LAYOUT = 1n << 27n;
+export const VIRTIO_RING_F_INDIRECT_DESC = 1n << 28n;
+export const VIRTIO_RING_F_EVENT_IDX = 1n << 29n;
+export const VHOST_USER_F_PROTOCOL_FEATURES = 1n << 30n;
+export const VIRTIO_F_VERSION_1 = 1n << 32n;
+export const VIRTIO_F_RING_PACKED = 1n << 34n;
+
+/** What a virtqueue's state says of the features that both sides have. */
+export interface RingFormat {
+  readonly packed: boolean;
+  readonly eventIdx: boolean;
+  readonly mergeable: boolean;
+  readonly indirect: boolean;
+  /** Bytes of struct virtio_net_hdr: 12, or 10 without num_buffers (5.1.6.1: only a legacy one has none). */
+  readonly header: number;
+}
+
+export function ringFormat(features: bigint): RingFormat {
+  const has = (bit: bigint): boolean => (features & bit) !== 0n;
+  return {
+    packed: has(VIRTIO_F_RING_PACKED), eventIdx: has(VIRTIO_RING_F_EVENT_IDX), mergeable: has(VIRTIO_NET_F_MRG_RXBUF),
+    indirect: has(VIRTIO_RING_F_INDIRECT_DESC), header: has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? 12 : 10,
+  };
+}

@@ -1,0 +1,169 @@
+/** Both sides of virtqueues over each other, split and packed: frames whole and in order, every mbuf accounted for, and nothing but counters where one side lies. */
+import fc from 'fast-check';
+import t from 'tap';
+import { MBUF_OWNER } from '../../lib/mbuf/layout.js';
+import { QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS } from '../../lib/port/layout.js';
+import {
+  DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_TOO_SMALL, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED,
+  NO_EVENTS, VQ_AVAIL, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NOTIFY, VQ_READY, VQ_USED,
+} from '../../lib/virtqueue/layout.js';
+import { expectEqual, get, get64, HIGH_BASE, IMPLEMENTATIONS, makeLab, set } from './layout_helper.js';
+import { accounted, apply, bytesOf, guardsStand, headerOf, LCORE, LONGEST, makeVqWorld, receive, ROOM, send, free, vqCommands, vqShapes, type Outgoing, type Side, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
+
+const RUNS = process.env['POLLMODE_LONG'] === '1' ? 4000 : 120;
+const EVERYWHERE = [...IMPLEMENTATIONS, { build: 'fast', base: HIGH_BASE } as const, { build: 'twin', base: HIGH_BASE } as const];
+const MINE = 0x01000000 | LCORE;
+
+const lengthOf = ({ parts }: Outgoing): number => parts.reduce((sum, part) => sum + part, 0);
+const isFrame = (frame: Outgoing): boolean => lengthOf(frame) >= 14 && lengthOf(frame) <= LONGEST;
+
+/** What of the frames that were taken will arrive. */
+function arriving(world: VqWorld, from: Side, { offered, taken }: ReturnType<typeof send>): Buffer[] {
+  const { mergeable } = world.shape;
+  const chain = (frame: Outgoing): number => frame.parts.length + 1;
+  const fits = (frame: Outgoing): boolean => from === world.host ? mergeable || lengthOf(frame) <= ROOM
+    : world.shape.indirect || isAlone(frame, world.shape.header) || chain(frame) <= world.shape.size;
+  return offered.slice(0, taken).filter(({ frame }) => isFrame(frame) && fits(frame)).map(({ bytes }) => bytes);
+}
+
+const isAlone = ({ parts, shift, held }: Outgoing, header: number): boolean => parts.length === 1 && !held && 256 + shift >= header;
+
+for (const implementation of EVERYWHERE) {
+  const lab = makeLab(implementation);
+  t.test(`${lab.name}: frames arrive whole and in order, both ways, and every mbuf is accounted for`, async t => {
+    let arrived = 0;
+    fc.assert(fc.property(vqShapes, vqCommands(false), (shape, commands) => {
+      const world = makeVqWorld(lab, shape);
+      const [up, down]: [Buffer[], Buffer[]] = [[], []];
+      for (const command of commands) {
+        world.seed += 13;
+        if (command.kind === 'guestSend') up.push(...arriving(world, world.guest, send(world, world.guest, command.frames)));
+        if (command.kind === 'hostSend') down.push(...arriving(world, world.host, send(world, world.host, command.frames)));
+        if (command.kind === 'hostReceive') arrived += expectFrames(world, world.host, command.count, up);
+        if (command.kind === 'guestReceive') arrived += expectFrames(world, world.guest, command.count, down);
+        if (command.kind === 'guestFree') free(world, world.guest, command.count);
+        if (command.kind === 'hostFree') free(world, world.host, command.count);
+        if (!guardsStand(world)) throw new Error('a byte beside the rings was written');
+      }
+      drain(world, up, down);
+    }), { numRuns: RUNS });
+    t.ok(arrived > RUNS, `${arrived} frames`);
+  });
+}
+
+function expectFrames(world: VqWorld, side: Side, count: number, waiting: Buffer[]): number {
+  const got = receive(world, side, count);
+  for (const handle of got) {
+    const [bytes, wanted] = [bytesOf(world, side, handle), waiting.shift()];
+    if (wanted === undefined || !bytes.equals(wanted)) throw new Error(`a frame of ${bytes.length} bytes, and one of ${wanted?.length ?? 'none'} was sent`);
+    expectEqual(get(world.lab, headerOf(side, handle), MBUF_OWNER), MINE);
+  }
+  return got.length;
+}
+
+/** Everything that is under way arrives, and at the end nothing is out but the guest's empty buffers. */
+function drain(world: VqWorld, up: Buffer[], down: Buffer[]): void {
+  const { lab, guest, host, shape } = world;
+  // Who sends by copying has nothing of it afterwards.
+  host.held.push(...host.shared.splice(0));
+  for (let i = 0; i < 40 && (up.length > 0 || down.length > 0); i++) {
+    for (const side of [guest, host]) free(world, side, 100);
+    expectFrames(world, host, 5, up);
+    lab.burst.virtioClean(guest.tx, LCORE);
+    expectFrames(world, guest, 5, down);
+  }
+  lab.burst.virtioClean(guest.tx, LCORE);
+  for (const side of [guest, host]) {
+    side.held.push(...side.shared);
+    free(world, side, 100);
+  }
+  expectEqual([up.length, down.length], [0, 0]);
+  expectEqual(accounted(world, guest, get(lab, guest.rx, QUEUE_OWNER)), shape.guestBuffers);
+  expectEqual(accounted(world, host), shape.hostBuffers);
+  for (const counter of [DEVICE_BAD_INDEX, DEVICE_BAD_CHAIN, DEVICE_BAD_ADDRESS]) expectEqual([get64(lab, host.rx, counter), get64(lab, host.tx, counter)], [0, 0]);
+  for (const counter of [DRIVER_BAD_USED, DRIVER_BAD_LENGTH]) expectEqual([get64(lab, guest.rx, counter), get64(lab, guest.tx, counter)], [0, 0]);
+}
+
+t.test('every implementation leaves the same bytes, also where a side scribbles into the rings; no mbuf is lost or twice', async t => {
+  const labs = IMPLEMENTATIONS.map(makeLab);
+  const bad = new Map<string, number>();
+  fc.assert(fc.property(vqShapes, vqCommands(true), (shape, commands) => {
+    const worlds = labs.map(lab => makeVqWorld(lab, shape));
+    for (const command of commands) {
+      const results = worlds.map(world => apply(world, command));
+      for (const result of results) expectEqual(result ?? null, results[0] ?? null);
+      for (const { lab } of worlds) if (lab.zone.compare(labs[0]!.zone) !== 0) throw new Error(`${lab.name} leaves other bytes after ${JSON.stringify(command)} at ${firstDifference(lab.zone, labs[0]!.zone)}`);
+      const [world] = worlds as [VqWorld];
+      if (!guardsStand(world)) throw new Error('a byte beside the rings was written');
+      for (const side of [world.guest, world.host]) expectEqual(new Set(side.held).size, side.held.filter((handle, i, all) => all.indexOf(handle) === i).length);
+    }
+    const { lab, host, guest } = worlds[0]!;
+    for (const [name, field] of Object.entries({ DEVICE_BAD_INDEX, DEVICE_BAD_CHAIN, DEVICE_BAD_ADDRESS, DEVICE_BAD_FRAME, DEVICE_TOO_SMALL })) bad.set(name, (bad.get(name) ?? 0) + get64(lab, host.rx, field) + get64(lab, host.tx, field));
+    for (const [name, field] of Object.entries({ DRIVER_BAD_USED, DRIVER_BAD_LENGTH, DRIVER_BAD_FRAME })) bad.set(name, (bad.get(name) ?? 0) + get64(lab, guest.rx, field) + get64(lab, guest.tx, field));
+  }), { numRuns: RUNS * 3 });
+  for (const [name, count] of bad) t.ok(count > 0, `${name}: ${count}`);
+});
+
+function firstDifference(a: Buffer, b: Buffer): number {
+  return a.findIndex((byte, i) => byte !== b[i]);
+}
+
+const PLAIN: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, header: 12, guestBuffers: 14, hostBuffers: 14, cache: 0 };
+const FRAME: Outgoing = { parts: [60], shift: 0, held: false };
+
+for (const implementation of IMPLEMENTATIONS) {
+  const lab = makeLab(implementation);
+  for (const packed of [false, true]) {
+    const kind = `${lab.name}, ${packed ? 'packed' : 'split'}`;
+    t.test(`${kind}: the other side is told when it wants to be`, async t => {
+      const world = makeVqWorld(lab, { ...PLAIN, packed });
+      const { guest, host } = world;
+      const said = (queue: number): number => {
+        const value = get(lab, queue, VQ_NOTIFY);
+        set(lab, queue, VQ_NOTIFY, 0);
+        return value;
+      };
+      t.equal(said(guest.rx), 1, 'of the buffers at the start');
+      send(world, guest, [FRAME]);
+      t.equal(said(guest.tx), 1);
+      set(lab, get(lab, guest.tx, VQ_USED), 0, packed ? NO_EVENTS << 16 : NO_EVENTS);
+      send(world, guest, [FRAME]);
+      t.equal(said(guest.tx), 0, 'no kicks, please');
+      receive(world, host, 1);
+      t.equal(said(host.rx), 1, 'interrupts are wanted');
+      set(lab, get(lab, guest.tx, VQ_AVAIL), 0, get(lab, get(lab, guest.tx, VQ_AVAIL)) | (packed ? NO_EVENTS << 16 : NO_EVENTS));
+      receive(world, host, 1);
+      t.equal(said(host.rx), 0);
+    });
+    t.test(`${kind}: and with event indices, when it has come so far`, async t => {
+      const world = makeVqWorld(lab, { ...PLAIN, packed, eventIdx: true });
+      const { guest } = world;
+      const used = get(lab, guest.tx, VQ_USED);
+      const next = get(lab, guest.tx, VQ_NEXT_AVAIL);
+      // Not before the third from now on.
+      if (packed) set(lab, used, 0, ((next & 0x8000) | 2) | 2 << 16);
+      else lab.u16[(used + 4 + 8 * 8) >>> 1] = 2;
+      const told: number[] = [];
+      for (let i = 0; i < 5; i++) {
+        set(lab, guest.tx, VQ_NOTIFY, 0);
+        send(world, guest, [FRAME]);
+        told.push(get(lab, guest.tx, VQ_NOTIFY));
+      }
+      t.same(told, [0, 0, 1, 0, 0]);
+    });
+    t.test(`${kind}: nothing happens in a queue that is not ready, or that set-up has`, async t => {
+      const world = makeVqWorld(lab, { ...PLAIN, packed });
+      const { guest, host } = world;
+      t.equal(send(world, guest, [FRAME]).taken, 1);
+      for (const [field, value] of [[VQ_READY, 0], [VQ_LOCK, 99]] as const) {
+        const before = get(lab, host.rx, field);
+        for (const queue of [guest.tx, host.rx]) set(lab, queue, field, value);
+        t.same([receive(world, host, 4).length, send(world, guest, [FRAME]).taken], [0, 0]);
+        for (const queue of [guest.tx, host.rx]) set(lab, queue, field, before);
+      }
+      t.equal(get64(lab, guest.tx, QUEUE_NOMBUF), 2, 'and what was offered is counted');
+      t.equal(receive(world, host, 4).length, 1);
+      t.equal(get64(lab, host.rx, QUEUE_PACKETS), 1);
+    });
+  }
+}
