@@ -74,6 +74,7 @@ function takeFrames(queue: usize, head: u32, ready: u32, mask: u32, burst: usize
   const second = v128.load(queue + QUEUE_TEMPLATE, 16);
   let bytes: u32 = 0;
   let slot = burst;
+  let inParts = load<u32>(queue, INTEL_SPLIT) | load<u32>(queue, INTEL_CHAIN_FIRST);
   for (let i: u32 = 0; i < ready; i++) {
     const at = descriptorAt(ring, head + i, mask);
     // Copied once, then checked, then used.
@@ -83,9 +84,9 @@ function takeFrames(queue: usize, head: u32, ready: u32, mask: u32, burst: usize
     const sizes = load<u32>(at, RXD_LENGTH);
     const length = sizes & 0xffff;
     const handle = load<u32>(sideAt(side, head + i, mask));
-    const whole = (status & wanted) == RXD_EOP && length >= 14 && length <= segment;
-    if (!whole || load<u32>(queue, INTEL_SPLIT) | load<u32>(queue, INTEL_CHAIN_FIRST)) {
+    if ((status & wanted) != RXD_EOP || length - 14 > segment - 14 || inParts) {
       const packet = takePiece(queue, handle, mrq, hash, status, sizes, lcore);
+      inParts = load<u32>(queue, INTEL_SPLIT) | load<u32>(queue, INTEL_CHAIN_FIRST);
       if (packet == 0) continue;
       store<u32>(slot, packet);
       slot += 4;
