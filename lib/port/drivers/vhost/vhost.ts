@@ -13,6 +13,7 @@ import {
 import type { Availability, Port, PortDriver, PortEvent, PortHost, PortLink } from '../../port.js';
 import type { QueueState } from '../../queue.js';
 import { QueuePort, total, type QueuePortParts } from '../../queue_port.js';
+import { ofThisProcess, repairVirtqueue } from '../../virtqueue_attach.js';
 import { VhostControl } from './control.js';
 import { Inflights } from './inflight.js';
 import { GuestMemory } from './memory.js';
@@ -71,8 +72,9 @@ export const vhostDriver: PortDriver<VhostOptions> = {
   },
   open: (options, host) => VhostPort.open(settings(options), host),
   attach: {
-    rx: state => new VhostRxQueue(state, burstFunctions(state.arena)),
-    tx: state => new VhostTxQueue(state, burstFunctions(state.arena)),
+    rx: state => new VhostRxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    tx: state => new VhostTxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    repair: repairVirtqueue,
   },
 };
 
