@@ -93,9 +93,12 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
     store<u64>(chain, 1 << 32 | ((rest >> 32) & 0xffff));
     const address = load<u64>(at);
     const kind = flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
+    let places: u32 = 1;
     if (kind == writable) segment = single(queue, memory, chain, segment, address, rest as u32);
-    else segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
-    const places = load<u32>(chain, CHAIN_DESCS);
+    else {
+      segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
+      places = load<u32>(chain, CHAIN_DESCS);
+    }
     left -= places;
     next = advance(next, places, size);
   }
@@ -239,9 +242,12 @@ export function putPacked(queue: usize, count: u32, together: bool): void {
   const single = together && (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) != 0;
   let next = old;
   let places: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
+  if (single) {
+    for (let i: u32 = 0; i < count; i++) places += load<u32>(scratch + ((i as usize) << CHAIN_SHIFT), CHAIN_DESCS);
+    next = advance(old, places, size);
+  } else for (let i: u32 = 0; i < count; i++) {
     const chain = scratch + ((i as usize) << CHAIN_SHIFT);
-    if (i > 0 && !single) store<u64>(table + (((next & 0x7fff) as usize) << DESC_SHIFT), usedWord(chain, next), 8);
+    if (i > 0) store<u64>(table + (((next & 0x7fff) as usize) << DESC_SHIFT), usedWord(chain, next), 8);
     const descs = load<u32>(chain, CHAIN_DESCS);
     places += descs;
     next = advance(next, descs, size);
