@@ -3,7 +3,11 @@
  * rates, over a veth pair of this process's own. The sender is a thread on another CPU that paces single packets and
  * writes its clock (CLOCK_MONOTONIC, the same for all threads) into each.
  *
- *   node dist/bench/idle.js [--rates 0,1000,10000,100000] [--seconds 2] [--rounds 3] [--json] [--svg FILE]
+ * At each rate `adaptive` shall be no later than `interrupt` at p99 and take no more CPU than `busy`; at 10,000 packets a
+ * second less than half of busy's, and with nothing to do 2 % of a CPU at most. Two figures are told apart only where the
+ * rounds' ranges do not meet. "Pushed off" counts how often a second the scheduler gave the receiver's CPU to another.
+ *
+ *   node dist/bench/idle.js [--rates 0,1000,10000,100000] [--policies busy,adaptive,interrupt] [--seconds 1] [--rounds 5] [--json] [--svg FILE]
  */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -24,7 +28,7 @@ const STAMP = 48;
 const hdr = createRequire(import.meta.url)('hdr-histogram-js') as typeof import('hdr-histogram-js');
 
 interface SenderData { readonly end: LabEnd; readonly cpu: number; readonly rate: Int32Array<SharedArrayBuffer> }
-interface Cell { readonly policy: IdlePolicy; readonly rate: number; readonly p50: number; readonly p99: number; readonly cpu: number; readonly packets: number; readonly spinUs: number }
+interface Cell { readonly policy: IdlePolicy; readonly rate: number; readonly p50: number; readonly p99: number; readonly cpu: number; readonly packets: number; readonly spinUs: number; readonly pushed: number }
 
 const clock = new Float64Array(2);
 function now(): number {
@@ -65,9 +69,10 @@ async function send({ end, cpu, rate }: SenderData): Promise<void> {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: {
-    rates: { type: 'string', default: '0,1000,10000,100000' }, seconds: { type: 'string', default: '2' }, rounds: { type: 'string', default: '3' },
+    rates: { type: 'string', default: '0,1000,10000,100000' }, policies: { type: 'string', default: POLICIES.join() }, seconds: { type: 'string', default: '1' }, rounds: { type: 'string', default: '5' },
     json: { type: 'boolean', default: false }, svg: { type: 'string' },
   } });
+  const policies = POLICIES.filter(policy => values.policies.split(',').includes(policy));
   const [senderCpu = 0, receiverCpu = senderCpu] = binding().affinity();
   const lab = openLab();
   const rate = new Int32Array(new SharedArrayBuffer(4));
@@ -78,7 +83,7 @@ async function main(): Promise<void> {
   const cells: Cell[] = [];
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const each of values.rates.split(',').map(Number)) {
-      for (const policy of POLICIES) {
+      for (const policy of policies) {
         if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kround ${round + 1}, ${each} packets/s, ${policy}`);
         cells.push(await measure(host, policy, each, rate, Number(values.seconds)));
       }
@@ -91,8 +96,8 @@ async function main(): Promise<void> {
   host.close();
   lab.close();
   const table = medians(cells);
-  if (values.json) process.stdout.write(`${JSON.stringify(table, null, 1)}\n`);
-  else print(table);
+  if (values.json) process.stdout.write(`${JSON.stringify({ table, cells }, null, 1)}\n`);
+  else process.stdout.write(`${[...lines(table), ...verdicts(cells)].join('\n')}\n`);
   if (values.svg !== undefined) writeFileSync(values.svg, draw(table));
 }
 
@@ -119,19 +124,20 @@ async function measure(host: Host, policy: IdlePolicy, wanted: number, rate: Int
   const before = usage();
   const started = performance.now();
   await poll(body, { idle, seconds });
-  const cpu = (usage() - before) / 1e6 / ((performance.now() - started) / 1000);
+  const [after, took] = [usage(), (performance.now() - started) / 1000];
+  const [cpu, pushed] = [(after.microseconds - before.microseconds) / 1e6 / took, (after.pushed - before.pushed) / took];
   Atomics.store(rate, 0, 0);
   await poll(body, { idle, seconds: 0.05 });
   burst.close();
   const at = (percentile: number): number => (packets === 0 ? NaN : histogram.getValueAtPercentile(percentile) / 1000);
-  return { policy, rate: wanted, p50: at(50), p99: at(99), cpu, packets, spinUs: idle.stats().spinUs };
+  return { policy, rate: wanted, p50: at(50), p99: at(99), cpu, packets, spinUs: idle.stats().spinUs, pushed };
 }
 
-/** User and system time of this thread, in microseconds. */
-function usage(): number {
+/** User and system time of this thread, and how often it was made to give way. */
+function usage(): { microseconds: number; pushed: number } {
   const into = new Float64Array(4);
   binding().usage(false, into);
-  return into[0]! + into[1]!;
+  return { microseconds: into[0]! + into[1]!, pushed: into[3]! };
 }
 
 function medians(cells: readonly Cell[]): Cell[] {
@@ -139,16 +145,37 @@ function medians(cells: readonly Cell[]): Cell[] {
   return keys.map(key => {
     const same = cells.filter(cell => `${cell.rate} ${cell.policy}` === key);
     const middle = (of: (cell: Cell) => number): number => same.map(of).sort((a, b) => a - b)[same.length >> 1]!;
-    return { ...same[0]!, p50: middle(cell => cell.p50), p99: middle(cell => cell.p99), cpu: middle(cell => cell.cpu), packets: middle(cell => cell.packets), spinUs: middle(cell => cell.spinUs) };
+    return { ...same[0]!, p50: middle(cell => cell.p50), p99: middle(cell => cell.p99), cpu: middle(cell => cell.cpu), packets: middle(cell => cell.packets), spinUs: middle(cell => cell.spinUs), pushed: middle(cell => cell.pushed) };
   });
 }
 
-function print(table: readonly Cell[]): void {
-  process.stdout.write('AF_XDP on veth, one-way latency in µs (median of rounds), CPU of the receiving thread\npackets/s   policy        p50       p99    CPU   spins before it sleeps\n');
-  for (const { rate, policy, p50, p99, cpu, spinUs } of table) {
-    const time = (value: number): string => (Number.isNaN(value) ? '-' : value.toFixed(1)).padStart(8);
-    process.stdout.write(`${String(rate).padStart(9)}   ${policy.padEnd(9)} ${time(p50)}  ${time(p99)}  ${(cpu * 100).toFixed(1).padStart(5)}%  ${policy === 'adaptive' ? `${spinUs.toFixed(1)} µs` : ''}\n`);
-  }
+function lines(table: readonly Cell[]): string[] {
+  const time = (value: number): string => (Number.isNaN(value) ? '-' : value.toFixed(1)).padStart(8);
+  return ['AF_XDP on veth, one-way latency in µs (median of rounds), CPU of the receiving thread', 'packets/s   policy        p50       p99    CPU  pushed off/s  spins before it sleeps',
+    ...table.map(({ rate, policy, p50, p99, cpu, spinUs, pushed }) => (
+      `${String(rate).padStart(9)}   ${policy.padEnd(9)} ${time(p50)}  ${time(p99)}  ${(cpu * 100).toFixed(1).padStart(5)}%  ${pushed.toFixed(0).padStart(12)}  ${policy === 'adaptive' ? `${spinUs.toFixed(1)} µs` : ''}`
+    ))];
+}
+
+/** What is asked of `adaptive`, rate by rate. */
+function verdicts(cells: readonly Cell[]): string[] {
+  return [...new Set(cells.map(({ rate }) => rate))].flatMap(rate => {
+    const of = (policy: IdlePolicy, pick: (cell: Cell) => number): number[] => cells.filter(cell => cell.rate === rate && cell.policy === policy).map(pick).filter(value => !Number.isNaN(value));
+    const cpu = (policy: IdlePolicy): number[] => of(policy, cell => cell.cpu);
+    const line = (what: string, ok: boolean): string => `${ok ? 'reaches' : 'MISSES '}  ${rate} packets/s: ${what}`;
+    const asked: string[] = [];
+    if (rate > 0 && cpu('interrupt').length > 0) asked.push(line('p99 no worse than interrupt\'s', noMore(of('adaptive', cell => cell.p99), of('interrupt', cell => cell.p99))));
+    if (cpu('busy').length > 0) asked.push(line('CPU no more than busy\'s', noMore(cpu('adaptive'), cpu('busy'))));
+    if (rate === 10_000 && cpu('busy').length > 0) asked.push(line('CPU under half of busy\'s', Math.max(...cpu('adaptive')) < Math.min(...cpu('busy')) / 2));
+    if (rate === 0) asked.push(line('at most 2 % of a CPU', Math.max(...cpu('adaptive')) <= 0.02));
+    return asked;
+  });
+}
+
+/** By the medians, or the rounds cannot tell them apart: each has rounds on both sides of the other's median. */
+function noMore(ours: readonly number[], theirs: readonly number[]): boolean {
+  const middle = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+  return middle(ours) <= middle(theirs) || (Math.min(...ours) <= middle(theirs) && Math.max(...theirs) >= middle(ours));
 }
 
 /** CPU against p99, a line per policy, a point per rate. */

@@ -9,6 +9,7 @@ import { Mempool } from '../lib/mbuf/mempool.js';
 import { NULL_FRAME, RING_PORT_RING } from '../lib/port/drivers/memory_layout.js';
 import { QueueState } from '../lib/port/queue.js';
 import { Ring } from '../lib/ring/ring.js';
+import * as build from '../lib/wire/build.js';
 import { FakeXsk } from './micro_xsk.js';
 
 export interface Case {
@@ -23,7 +24,7 @@ export function cases(functions: (arena: Arena) => BurstFunctions): readonly Cas
   const pool = Mempool.create(arena, 'pool', { count: 4096 });
   const f = functions(arena);
   const burst = new Burst(arena, BURST);
-  return [...ringCases(arena, f, burst), ...poolCases(pool, f, burst), ...portCases(pool, f, burst), ...xskCases(pool, f, burst)];
+  return [...ringCases(arena, f, burst), ...poolCases(pool, f, burst), ...portCases(pool, f, burst), ...xskCases(pool, f, burst), ...wireCases(pool, f)];
 }
 
 function ringCases(arena: Arena, f: BurstFunctions, { offset }: Burst): Case[] {
@@ -34,8 +35,8 @@ function ringCases(arena: Arena, f: BurstFunctions, { offset }: Burst): Case[] {
     {
       name: 'ring SP/SC, bulk 32 in and out',
       run() {
-        f.ringEnqueueSp(single, offset, BURST, 1);
-        f.ringDequeueSc(single, offset, BURST, 1);
+        f.ringEnqueueSp(single, offset, BURST, 1, lcore);
+        f.ringDequeueSc(single, offset, BURST, 1, lcore);
       },
     },
     {
@@ -107,6 +108,23 @@ function xskCases(pool: Mempool, f: BurstFunctions, burst: Burst): Case[] {
         f.mbufFree(pool.offset, lcore, burst.offset, f.xskRx(rx, burst.offset, BURST, lcore));
       },
     },
+  ];
+}
+
+function wireCases(pool: Mempool, f: BurstFunctions): Case[] {
+  const { arena, mbufs } = pool;
+  const burst = pool.burst(BURST);
+  pool.alloc(burst, BURST);
+  const frame = build.frame(build.ethernet(), build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }), build.tcp({ sourcePort: 1, destinationPort: 2 }), new Uint8Array(10));
+  for (const handle of burst.handles) mbufs.copyIn(handle, frame);
+  const tuples = arena.reserve('bench/tuples', BURST * 40).offset;
+  const long = pool.burst(BURST);
+  pool.alloc(long, BURST);
+  for (const handle of long.handles) mbufs.copyIn(handle, build.frame(build.ethernet(), build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }), build.udp({ sourcePort: 1, destinationPort: 2 }), new Uint8Array(1472)));
+  return [
+    { name: 'checksums of 32 UDP packets of 1514 B looked at', run: () => void f.checksumCheck(arena.table, long.offset, BURST) },
+    { name: 'packet types of 32 TCP packets', run: () => f.parse(arena.table, burst.offset, BURST) },
+    { name: '5-tuples of 32 TCP packets', run: () => void f.tuples(arena.table, burst.offset, BURST, tuples) },
   ];
 }
 

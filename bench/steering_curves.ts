@@ -2,8 +2,9 @@
  * What does steering cost per packet as flows and table entries grow? Two curves: flows from 1 to 1 million over a table
  * of 2^20 buckets (RFS), and a redirection table of 2 to 512 entries with 65536 flows (RPS). Each point is distribution
  * and draining by one thread, less what the loop that makes the packets costs by itself; beside it stands how much of
- * the table is touched, and which cache that fits in. The knees: one flow has one worker, so its bursts are handed over
- * once instead of twice; then the cost rises as the touched part outgrows L1 and L2, and most where it outgrows L2.
+ * the table is touched, and which cache that fits in. Each knee, a step of more than 5 %, is named with its reason below
+ * its curve: one flow has one worker, so its bursts are handed over once instead of twice; then the cost is flat for as
+ * long as the touched part fits in L2, and rises as less and less of it does. A step without such a reason says so.
  *
  *   node dist/bench/steering_curves.js [--seconds 0.5] [--rounds 3] [--cpu N] [--json] [--svg FILE]
  */
@@ -28,6 +29,8 @@ const PACKETS = 256;
 const WORKERS = 2;
 const TURN = 20;
 const LINE = 64;
+/** Smaller steps are noise. */
+const KNEE = 0.05;
 
 interface Cache { readonly name: string; readonly bytes: number }
 interface Point { readonly x: number; readonly cycles: number; readonly touched: number; readonly fits: string }
@@ -49,7 +52,7 @@ const curves: Curve[] = [
   { title: 'Entries of the table, 65,536 flows', axis: 'entries', points: [2, 4, 8, 16, 32, 64, 128, 256, 512].map(entries => point(65536, entries, entries)) },
 ];
 if (values.svg !== undefined) writeFileSync(values.svg, svg());
-process.stdout.write(values.json ? `${JSON.stringify({ caches, curves }, null, 2)}\n` : text());
+process.stdout.write(values.json ? `${JSON.stringify({ caches, curves, knees: curves.map(kneesOf) }, null, 2)}\n` : text());
 
 function point(flows: number, buckets: number, x: number): Point {
   const steering = Steering.create(pool, 'curve', { workers: WORKERS, buckets, ringSize: 256 });
@@ -138,7 +141,25 @@ function text(): string {
   const table = ({ title, axis, points }: Curve): string => [title, `${axis.padStart(9)}  cycles/packet  table touched  fits in`, ...points.map(({ x, cycles, touched, fits }) => (
     `${String(x).padStart(9)}  ${cycles.toFixed(1).padStart(13)}  ${kib(touched).padStart(13)}  ${fits}`
   ))].join('\n');
-  return `Steering, ${WORKERS} workers, bursts of ${BURST}; ${cpus()[0].model}, ${sizes}\n\n${curves.map(table).join('\n\n')}\n`;
+  const knees = (curve: Curve): string => [`Knees of more than ${KNEE * 100} %:`, ...kneesOf(curve)].join('\n  ');
+  return `Steering, ${WORKERS} workers, bursts of ${BURST}; ${cpus()[0].model}, ${sizes}\n\n${curves.map(curve => `${table(curve)}\n${knees(curve)}`).join('\n\n')}\n`;
+}
+
+/** A sentence for each step, with what explains it. */
+function kneesOf({ axis, points }: Curve): string[] {
+  const steps = points.slice(1).map((point, i) => ({ before: points[i], point, part: point.cycles / points[i].cycles - 1 }));
+  const found = steps.filter(({ part }) => Math.abs(part) > KNEE).map(({ before, point, part }) => (
+    `${before.x} to ${point.x} ${axis}, ${part > 0 ? '+' : ''}${(part * 100).toFixed(0)} %: ${reason(axis, before, point)}`
+  ));
+  return found.length === 0 ? ['none: all of the table that is touched stays in one cache'] : found;
+}
+
+function reason(axis: string, before: Point, point: Point): string {
+  if (axis === 'flows' && before.x === 1) return 'one flow has one worker, and a burst of it is handed over in one piece; from now on in one for each worker';
+  if (before.fits !== point.fits) return `what is touched of the table (${kib(point.touched)}) no longer fits in ${before.fits}`;
+  const outgrown = caches.filter(({ bytes }) => bytes < before.touched).at(-1);
+  if (outgrown !== undefined && point.touched > before.touched) return `${kib(point.touched)} are touched, and of them ${outgrown.name} holds ${(outgrown.bytes / point.touched * 100).toFixed(0)} % at most, after ${(outgrown.bytes / before.touched * 100).toFixed(0)} %`;
+  return 'NOT EXPLAINED by the size of a cache';
 }
 
 function kib(bytes: number): string {

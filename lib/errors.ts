@@ -7,6 +7,7 @@
 export type ErrorCode =
   | 'EADDON'        // the native addon cannot be loaded here
   | 'EARENAFULL'    // no room left in the arena for a reservation
+  | 'ETABLEFULL'    // a lookup table has no room for another entry
   | 'EEXISTS'       // a name is taken
   | 'ENOTFOUND'     // no such interface, memzone, file or lcore
   | 'EDEVICE'       // a device string does not parse

@@ -16,6 +16,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Files of plain number constants, which the TypeScript and the AssemblyScript compiler both read: anyone may, and they read each other only.
   layouts: [],
   errors: [],
+  address: ['errors'],
   binding: ['errors'],
   arena: ['binding', 'errors', 'layouts'],
   burst: ['arena', 'errors', 'layouts'],
@@ -23,9 +24,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ring: ['arena', 'burst', 'errors', 'layouts'],
   mbuf: ['arena', 'burst', 'errors', 'layouts', 'ring'], // a pool's free list is a ring
   kernel: ['binding', 'errors'],
-  wire: ['burst', 'errors', 'layouts', 'mbuf'],
   // A virtqueue is set up in a queue's state, whoever's it is; what carries kicks and addresses is the port driver's.
   virtqueue: ['arena', 'burst', 'errors', 'layouts', 'mbuf'],
+  // A parser's 5-tuples stand in a zone of the arena.
+  wire: ['address', 'arena', 'burst', 'errors', 'layouts', 'mbuf'],
   // The contract, and the parts that drivers are made of; event_loop.ts sleeps on descriptors.
   port: ['arena', 'binding', 'burst', 'errors', 'kernel', 'layouts', 'mbuf'],
   'port/drivers/af_packet': DRIVER,
@@ -40,9 +42,15 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Who finds a driver by its name: the list itself, the attaching of another thread, and the host, which first undoes what a killed run left.
   'port/open': ['arena', 'burst', 'errors', 'journal', 'layouts', 'mbuf', 'port', ...drivers()],
   // A steered queue is a queue like any other, and hands packets to lcores through rings.
+  rss: ['address', 'arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'ring', 'wire'],
+  // Tables in the arena; it knows no packets, and takes its keys from vectors.
+  lookup: ['address', 'arena', 'burst', 'errors', 'layouts'],
+  // A tree of disciplines is a send queue in front of another; a packet's flow is told by the hash that steering uses (rss).
+  qdisc: ['arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'rss'],
+  // Rules over received bursts; pushed down, they are an XDP program (kernel, and binding to close descriptors). Queues of it are rings.
+  flow: ['address', 'arena', 'binding', 'burst', 'errors', 'kernel', 'layouts', 'mbuf', 'port', 'ring', 'rss', 'wire'],
   // The messages and sockets that both ends of vhost-user have.
   vhost_user: ['binding', 'kernel'],
-  rss: ['arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'ring', 'wire'],
   // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).
   lcore: ['arena', 'binding', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'port/open', 'ring', 'rss'],
   lab: ['binding', 'errors', 'kernel'],
@@ -53,7 +61,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // It loads the burst module, to see that it can be.
   doctor: ['arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'port', 'port/open'],
   sweep: ['arena', 'binding', 'burst', 'errors', 'kernel', 'lab', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'wire'],
-  index: ['arena', 'burst', 'errors', 'layouts', 'lcore', 'mbuf', 'port', 'port/open', 'ring', 'rss', 'wire'],
+  index: ['address', 'arena', 'burst', 'errors', 'flow', 'layouts', 'lcore', 'lookup', 'mbuf', 'port', 'port/open', 'qdisc', 'ring', 'rss', 'wire'],
   // Nobody imports it.
   cli: ['binding', 'broker', 'burst', 'doctor', 'errors', 'journal', 'kernel', 'lab', 'lcore', 'mbuf', 'pci', 'port', 'port/open', 'sweep', 'wire'],
 };

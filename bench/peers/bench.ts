@@ -32,10 +32,12 @@ export interface Row {
   readonly oursFigure: FigureName;
   /** Of cycles less is better, of packets more. */
   readonly unit: 'cycles' | 'Mpps';
-  /** How many times as good as the peer we have to be. */
-  readonly target: number;
+  /** How many times as good as the peer we have to be; absent where the peer is a measure only. */
+  readonly target?: number;
   /** Or else idle part of the time, because the other end is the limit. */
   readonly orIdle?: boolean;
   /** What is counted, by whom. */
   readonly counted: string;
+  /** Takes minutes: only with --autotests. */
+  readonly slow?: boolean;
 }

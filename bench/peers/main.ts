@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { tryBinding } from '../../lib/binding.js';
 import { PollmodeError } from '../../lib/errors.js';
 import type { Bench, Figures, Measurement, Row } from './bench.js';
-import { CRing } from './c_ring.js';
+import { CProgram } from './c_program.js';
 import { ask, Machine, otherLoad, quietMoment } from './machine.js';
 import { measurements } from './measurements.js';
 import { notes, outcome, table, type Outcome, type Round } from './report.js';
@@ -22,17 +22,18 @@ const HELP = `Races DPDK's programs and pollmode's in turn on one CPU and prints
   --seconds S   of each measurement (default 1)
   --only PART   only rows whose name or peer holds this text; may be given several times
   --quiet S     before each measurement, wait up to so many seconds for the machine to be idle (default 0)
+  --autotests   also the rows against DPDK's lookup autotests, which take it some five minutes a round
   --json        the whole result as JSON on standard output
   --help        this text
 
-A full run takes about a minute a round. It needs root, DPDK (apt-get install dpdk dpdk-dev) and two CPUs; rows that
+A full run takes about a minute and a half a round. It needs root, DPDK (apt-get install dpdk dpdk-dev) and two CPUs; rows that
 lack something say so, and the rest goes on. Huge pages, namespaces and files are given back at the end.
 `;
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' }, seconds: { type: 'string', default: '1' }, only: { type: 'string', multiple: true },
-    quiet: { type: 'string', default: '0' },
+    quiet: { type: 'string', default: '0' }, autotests: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
   },
 });
@@ -43,7 +44,7 @@ if (values.help) {
 }
 const rounds = positive('rounds', values.rounds);
 const seconds = positive('seconds', values.seconds);
-const chosen = rows.filter(row => values.only?.some(part => `${row.name} ${row.peer}`.toLowerCase().includes(part.toLowerCase())) ?? true);
+const chosen = rows.filter(row => values.autotests || row.slow !== true).filter(row => values.only?.some(part => `${row.name} ${row.peer}`.toLowerCase().includes(part.toLowerCase())) ?? true);
 if (chosen.length === 0) refuse(`no row's name or peer holds ${values.only?.map(part => `"${part}"`).join(' or ') ?? ''}: leave --only out to see all.`);
 
 const machine = new Machine();
@@ -105,7 +106,7 @@ function about(): string[] {
   return [
     `${cpuList()[0]?.model ?? 'unknown CPU'}, Linux ${release()}; measured on CPU ${bench.cpus.measured}, senders on CPU ${bench.cpus.other}`,
     `ours: Node.js ${process.versions.node} (V8 ${process.versions.v8}), WebAssembly by asc -O3 with SIMD, TypeScript as it is`,
-    `peers: DPDK ${ask('pkg-config', '--modversion', 'libdpdk') ?? 'unknown'}, a generic build; C: ${CRing.flags()}`,
+    `peers: DPDK ${ask('pkg-config', '--modversion', 'libdpdk') ?? 'unknown'}, a generic build; C: ${CProgram.flags()}`,
     `ratio: how many times as good as the peer, the median of ${rounds} rounds of ${seconds} s; frames of 64 bytes with FCS, bursts of 32`,
     `other work on the machine before each round: ${loads.map(load => `${Math.round(load * 100)}%`).join(', ')} of its CPU time`,
   ];

@@ -2,6 +2,7 @@
 import type { Bench, Measurement } from './bench.js';
 import { CRing } from './c_ring.js';
 import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
+import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
 import { ours } from './ours.js';
 import { vhostMeasurements } from './vhost_measurements.js';
@@ -23,7 +24,8 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('null-macswap'),
     forwarding('testpmd ring io', { vdevs: ['net_ring0', 'net_ring1'], forward: 'io', firstBursts: 8 }),
     oursForwarding('ring-io'),
-    ...wireMeasurements,
+    ...lookupMeasurements(machine),
+    ...wireMeasurements(machine),
     ...vhostMeasurements,
   ];
 }

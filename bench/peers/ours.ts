@@ -1,6 +1,6 @@
 /** Our side: the programs of bench/ours, each in a Node.js process of its own. */
 import { join } from 'node:path';
-import type { Lab, LabEnd } from '../../lib/lab/veth.js';
+import type { Lab } from '../../lib/lab/veth.js';
 import type { Bench } from './bench.js';
 import type { Cpus } from './dpdk.js';
 import { root, type Machine } from './machine.js';
@@ -42,13 +42,20 @@ export async function ours(machine: Machine, name: string, cpus: Cpus, options: 
 }
 
 /** The words that tell a program of ours which interface is its own, and whose frames it sends or takes: UDP over IPv4. */
-export function frameWords(interfaceName: string, from: LabEnd, to: { readonly mac: string; readonly ip: string }): string[] {
+export function frameWords(interfaceName: string, from: Sender['from'], to: Sender['from']): string[] {
   return ['--interface', interfaceName, '--from', `${from.mac},${from.ip}`, '--to', `${to.mac},${to.ip}`];
 }
 
-/** Sends from the lab's far end while `work` runs, on the other CPU; as fast as it can where the rate is 0. */
-export async function whileSending<T>({ machine, cpus: { other } }: Bench, lab: Lab, rate: number, work: () => Promise<T>): Promise<T> {
-  const sender = startOurs(machine, 'af-xdp-send', { measured: other, other }, { seconds: 600, netns: lab.b.netns, more: [...frameWords(lab.b.name, lab.b, lab.a), '--rate', String(rate)] });
+/** A program of ours that sends, and the words that it is told beside where to. */
+export interface Sender {
+  readonly program: 'xdp-send' | 'af-xdp-send';
+  readonly from: { readonly mac: string; readonly ip: string };
+  readonly more?: readonly string[];
+}
+
+/** Sends from the lab's far end to the near one while `work` runs, on the other CPU. */
+export async function whileSending<T>({ machine, cpus: { other } }: Bench, lab: Lab, { program, from, more = [] }: Sender, work: () => Promise<T>): Promise<T> {
+  const sender = startOurs(machine, program, { measured: other, other }, { seconds: 600, netns: lab.b.netns, more: [...frameWords(lab.b.name, from, lab.a), ...more] });
   try {
     await sender.expect(/measuring/);
     return await work();

@@ -9,6 +9,7 @@ export interface Outcome {
   readonly ours?: Spread;
   /** Of each round: how many times as good as the peer. */
   readonly ratio?: Spread;
+  /** Of rows with a target. */
   readonly reached?: boolean;
   /** Of our CPU time, the part that was spent outside the kernel. */
   readonly userShare?: number;
@@ -37,7 +38,8 @@ export function outcome(row: Row, rounds: readonly Round[]): Outcome {
   if (pairs.length === 0) return { row, skipped };
   const ratio = spread(pairs.map(([peer, ours]) => row.unit === 'cycles' ? peer / ours : ours / peer));
   return {
-    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)), reached: ratio.median >= row.target,
+    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)),
+    ...(row.target === undefined ? {} : { reached: ratio.median >= row.target }),
     ...(shares.length === 0 ? {} : { userShare: median(shares) }),
     ...(idles.length === 0 ? {} : { idle: median(idles) }),
   };
@@ -53,7 +55,8 @@ export function table(outcomes: readonly Outcome[]): string {
 const IDLE = 0.05;
 
 function verdict({ row, reached, idle = 0 }: Outcome): string {
-  if (reached === true || row.orIdle !== true || idle < IDLE) return reached === true ? 'reached' : 'NOT reached';
+  if (reached === undefined) return '';
+  if (reached || row.orIdle !== true || idle < IDLE) return reached ? 'reached' : 'NOT reached';
   return `idle ${(idle * 100).toFixed(0)}%: the other end is the limit`;
 }
 
@@ -63,7 +66,7 @@ function cells(outcome: Outcome): string[] {
   if (ratio === undefined) return [name, '', '', 'not raced, see below'];
   return [
     name, figure(peer!.median), figure(ours!.median), row.unit, `${ratio.median.toFixed(2)}x`, `${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}`,
-    `${row.target}x`, verdict(outcome), userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
+    row.target === undefined ? '' : `${row.target}x`, verdict(outcome), userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
   ];
 }
 

@@ -2,7 +2,8 @@
  * DPDK's ring with 4-byte elements, as ours has: cycles of the time-stamp counter per bulk of 32 that went in and out.
  *
  *   ring sp-sc|mp-mc SECONDS CPU          one thread, enqueue then dequeue
- *   ring two-cores SECONDS CPU OTHER_CPU  one enqueues, the other dequeues and counts
+ *   ring two-cores SECONDS CPU OTHER_CPU [NANOSECONDS]  one enqueues, the other dequeues and counts; after a call that
+ *                                         moved nothing, a side leaves the ring alone for so long (0: one rte_pause)
  *
  * Prints the median of many short slices, as other work on the machine disturbs some of them.
  */
@@ -28,6 +29,22 @@ static struct rte_ring *ring;
 static volatile int stop;
 static double slices[MOST_SLICES];
 
+static uint64_t rest_cycles;
+
+/* The elements come from somewhere and go somewhere: without this gcc would store a constant and read nothing back. */
+static inline void touch(uint32_t *bulk)
+{
+	__asm__ volatile("" : : "r"(bulk) : "memory");
+}
+
+static void rest(void)
+{
+	const uint64_t start = rte_rdtsc();
+	do
+		rte_pause();
+	while (rte_rdtsc() - start < rest_cycles);
+}
+
 static void pin(int cpu)
 {
 	cpu_set_t set;
@@ -47,8 +64,10 @@ static void sp_sc(void)
 {
 	uint32_t bulk[BULK] = {0};
 	for (int i = 0; i < SLICE; i++) {
+		touch(bulk);
 		rte_ring_sp_enqueue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL);
 		rte_ring_sc_dequeue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL);
+		touch(bulk);
 	}
 }
 
@@ -56,8 +75,10 @@ static void mp_mc(void)
 {
 	uint32_t bulk[BULK] = {0};
 	for (int i = 0; i < SLICE; i++) {
+		touch(bulk);
 		rte_ring_mp_enqueue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL);
 		rte_ring_mc_dequeue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL);
+		touch(bulk);
 	}
 }
 
@@ -65,10 +86,12 @@ static void consume(void)
 {
 	uint32_t bulk[BULK];
 	for (int got = 0; got < SLICE;) {
-		if (rte_ring_sc_dequeue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL) > 0)
+		if (rte_ring_sc_dequeue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL) > 0) {
+			touch(bulk);
 			got++;
-		else
-			rte_pause();
+		} else {
+			rest();
+		}
 	}
 }
 
@@ -77,8 +100,9 @@ static void *produce(void *cpu)
 	uint32_t bulk[BULK] = {0};
 	pin(*(int *)cpu);
 	while (!stop) {
+		touch(bulk);
 		if (rte_ring_sp_enqueue_bulk_elem(ring, bulk, ELEMENT, BULK, NULL) == 0)
-			rte_pause();
+			rest();
 	}
 	return NULL;
 }
@@ -117,6 +141,14 @@ int main(int count, char **words)
 	const double seconds = atof(words[2]);
 	int other = count > 4 ? atoi(words[4]) : 0;
 	pthread_t producer;
+
+	if (count > 5) {
+		const double start = now();
+		const uint64_t from = rte_rdtsc();
+		while (now() - start < 0.02)
+			;
+		rest_cycles = (rte_rdtsc() - from) / (now() - start) * atof(words[5]) / 1e9;
+	}
 
 	pin(atoi(words[3]));
 	ring = aligned_alloc(RTE_CACHE_LINE_SIZE * 2, (rte_ring_get_memsize_elem(ELEMENT, SLOTS) + 4095) & ~4095L);

@@ -98,6 +98,12 @@ export const ZONE_OVERLAY = 7;
 export const ZONE_RSS = 8;
 export const ZONE_STEER = 9;
 export const ZONE_RETA = 10;
+export const ZONE_HASH = 20;
+export const ZONE_LPM = 21;
+export const ZONE_ACL = 22;
+export const ZONE_MAGLEV = 23;
+export const ZONE_QDISC = 24;
+export const ZONE_FLOW = 25;
 /** Added to the type while the memory behind the zone is being made: the range is taken, and nobody finds it yet. */
 export const ZONE_PENDING = 0x100;
 

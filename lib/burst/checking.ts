@@ -1,7 +1,7 @@
 import type { Arena } from '../arena/arena.js';
 import { HEADER_SHIFT, MBUF_OWNER, MBUF_POOL, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
 import { RING_PORT_RING } from '../port/drivers/memory_layout.js';
-import { RING_CONS_USER, RING_FLAGS, RING_PROD_USER, RING_SC, RING_SP } from '../ring/layout.js';
+import { RING_FLAGS, RING_SC, RING_SC_USER, RING_SP, RING_SP_USER } from '../ring/layout.js';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from './codes.js';
 import type { BurstFunctions } from './functions.js';
 
@@ -70,11 +70,11 @@ export class MisuseReporter {
         this.#note(count, from, into ? 'put into a ring' : 'taken back');
       },
       ringEnqueueSp: (ring, ...rest) => {
-        this.#checkSide(ring, RING_PROD_USER);
+        this.#checkSide(ring, RING_SP_USER);
         return ringEnqueueSp(ring, ...rest);
       },
       ringDequeueSc: (ring, ...rest) => {
-        this.#checkSide(ring, RING_CONS_USER);
+        this.#checkSide(ring, RING_SC_USER);
         return ringDequeueSc(ring, ...rest);
       },
     };
@@ -113,7 +113,7 @@ export class MisuseReporter {
   #wrapRx(set: BurstFunctions, name: 'nullRx'): void {
     const original = set[name];
     set[name] = (queue, burst, max, lcore) => {
-      if ((name as string) === 'ringRx') this.#checkPortSide(queue, RING_SC, RING_CONS_USER);
+      if ((name as string) === 'ringRx') this.#checkPortSide(queue, RING_SC, RING_SC_USER);
       return this.#note(original(queue, burst, max, lcore), burst, 'received');
     };
   }
@@ -121,7 +121,7 @@ export class MisuseReporter {
   #wrapTx(set: BurstFunctions, name: 'nullTx'): void {
     const original = set[name];
     set[name] = (queue, burst, count, lcore) => {
-      if ((name as string) === 'ringTx') this.#checkPortSide(queue, RING_SP, RING_PROD_USER);
+      if ((name as string) === 'ringTx') this.#checkPortSide(queue, RING_SP, RING_SP_USER);
       const handles = this.#handles(burst, count);
       for (const handle of handles) this.checkOwned(handle);
       const sent = original(queue, burst, count, lcore);

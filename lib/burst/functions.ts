@@ -9,15 +9,16 @@
 export interface BurstFunctions {
   /**
    * Enqueue up to `count` u32 from the vector at `from`; all or none when `fixed` is not 0. Returns how many went in.
-   * Sp: only one thread may enqueue. Mp: any number; `lcore` is the caller's, and names its claim. Returns 0 also when
-   * another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
+   * `lcore` is the caller's. Sp: only one thread may enqueue; when it is another than before, that one must have ended
+   * (ring/layout.ts), and where it died `ringRecover` comes first. Mp: any number; lcore names the claim. Returns 0 also
+   * when another's claim stood for too long (see RING_SPINS), so a caller is never stuck behind a dead party.
    */
-  ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number;
+  ringEnqueueSp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number;
   /** Dequeue, likewise, into the vector at `to`. */
-  ringDequeueSc(ring: number, to: number, count: number, fixed: number): number;
+  ringDequeueSc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
   ringDequeueMc(ring: number, to: number, count: number, fixed: number, lcore: number): number;
-  /** Takes away the claims of an lcore that is dead for certain. Returns how many there were: 0, 1 or 2. */
+  /** Takes away the claims of an lcore that is dead for certain, and its being the single producer or consumer. Returns how many there were: 0, 1 or 2. */
   ringRecover(ring: number, lcore: number): number;
 
   /** `count` mbufs with fresh headers, owned by lcore's program, or none (0): then POOL_DRY is counted. */
@@ -47,6 +48,25 @@ export interface BurstFunctions {
   /** Hashes frames as a NIC does, into their headers; what is no IP gets hash 0 and no flag. Returns how many were hashed. */
   rssHash(rss: number, table: number, burst: number, count: number): number;
 
+  /** Packet type (wire/ptype_layout.ts) and lengths of the outer headers of each, into its header: MBUF_PACKET_TYPE, MBUF_TX_OFFLOAD. */
+  parse(table: number, burst: number, count: number): void;
+  /** The 5-tuple (wire/tuple_layout.ts) of each, to 40 bytes times `count` at `to`. Returns how many are IP packets. */
+  tuples(table: number, burst: number, count: number, to: number): number;
+
+  /**
+   * Looks at the checksums of IPv4, and of TCP, UDP, ICMP and ICMPv6 where the whole message is there, over all segments:
+   * RX_IP_CKSUM_GOOD or _BAD and RX_L4_CKSUM_GOOD or _BAD into ol_flags, none of two where there is nothing to say.
+   * Returns how many packets have a bad one.
+   */
+  checksumCheck(table: number, burst: number, count: number): number;
+  /** Writes the same checksums, where the whole message is there. */
+  checksumFill(table: number, burst: number, count: number): void;
+  /**
+   * Of each packet, the one's complement sum of `length` bytes from `offset` on, over all segments: a u32 each to the
+   * vector at `to`, folded to 16 bits, in network order, not the complement of it; 0xffffffff where there are not so many.
+   */
+  checksumRange(table: number, burst: number, count: number, offset: number, length: number, to: number): void;
+
   /** Hands up to 512 mbufs to workers by their hash, each flow in order; all are gone afterwards. Returns how many were handed over, the rest was dropped and counted. */
   steerDistribute(steer: number, burst: number, count: number, lcore: number): number;
   /** A worker's receive; coming back says that it is done with what it took before. */
@@ -68,6 +88,32 @@ export interface BurstFunctions {
   /** Frees what the device says was sent. Returns how many. */
   e1000eClean(queue: number, lcore: number): number;
 
+  /**
+   * Exact match (lookup/hash_layout.ts). `keys` is the offset of the first key, a multiple of 4, and the others stand
+   * `stride` bytes apart, likewise; `to` and `values` are vectors of u32. Values to `to`, HASH_NONE for a key that is not
+   * there; `now` other than 0 is noted in what was found. Any thread. Returns how many were there.
+   */
+  hashLookup(table: number, keys: number, stride: number, to: number, count: number, now: number): number;
+  /** The writer alone. Adds, or replaces the value of, the first so many keys; stops where there is no room, and counts that. Returns how many. */
+  hashAdd(table: number, keys: number, stride: number, values: number, count: number, now: number): number;
+  /** The writer alone. Values of what was deleted, or HASH_NONE, to `to`. Returns how many were there. */
+  hashDelete(table: number, keys: number, stride: number, to: number, count: number): number;
+  /** The writer alone. Deletes what was not noted for longer than `age` (modulo 2^32) in the next `buckets` buckets, at most `max`; values to `to`. Returns how many. */
+  hashExpire(table: number, buckets: number, now: number, age: number, to: number, max: number): number;
+
+  /** Longest-prefix match (lookup/lpm_layout.ts): next hops of `count` addresses to the vector at `to`, LPM_NONE where no route leads. IPv4 addresses are u32 in host order. Any thread. */
+  lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void;
+  /** The same for IPv6 addresses, 16 bytes in network order, one behind the other, from a multiple of 4 on. */
+  lpm6Lookup(lpm: number, addresses: number, to: number, count: number): void;
+  /** The same for addresses that stand `place` bytes into each of a burst's mbufs, in network order. LPM_NONE for an mbuf whose first segment ends before. */
+  lpm4Mbufs(lpm: number, table: number, burst: number, place: number, to: number, count: number): void;
+  lpm6Mbufs(lpm: number, table: number, burst: number, place: number, to: number, count: number): void;
+
+  /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
+  aclClassify(acl: number, tuples: number, to: number, count: number): number;
+
+  /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
+  maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
   /** The device's side of a virtqueue, split or packed (virtqueue/layout.ts): copies frames out of the driver's buffers. Descriptors are copied, then checked; bad ones counted and given back. */
   vhostRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Copies frames into the driver's buffers and frees their mbufs. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */

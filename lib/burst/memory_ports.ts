@@ -39,7 +39,7 @@ export function memoryPortFunctions({ u16, u32 }: ArenaViews, rings: RingFunctio
   function ringRx(queue: number, burst: number, max: number, lcore: number): number {
     const ring = field(queue, RING_PORT_RING);
     const got = field(ring, RING_FLAGS) & RING_SC
-      ? rings.ringDequeueSc(ring, burst, max, 0)
+      ? rings.ringDequeueSc(ring, burst, max, 0, lcore)
       : rings.ringDequeueMc(ring, burst, max, 0, lcore);
     stamp(queue, burst, got, program(lcore));
     const port = u16[(queue + QUEUE_TEMPLATE + MBUF_PORT) >>> 1];
@@ -54,7 +54,7 @@ export function memoryPortFunctions({ u16, u32 }: ArenaViews, rings: RingFunctio
     const bytes = sumBytes(queue, burst, count);
     stamp(queue, burst, count, field(queue, QUEUE_OWNER));
     const sent = field(ring, RING_FLAGS) & RING_SP
-      ? rings.ringEnqueueSp(ring, burst, count, 0)
+      ? rings.ringEnqueueSp(ring, burst, count, 0, lcore)
       : rings.ringEnqueueMp(ring, burst, count, 0, lcore);
     // What the ring refused is still the program's.
     const kept = burst + sent * 4;

@@ -6,9 +6,10 @@
  * back to modulo 2^32.
  */
 import {
-  RING_CONS, RING_CONS_BUSY, RING_CONS_SEEN, RING_PROD, RING_PROD_BUSY, RING_PROD_SEEN, RING_SIZE, RING_SLOTS, RING_SPINS,
+  RING_CONS, RING_CONS_BUSY, RING_PROD, RING_PROD_BUSY, RING_SC_INDEX, RING_SC_LCORE, RING_SC_SEEN, RING_SIZE, RING_SLOTS, RING_SP_INDEX,
+  RING_SP_LCORE, RING_SP_SEEN, RING_SPINS,
 } from '../ring/layout.js';
-import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from './codes.js';
+import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from './codes.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { countShared, type ArenaViews } from './views.js';
 
@@ -17,14 +18,15 @@ export type RingFunctions = Pick<BurstFunctions, 'ringEnqueueSp' | 'ringEnqueueM
 export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): RingFunctions {
   return { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover };
 
-  function ringEnqueueSp(ring: number, from: number, count: number, fixed: number): number {
+  function ringEnqueueSp(ring: number, from: number, count: number, fixed: number, lcore: number): number {
+    if (u32[(ring + RING_SP_LCORE) >>> 2] !== lcore + 1) become(ring + RING_SP_LCORE, lcore, ring + RING_PROD, ring + RING_CONS);
     const size = u32[(ring + RING_SIZE) >>> 2];
-    const index = u32[(ring + RING_PROD) >>> 2]; // only this thread writes it
-    let room = (size - (index - u32[(ring + RING_PROD_SEEN) >>> 2])) >>> 0;
+    const index = u32[(ring + RING_SP_INDEX) >>> 2];
+    let room = (size - (index - u32[(ring + RING_SP_SEEN) >>> 2])) >>> 0;
     if (room < count) {
       // Pairs with the store that ends a dequeue: those reads of the slots are over, so they may be written again.
       const seen = Atomics.load(u32, (ring + RING_CONS) >>> 2);
-      u32[(ring + RING_PROD_SEEN) >>> 2] = seen;
+      u32[(ring + RING_SP_SEEN) >>> 2] = seen;
       room = (size - (index - seen)) >>> 0;
     }
     const take = Math.min(count, room);
@@ -33,17 +35,20 @@ export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): Ring
     hooks.fault?.(DEATH_BEFORE_PUBLISH);
     // Pairs with the consumers' load of RING_PROD: who sees the index sees the slots before it.
     Atomics.store(u32, (ring + RING_PROD) >>> 2, index + take);
+    hooks.fault?.(DEATH_AFTER_PUBLISH);
+    u32[(ring + RING_SP_INDEX) >>> 2] = index + take;
     return take;
   }
 
-  function ringDequeueSc(ring: number, to: number, count: number, fixed: number): number {
+  function ringDequeueSc(ring: number, to: number, count: number, fixed: number, lcore: number): number {
+    if (u32[(ring + RING_SC_LCORE) >>> 2] !== lcore + 1) become(ring + RING_SC_LCORE, lcore, ring + RING_CONS, ring + RING_PROD);
     const size = u32[(ring + RING_SIZE) >>> 2];
-    const index = u32[(ring + RING_CONS) >>> 2]; // only this thread writes it
-    let filled = (u32[(ring + RING_CONS_SEEN) >>> 2] - index) >>> 0;
+    const index = u32[(ring + RING_SC_INDEX) >>> 2];
+    let filled = (u32[(ring + RING_SC_SEEN) >>> 2] - index) >>> 0;
     if (filled < count) {
       // Pairs with the store that ends an enqueue: the slots before the index are written.
       const seen = Atomics.load(u32, (ring + RING_PROD) >>> 2);
-      u32[(ring + RING_CONS_SEEN) >>> 2] = seen;
+      u32[(ring + RING_SC_SEEN) >>> 2] = seen;
       filled = (seen - index) >>> 0;
     }
     const take = Math.min(count, filled);
@@ -52,7 +57,16 @@ export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): Ring
     hooks.fault?.(DEATH_BEFORE_PUBLISH);
     // Pairs with the producers' load of RING_CONS: who sees the index may write the slots before it.
     Atomics.store(u32, (ring + RING_CONS) >>> 2, index + take);
+    hooks.fault?.(DEATH_AFTER_PUBLISH);
+    u32[(ring + RING_SC_INDEX) >>> 2] = index + take;
     return take;
+  }
+
+  /** Another lcore than before is a side's only one: it starts from what both sides have published. */
+  function become(line: number, lcore: number, mine: number, other: number): void {
+    u32[(line + 4) >>> 2] = Atomics.load(u32, mine >>> 2);
+    u32[(line + 8) >>> 2] = Atomics.load(u32, other >>> 2);
+    u32[line >>> 2] = lcore + 1;
   }
 
   function ringEnqueueMp(ring: number, from: number, count: number, fixed: number, lcore: number): number {
@@ -80,6 +94,10 @@ export function ringFunctions({ u32, u64 }: ArenaViews, hooks: BurstHooks): Ring
   }
 
   function ringRecover(ring: number, lcore: number): number {
+    // A single one may have died when its index was published and not yet in its own line.
+    for (const line of [ring + RING_SP_LCORE, ring + RING_SC_LCORE]) {
+      if (u32[line >>> 2] === lcore + 1) u32[line >>> 2] = 0;
+    }
     return voidClaim(ring + RING_PROD, lcore) + voidClaim(ring + RING_CONS, lcore);
   }
 

@@ -66,7 +66,7 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
     const [ring, waiting, vector] = [field(worker, STEER_RING), field(worker, STEER_COUNT), vectorOf(steer, number)];
     if (waiting === 0) return 0;
     own(steer, vector, waiting, field(ring, RING_OWNER));
-    const sent = rings.ringEnqueueSp(ring, vector, waiting, 0);
+    const sent = rings.ringEnqueueSp(ring, vector, waiting, 0, lcore);
     if (sent < waiting) {
       own(steer, vector + sent * 4, waiting - sent, program(lcore));
       pools.mbufFree(field(steer, STEER_POOL), lcore, vector + sent * 4, waiting - sent);
@@ -81,7 +81,7 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
     const worker = workerAt(steer, number);
     const ring = field(worker, STEER_RING);
     Atomics.store(u32, (worker + STEER_DONE) >>> 2, field(ring, RING_CONS));
-    const got = rings.ringDequeueSc(ring, burst, max, 0);
+    const got = rings.ringDequeueSc(ring, burst, max, 0, lcore);
     own(steer, burst, got, program(lcore));
     count64(u32, worker + STEER_TAKEN, got);
     return got;

@@ -1,9 +1,15 @@
 import type { WasmMemory } from '../arena/webassembly.js';
+import { aclFunctions } from './acl.js';
+import { checksumFunctions } from './checksum.js';
 import { e1000eFunctions } from './e1000e.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
+import { hashFunctions } from './hash.js';
+import { lpmFunctions } from './lpm.js';
+import { maglevFunctions } from './maglev.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { packetFunctions } from './packet.js';
+import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
@@ -28,11 +34,14 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rss = rssFunctions(views);
   const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
+  const parser = parseFunctions(views);
+  const { parse, tuples } = parser; // the rest is the checksums'
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools),
+    ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
     ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    parse, tuples, ...checksumFunctions(views, parser),
   };
 }

@@ -16,7 +16,9 @@ export interface ForwarderOptions {
 
 export interface ForwardTotals {
   readonly seconds: number;
+  /** What the sinks sent, by their own counters. */
   readonly forwarded: number;
+  /** What was received and not sent: refused by a sink, or taken by it and then dropped; the sink's counters say why. */
   readonly dropped: number;
   readonly packetsPerSecond: number;
   readonly ports: readonly (PortStats & { readonly name: string; readonly mode: string })[];
@@ -42,6 +44,7 @@ const PATIENCE_MS = 5000;
 
 /** The forwarding itself, in turns: what `poll` calls. */
 export class Forwarder {
+  /** Taken by the sinks. */
   forwarded = 0;
   dropped = 0;
   readonly #host: Host;
@@ -78,7 +81,8 @@ export class Forwarder {
       port.readStats(stats);
       return { name: port.name, mode: port.capabilities.mode, ...stats };
     });
-    return { seconds, forwarded: this.forwarded, dropped: this.dropped, packetsPerSecond: this.forwarded / seconds, ports };
+    const forwarded = Math.min(this.forwarded, ports.reduce((sum, port) => sum + port.txPackets, 0));
+    return { seconds, forwarded, dropped: this.dropped + this.forwarded - forwarded, packetsPerSecond: forwarded / seconds, ports };
   }
 
   #receive(lane: Lane): void {

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { GRIDS, type SweepGrid } from '../sweep/grid.js';
+import { GRIDS, SCALING, type SweepGrid } from '../sweep/grid.js';
+import { POLICIES, type Policy } from '../sweep/model.js';
 import { SWEEP_PATHS, type SweepPath } from '../sweep/plans.js';
 import { readResults, type SweepResult } from '../sweep/results.js';
 import { sweep } from '../sweep/sweep.js';
@@ -22,6 +23,9 @@ interface Options {
   readonly warmup?: number;
   readonly latencyRate?: number;
   readonly latencyBursts?: number[];
+  readonly queues?: number[];
+  readonly lcores?: number[];
+  readonly policies?: Policy[];
   readonly xdp: string;
   readonly out: string;
   readonly compare?: string;
@@ -50,6 +54,9 @@ export function sweepCommand(): Command {
     .option('--warmup <s>', `before each (default ${usual.warmUp})`, seconds)
     .option('--latency-rate <pps>', `packets per second that the round trips are timed at; 0 for none (default ${usual.latencyRate})`, whole(0, 10_000_000))
     .option('--latency-bursts <list>', `bursts that they are timed at (default ${usual.latencyBursts.join()})`, numbers(1, 512))
+    .option('--queues <list>', `queues of an AF_XDP port, each 1 to 64, for lcores to share; 0 for none of this (default ${usual.scaling.queues.join()})`, numbers(0, 64))
+    .option('--lcores <list>', `lcores that receive from them, each 1 to 64 (default ${usual.scaling.lcores.join()})`, numbers(1, 64))
+    .option('--policies <list>', `what an lcore does when nothing comes, of ${POLICIES.join(', ')} (default all)`, policies)
     .option('--xdp <options>', 'options of the af_xdp port, for example mode=generic', '')
     .option('--out <folder>', 'where the report goes', 'pollmode-report')
     .option('--compare <file>', 'results.json of an earlier sweep, drawn beside this one')
@@ -109,7 +116,25 @@ function gridOf(options: Options): SweepGrid {
     latencyBursts: options.latencyBursts ?? (common.length > 0 ? common : bursts.slice(0, 1)),
     latencyFrames: options.frames ?? grid.latencyFrames, latencyRate: options.latencyRate ?? grid.latencyRate,
     ...(changed || grid.limit === undefined ? {} : { limit: grid.limit }),
+    ...scalingOf(options, changed ? undefined : grid.scaling),
   };
+}
+
+/** Asked for by any of its words, or part of the grid that was chosen. */
+function scalingOf({ queues, lcores, policies: wanted, rounds, seconds: each }: Options, chosen: SweepGrid['scaling']): Pick<SweepGrid, 'scaling'> {
+  const asked = queues !== undefined || lcores !== undefined || wanted !== undefined;
+  if ((!asked && chosen === undefined) || queues?.includes(0) === true) return {};
+  const grid = chosen ?? SCALING;
+  return { scaling: { ...grid, queues: queues ?? lcores ?? grid.queues, lcores: lcores ?? grid.lcores, policies: wanted ?? grid.policies, rounds: rounds ?? grid.rounds, seconds: each ?? grid.seconds } };
+}
+
+function policies(text: string): Policy[] {
+  const wanted = unique(text.split(',').map(each => POLICIES.find(policy => policy === each.trim()) ?? noSuchPolicy(each)));
+  return POLICIES.filter(policy => wanted.includes(policy));
+}
+
+function noSuchPolicy(name: string): never {
+  throw new InvalidArgumentError(`There is no policy "${name.trim().slice(0, 40)}": choose of ${POLICIES.join(', ')}, separated by commas.`);
 }
 
 /** Spaces, "-" and "_" in a path's name are all one, so that a list needs no quotes. */

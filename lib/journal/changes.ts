@@ -1,8 +1,12 @@
 /** Changes that are in the journal before they are made: what drivers call. Each returns the entry to undo at close. */
 import { readChannels, setChannels } from '../kernel/ethtool.js';
 import { readLink } from '../kernel/link.js';
+import { readNapi, setNapi, type Deferral } from '../kernel/napi.js';
+import { setNicRss } from '../kernel/rss.js';
 import { journal, type Journal, type JournalEntry } from './journal.js';
 import type { ChannelCounts, ChannelsChange } from './kinds/channels.js';
+import type { NapiChange } from './kinds/napi.js';
+import { rssChange } from './kinds/rss.js';
 import { applySysfs, sysfsChange } from './kinds/sysfs.js';
 
 /** Writes a value in sysfs or /proc/sys. Throws EFORMAT for a path that a journal may not write, ENOTFOUND, ERIGHTS; then nothing is changed. */
@@ -16,6 +20,19 @@ export function changeChannels(ifname: string, to: Partial<ChannelCounts>, into:
   const { rx, tx, other, combined } = readChannels(ifname);
   const change: ChannelsChange = { kind: 'channels', ifname, ifindex: readLink(ifname).ifindex, was: { rx, tx, other, combined } };
   return making(into.record(change), () => setChannels(ifname, to));
+}
+
+/** Changes a NIC's redirection table, its key or both (ethtool -X), as often as wanted afterwards with `setNicRss`: undoing puts back what stood there first. In its namespace. */
+export function changeNicRss(ifname: string, to: Parameters<typeof setNicRss>[1], into: Journal = journal()): JournalEntry {
+  return making(into.record(rssChange(ifname)), () => setNicRss(ifname, to));
+}
+
+/** Changes when the interrupts of one NAPI come; what `to` leaves out stays. In the namespace of its interface. Throws EUNSUPPORTED before Linux 6.13. */
+export function changeNapi(napi: number, to: Partial<Deferral>, into: Journal = journal()): JournalEntry {
+  const { ifindex, deferHardIrqs, groFlushNs } = readNapi(napi);
+  const was = { deferHardIrqs, groFlushNs };
+  const change: NapiChange = { kind: 'napi', napi, ifindex, was, to: { ...was, ...to } };
+  return making(into.record(change), () => setNapi(napi, change.to));
 }
 
 function making(entry: JournalEntry, change: () => void): JournalEntry {

@@ -1,6 +1,8 @@
 /** The only list of what a journal can undo. A new kind is a file in kinds/ and a line here. */
 import type { Change, Kind } from './kind.js';
 import { channelsKind } from './kinds/channels.js';
+import { napiKind } from './kinds/napi.js';
+import { rssKind } from './kinds/rss.js';
 import { sysfsKind } from './kinds/sysfs.js';
 
 export type Kinds = readonly Kind<Change>[];
@@ -8,4 +10,6 @@ export type Kinds = readonly Kind<Change>[];
 export const kinds: Kinds = [
   sysfsKind,
   channelsKind,
+  napiKind,
+  rssKind,
 ].map(kind => kind as unknown as Kind<Change>);

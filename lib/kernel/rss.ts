@@ -1,6 +1,6 @@
 /**
  * A NIC's own receive-side scaling through ethtool (linux/ethtool.h, struct ethtool_rxfh): redirection table, key and
- * hash function. Changes stay when the process ends: write what was there to the journal before.
+ * hash function. Changes stay when the process ends: make the first by `changeNicRss` (journal/changes.ts).
  */
 import { PollmodeError } from '../errors.js';
 import { getU32, setU32 } from './bytes.js';

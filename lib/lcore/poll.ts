@@ -61,6 +61,7 @@ function turn(body: () => unknown, until: number, guest: PollGuest): boolean {
 
 /** The same, with sleeps in it. */
 function idlingTurn(body: () => unknown, until: number, guest: PollGuest, idle: Idle): boolean {
+  idle.back();
   do {
     for (let call = 0; call < CALLS_PER_LOOK; call++) {
       const found = body();

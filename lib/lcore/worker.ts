@@ -55,8 +55,8 @@ async function run(own: Arena): Promise<unknown> {
   const main = (await import(data.module) as { default?: LcoreMain }).default;
   if (typeof main !== 'function') throw new PollmodeError('EOPTION', `${data.module} has no function as its default export: export default function (lcore) { … }.`);
   const rest = new RestPoint(own);
+  rest.enter(); // first: from then on it is known when it rests
   answer({ kind: 'running' });
-  rest.enter();
   const result = await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, signal: halt.signal }));
   rest.leave();
   return result;

@@ -74,3 +74,7 @@ export const RX_RSS_HASH = 2;
 export const RX_IP_CKSUM_BAD = 4;
 export const RX_L4_CKSUM_BAD = 8;
 export const RX_TIMESTAMP = 16;
+/** A flow rule marked the packet: the mark is the first word of MBUF_USER. */
+export const RX_FDIR_ID = 128;
+export const RX_IP_CKSUM_GOOD = 32;
+export const RX_L4_CKSUM_GOOD = 64;

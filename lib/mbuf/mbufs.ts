@@ -6,8 +6,8 @@ import * as layout from './layout.js';
 // V8 loads an imported constant at each use, and knows a module's own.
 const {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
-  MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_USER, MBUF_VLAN_TCI, OWNER_APP,
-  OWNER_SHARED, OWNER_SHIFT,
+  MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_POOL, MBUF_PORT, MBUF_REFCNT, MBUF_TIMESTAMP, MBUF_TX_OFFLOAD, MBUF_USER, MBUF_VLAN_TCI, OWNER_APP,
+  OWNER_SHARED, OWNER_SHIFT, RX_FDIR_ID,
 } = layout;
 
 /**
@@ -22,6 +22,8 @@ export class Mbufs {
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
   readonly f64: Float64Array;
+  /** For numbers in network byte order and at any alignment: `view.getUint32(at)`. */
+  readonly view: DataView;
   readonly table: number;
 
   constructor(arena: Arena) {
@@ -29,6 +31,7 @@ export class Mbufs {
     this.u16 = arena.u16;
     this.u32 = arena.u32;
     this.f64 = arena.f64;
+    this.view = new DataView(arena.buffer);
     this.table = arena.table;
   }
 
@@ -69,6 +72,19 @@ export class Mbufs {
     return this.u32[(this.header(handle) + MBUF_PACKET_TYPE) >>> 2]!;
   }
 
+  /** Bytes of the headers, as a parse or the program set them: link layer with tags, IP with options or extension headers, transport. */
+  l2Len(handle: number): number {
+    return this.u32[(this.header(handle) + MBUF_TX_OFFLOAD) >>> 2]! & 0x7f;
+  }
+
+  l3Len(handle: number): number {
+    return (this.u32[(this.header(handle) + MBUF_TX_OFFLOAD) >>> 2]! >>> 7) & 0x1ff;
+  }
+
+  l4Len(handle: number): number {
+    return (this.u32[(this.header(handle) + MBUF_TX_OFFLOAD) >>> 2]! >>> 16) & 0xff;
+  }
+
   vlanTci(handle: number): number {
     return this.u16[(this.header(handle) + MBUF_VLAN_TCI) >>> 1]!;
   }
@@ -80,6 +96,17 @@ export class Mbufs {
 
   setUser(handle: number, index: 0 | 1, value: number): void {
     this.u32[(this.header(handle) + MBUF_USER + index * 4) >>> 2] = value;
+  }
+
+  /** What a flow rule or the program marked it with (flag RX_FDIR_ID says whether); it is word 0 of the application's own. */
+  mark(handle: number): number {
+    return this.u32[(this.header(handle) + MBUF_USER) >>> 2]!;
+  }
+
+  setMark(handle: number, mark: number): void {
+    const header = this.header(handle);
+    this.u32[(header + MBUF_USER) >>> 2] = mark;
+    this.u32[(header + MBUF_OL_FLAGS) >>> 2]! |= RX_FDIR_ID;
   }
 
   /** Seconds and nanoseconds of the receive's time stamp, as the port's capabilities say; 0 and 0 without one. */

@@ -21,7 +21,7 @@ export interface MempoolOptions {
   readonly count: number;
   /** Bytes of a buffer, 2048 or 4096, headroom (256) included. Default 2048. */
   readonly bufferSize?: number;
-  /** Free mbufs that each lcore keeps for itself, 0 to 512, at most a third of the pool. Default 256, or less in a small pool. */
+  /** Free mbufs that each lcore keeps for itself, 0 to 512, at most a third of the pool. Default 256; less in a pool of under 2048, up to 512 in one of 16384 or more, which can spare them. */
   readonly cache?: number;
   /** Default `try` where the addon is, else `never`. */
   readonly hugePages?: HugePages;
@@ -200,7 +200,8 @@ type Plan = Required<Omit<MempoolOptions, 'file'>>;
 
 function checked(name: string, options: MempoolOptions): Plan {
   const { count, bufferSize = 2048, hugePages = 'never' } = options;
-  const cache = options.cache ?? Math.min(256, Math.floor(count / 8));
+  // A burst of 512 is a sixth faster with 512 than with 256; but with 512 a dozen lcores could keep a pool of 8192 empty.
+  const cache = options.cache ?? Math.min(CACHE_MAX, Math.max(Math.min(256, Math.floor(count / 8)), Math.floor(count / 32)));
   const refuse = (what: string): never => { throw new PollmodeError('EOPTION', `Mempool "${name}": ${what}.`); };
   if (!Number.isInteger(count) || count < 32 || count > 1 << 20) refuse(`a pool has 32 to ${1 << 20} mbufs, not ${String(count)}`);
   if (bufferSize !== 2048 && bufferSize !== 4096) refuse(`a buffer has 2048 or 4096 bytes, not ${String(bufferSize)}`);

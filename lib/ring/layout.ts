@@ -2,9 +2,11 @@
  * A ring of u32 in the arena. Plain number constants: TypeScript and AssemblyScript both read this file.
  *
  *     0    what it is: read by all, written once
- *     128  the producers' line
+ *     128  the producers' line: what they publish
  *     256  the consumers' line
- *     384  the slots
+ *     384  a single producer's own line: nobody else touches it
+ *     512  a single consumer's own line
+ *     640  the slots
  *
  * Each side has one 64-bit word, *index* in its low half and *claim* in its high half. The index runs freely through
  * all 32 bits; slot number = index & mask; what is in the ring = producer index - consumer index, modulo 2^32, which is
@@ -14,7 +16,13 @@
  * slots, and one store publishes the new index and drops the claim. Nothing is visible in between, so when a party dies
  * with a claim in its name, a survivor takes the claim away and the ring is as if it had never come.
  *
- * The two lines are 128 bytes apart, because x86 fetches lines in pairs.
+ * A single producer writes its line of index and claim and never reads it: the consumer looks at that line, and each look
+ * takes it away, so a read would wait for it to come back where a store does not. What the producer has to read stands on
+ * a line of its own: its index once more, and its last look at the consumers' index, so that it reads their line only
+ * when it must. That line names the lcore it is right for. Another one, who takes the ring over, starts from the published
+ * indices; so does everyone after `ringRecover` for that lcore. The single consumer's side is the same.
+ *
+ * The lines are 128 bytes apart, because x86 fetches lines in pairs.
  */
 export const RING_MAGIC = 0x474e4952; // "RING"
 export const RING_KIND = 0;
@@ -28,20 +36,27 @@ export const RING_OWNER = 12;
 /** u32 index, u32 claim. */
 export const RING_PROD = 128;
 export const RING_PROD_CLAIM = 132;
-/** u32: the single producer's last look at the consumers' index, so that it reads their line only when it must. */
-export const RING_PROD_SEEN = 136;
 /** u64: enqueues given up because another's claim stood too long. */
 export const RING_PROD_BUSY = 144;
-/** u32, under POLLMODE_DEBUG=1: lcore + 1 of the one who is the single producer, so that a second one is told of. */
-export const RING_PROD_USER = 152;
 
 export const RING_CONS = 256;
 export const RING_CONS_CLAIM = 260;
-export const RING_CONS_SEEN = 264;
 export const RING_CONS_BUSY = 272;
-export const RING_CONS_USER = 280;
 
-export const RING_SLOTS = 384;
+/** u32: lcore + 1 of the single producer that the line is right for; 0 for none. */
+export const RING_SP_LCORE = 384;
+/** u32: its index, and what it last saw of the consumers'. */
+export const RING_SP_INDEX = 388;
+export const RING_SP_SEEN = 392;
+/** u32, under POLLMODE_DEBUG=1: lcore + 1 of the one who is the single producer, so that a second one is told of. */
+export const RING_SP_USER = 396;
+
+export const RING_SC_LCORE = 512;
+export const RING_SC_INDEX = 516;
+export const RING_SC_SEEN = 520;
+export const RING_SC_USER = 524;
+
+export const RING_SLOTS = 640;
 
 export const RING_SP = 1;
 export const RING_SC = 2;

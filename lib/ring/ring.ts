@@ -174,13 +174,13 @@ export class Ring {
 
   #put(at: number, count: number, fixed: number): number {
     return this.singleProducer === true
-      ? this.enqueueSp(this.offset, at, count, fixed)
+      ? this.enqueueSp(this.offset, at, count, fixed, this.lcore)
       : this.enqueueMp(this.offset, at, count, fixed, this.lcore);
   }
 
   #take(to: number, count: number, fixed: number): number {
     return this.singleConsumer === true
-      ? this.dequeueSc(this.offset, to, count, fixed)
+      ? this.dequeueSc(this.offset, to, count, fixed, this.lcore)
       : this.dequeueMc(this.offset, to, count, fixed, this.lcore);
   }
 

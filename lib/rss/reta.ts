@@ -45,7 +45,8 @@ export interface RetaMove extends RetaCounts {
  * ones wait in the old one, for another lcore, so packets of moved entries are held at the new queue until the old one
  * has been empty for a while. Every queue is polled through `queue`, each by its own thread.
  *
- * It knows no NIC: `apply` of `move` tells it, for one on Linux `reta => setNicRss(name, { reta })` (kernel/rss.ts).
+ * It knows no NIC: `apply` of `move` tells it, for one on Linux `reta => setNicRss(name, { reta })` (kernel/rss.ts), and before the first
+ * move `changeNicRss`, so that what was there is put back (journal/changes.ts).
  */
 export class RetaGuard {
   readonly name: string;

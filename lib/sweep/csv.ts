@@ -20,6 +20,14 @@ export function latencyCsv(result: SweepResult): string {
   return lines([head, ...result.latency.map(latencyRow)]);
 }
 
+/** Queues × lcores × policy. */
+export function scalingCsv(result: SweepResult): string {
+  const head = ['queues', 'lcores', 'policy', ...columns('packets_per_second'), 'offered_packets_per_second', ...columns('cpus'), ...['p50_ns', 'p99_ns'].flatMap(columns)];
+  return lines([head, ...result.scaling.map(({ queues, lcores, policy, packetsPerSecond, offered, cpu, p50, p99 }) => (
+    [String(queues), String(lcores), policy, ...values(packetsPerSecond), String(offered), ...[cpu, p50, p99].flatMap(values)]
+  ))]);
+}
+
 function row(cell: SweepCell, width: number): string[] {
   const key = [field(cell.path), String(cell.burst), String(cell.frame), cell.direction, cell.status];
   if (cell.status === 'measured') return [...key, ...figures(cell), ''];

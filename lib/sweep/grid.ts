@@ -1,5 +1,7 @@
 /** What a sweep runs through, and how long that takes. */
+import { POLICIES } from './model.js';
 import type { SweepPath } from './plans.js';
+import type { ScalingGrid } from './scaling.js';
 
 export interface SweepGrid {
   readonly bursts: readonly number[];
@@ -15,23 +17,30 @@ export interface SweepGrid {
   readonly latencyFrames: readonly number[];
   /** Packets per second that they offer; 0 leaves them out. */
   readonly latencyRate: number;
+  /** Queues × lcores × idle policies of AF_XDP, after the rest. Absent: not. */
+  readonly scaling?: ScalingGrid;
   /** Seconds that the runs should take at most: a round that would not end by then is left out, but never the first. */
   readonly limit?: number;
 }
 
 const LATENCY_RATE = 20_000;
 
+/** A thin one: a round of it takes about 7 seconds. */
+export const SCALING: ScalingGrid = { queues: [1, 2], lcores: [1, 2], policies: POLICIES, rounds: 1, seconds: 0.2, warmUp: 0.05, rate: 10_000 };
+
 /** The grids that `pollmode sweep` has names for; times are for all six paths. A cell is measured for half a second or more but in the quick one. */
 export const GRIDS = {
-  /** About 65 seconds; with opening and report within 90 on a busy machine too. */
+  /** About 72 seconds; with opening and report within 90 on a busy machine too. */
   usual: {
     bursts: [1, 8, 32, 128, 512], frames: [64, 1518], rounds: 3, seconds: 0.17, warmUp: 0.05,
-    latencyBursts: [1, 32], latencyFrames: [64, 1518], latencyRate: LATENCY_RATE, limit: 84,
+    latencyBursts: [1, 32], latencyFrames: [64, 1518], latencyRate: LATENCY_RATE, limit: 75,
+    scaling: { ...SCALING, queues: [1, 2], lcores: [1, 2] },
   },
-  /** Everything: about 6 minutes. */
+  /** Everything: about 7 minutes. */
   full: {
     bursts: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], frames: [64, 512, 1518], rounds: 3, seconds: 0.25, warmUp: 0.05,
     latencyBursts: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], latencyFrames: [64, 512, 1518], latencyRate: LATENCY_RATE,
+    scaling: { ...SCALING, queues: [1, 2, 4], lcores: [1, 2, 4], rounds: 3, seconds: 0.25 },
   },
   /** About 15 seconds, and rough: two short rounds. */
   quick: {

@@ -110,17 +110,39 @@ export interface LatencyCell {
   readonly p999: Spread;
 }
 
+/** What an lcore does when there is nothing to receive (lib/lcore/idle.ts). */
+export const POLICIES = ['busy', 'adaptive', 'interrupt'] as const;
+export type Policy = (typeof POLICIES)[number];
+
+/** An experiment of its own too: one AF_XDP port, its queues shared out among lcores that receive under a policy. */
+export interface ScalingCell {
+  readonly queues: number;
+  readonly lcores: number;
+  readonly policy: Policy;
+  /** Received by all lcores together from a sender that sends as fast as it can, to all queues in turn. */
+  readonly packetsPerSecond: Spread;
+  /** And at so many packets per second in all: */
+  readonly offered: number;
+  /** CPU time of all lcores over the time that went by: 1 is one CPU, all of it. */
+  readonly cpu: Spread;
+  /** One way, in nanoseconds, over the packets of all queues; null where none was timed. */
+  readonly p50: Spread | null;
+  readonly p99: Spread | null;
+}
+
 export interface SweepResult {
   readonly format: typeof SWEEP_FORMAT;
   readonly version: typeof SWEEP_VERSION;
   readonly header: SweepHeader;
   readonly cells: readonly SweepCell[];
   readonly latency: readonly LatencyCell[];
+  /** Empty where it was not asked for, or AF_XDP could not run. */
+  readonly scaling: readonly ScalingCell[];
 }
 
 /** Puts the format's name and version around what was measured. */
-export function sweepResult(header: SweepHeader, cells: readonly SweepCell[], latency: readonly LatencyCell[] = []): SweepResult {
-  return { format: SWEEP_FORMAT, version: SWEEP_VERSION, header, cells, latency };
+export function sweepResult(header: SweepHeader, cells: readonly SweepCell[], latency: readonly LatencyCell[] = [], scaling: readonly ScalingCell[] = []): SweepResult {
+  return { format: SWEEP_FORMAT, version: SWEEP_VERSION, header, cells, latency, scaling };
 }
 
 /** Bits per second of frames with FCS, without preamble and gap: what IEEE 802.3 calls MAC frames. */
@@ -168,6 +190,12 @@ export function framesOf(result: SweepResult): number[] {
 
 export function burstsOf(result: SweepResult): number[] {
   return ascending([...result.cells, ...result.latency].map((cell) => cell.burst));
+}
+
+/** The numbers of queues and lcores that were measured, fewer queues first. */
+export function shapesOf({ scaling }: SweepResult): { readonly queues: number; readonly lcores: number }[] {
+  const found = new Map(scaling.map(({ queues, lcores }) => [`${queues} ${lcores}`, { queues, lcores }]));
+  return [...found.values()].sort((a, b) => a.queues - b.queues || a.lcores - b.lcores);
 }
 
 /** The directions that any cell has, send first. */

@@ -4,13 +4,13 @@
  */
 import { field, integer, isNumber, list, number, object, oneOf, refuse, text } from './fields.js';
 import type { Fields } from './fields.js';
-import { DIRECTIONS, SWEEP_FORMAT, SWEEP_VERSION, burstsOf, framesOf, pathsOf } from './model.js';
-import type { CellKey, LatencyCell, LossCounter, MeasuredCell, SweepCell, SweepHeader, SweepResult } from './model.js';
+import { DIRECTIONS, POLICIES, SWEEP_FORMAT, SWEEP_VERSION, burstsOf, framesOf, pathsOf, shapesOf } from './model.js';
+import type { CellKey, LatencyCell, LossCounter, MeasuredCell, ScalingCell, SweepCell, SweepHeader, SweepResult } from './model.js';
 import { spread } from './statistics.js';
 import type { Spread } from './statistics.js';
 
 // Bounds on what a file may ask of the report: a full grid has 7 paths, 10 bursts and 3 frame sizes.
-const LIMITS = { paths: 16, bursts: 32, frames: 16, cells: 16_384, rounds: 1000, counters: 64, notes: 32 };
+const LIMITS = { paths: 16, bursts: 32, frames: 16, cells: 16_384, rounds: 1000, counters: 64, notes: 32, queues: 256, shapes: 64 };
 const BURST_MAX = 65_536;
 const FRAME_MIN = 64;
 const FRAME_MAX = 65_554;
@@ -25,7 +25,9 @@ export function parseSweepResult(value: unknown): SweepResult {
   const header = readHeader(object(field(file, 'header'), 'header'));
   const cells = list(file, 'cells', '', LIMITS.cells, readCell);
   const latency = list(file, 'latency', '', LIMITS.cells, readLatency);
-  const result: SweepResult = { format: SWEEP_FORMAT, version: SWEEP_VERSION, header, cells, latency };
+  // Files from before there was such an experiment have none.
+  const scaling = field(file, 'scaling') === undefined ? [] : list(file, 'scaling', '', LIMITS.cells, readScaling);
+  const result: SweepResult = { format: SWEEP_FORMAT, version: SWEEP_VERSION, header, cells, latency, scaling };
   checkGrid(result);
   return result;
 }
@@ -87,6 +89,16 @@ function readLatency(value: unknown, where: string): LatencyCell {
   };
 }
 
+function readScaling(value: unknown, where: string): ScalingCell {
+  const from = object(value, where);
+  const at = `${where}.`;
+  return {
+    queues: integer(from, 'queues', at, 1, LIMITS.queues), lcores: integer(from, 'lcores', at, 1, LIMITS.queues), policy: oneOf(from, 'policy', at, POLICIES),
+    packetsPerSecond: readSpread(from, 'packetsPerSecond', at), offered: number(from, 'offered', at, 0, FIGURE_MAX), cpu: readSpread(from, 'cpu', at),
+    p50: readSpreadOrNull(from, 'p50', at), p99: readSpreadOrNull(from, 'p99', at),
+  };
+}
+
 function readPlace(from: Fields, at: string): { path: string; burst: number; frame: number } {
   return { path: text(from, 'path', at, 100), burst: integer(from, 'burst', at, 1, BURST_MAX), frame: integer(from, 'frame', at, FRAME_MIN, FRAME_MAX) };
 }
@@ -108,6 +120,8 @@ function checkGrid(result: SweepResult): void {
   if (burstsOf(result).length > LIMITS.bursts) refuse('cells', `at no more than ${LIMITS.bursts} burst sizes`, burstsOf(result));
   if (framesOf(result).length > LIMITS.frames) refuse('cells', `at no more than ${LIMITS.frames} frame sizes`, framesOf(result));
   checkUnique('cells', result.cells.map((cell) => JSON.stringify([cell.path, cell.burst, cell.frame, cell.direction])));
+  if (shapesOf(result).length > LIMITS.shapes) refuse('scaling', `of no more than ${LIMITS.shapes} numbers of queues and lcores`, shapesOf(result).length);
+  checkUnique('scaling', result.scaling.map(({ queues, lcores, policy }) => JSON.stringify([queues, lcores, policy])));
   checkUnique('latency', result.latency.map((cell) => JSON.stringify([cell.path, cell.burst, cell.frame])));
 }
 

@@ -92,12 +92,7 @@ export class Path {
   async close(): Promise<void> {
     this.#enter(DRAIN);
     // The sender first: of a memory path, the receiver has the pool.
-    for (const worker of [this.#sender, this.#receiver]) {
-      const gone = once(worker, 'exit');
-      worker.postMessage('close');
-      await Promise.race([gone, wait(CLOSE_MS)]);
-      await worker.terminate();
-    }
+    for (const worker of [this.#sender, this.#receiver]) await end(worker);
     this.#lab?.close();
   }
 
@@ -105,6 +100,14 @@ export class Path {
     Atomics.store(this.#phase, 0, phase);
     Atomics.notify(this.#phase, 0);
   }
+}
+
+/** Has a side close what it has, and ends it. */
+export async function end(worker: Worker): Promise<void> {
+  const gone = once(worker, 'exit');
+  worker.postMessage('close');
+  await Promise.race([gone, wait(CLOSE_MS)]);
+  await worker.terminate();
 }
 
 function linkOf(end: LabEnd | undefined): Pick<SideData, 'link'> {
@@ -118,7 +121,7 @@ async function ready(worker: Worker, calls: SyscallCounter | undefined): Promise
 }
 
 /** The thread's next message, which has to be of that kind. Throws its refusal, and for a thread that ended. */
-async function answer<Kind extends SideMessage['kind']>(worker: Worker, kind: Kind): Promise<SideMessage & { kind: Kind }> {
+export async function answer<Kind extends SideMessage['kind']>(worker: Worker, kind: Kind): Promise<SideMessage & { kind: Kind }> {
   const gone = new AbortController();
   const ended = (): void => gone.abort();
   worker.once('exit', ended);

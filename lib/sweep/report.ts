@@ -6,11 +6,12 @@ import { PollmodeError } from '../errors.js';
 import { chartData } from './chart.js';
 import type { SweepResult } from './model.js';
 import { looksOf, markerPath } from './palette.js';
-import { HOW_TO_READ } from './report_help.js';
+import { HOW_TO_READ, SCALING_EXPLAINED } from './report_help.js';
 import { chartCards, controls, facts, findings, introduction, leftOut, warnings } from './report_page.js';
 import { REPORT_SCRIPT } from './report_script.js';
 import { reportStyle } from './report_style.js';
-import { cellTables, latencyTables } from './report_tables.js';
+import { cellTables, latencyTables, scalingTable } from './report_tables.js';
+import { scalingChart } from './scaling_chart.js';
 import { escapeHtml, scriptJson } from './text.js';
 
 export { sweepSvg } from './svg.js';
@@ -31,7 +32,7 @@ ${introduction(result)}
 <h2 id="charts">Charts</h2>
 ${controls(result, data, looks, earlier !== undefined)}
 ${chartCards(data, result)}
-<h2 id="left-out">What was left out</h2>
+${scaling(result)}<h2 id="left-out">What was left out</h2>
 ${leftOut(result)}
 <h2 id="machine">Machine and mode</h2>
 ${facts(result.header, earlier?.header)}
@@ -39,10 +40,20 @@ ${facts(result.header, earlier?.header)}
 <h2 id="figures">Every figure</h2>
 ${cellTables(result, earlier)}
 ${latencyTables(result)}
+${scalingTable(result)}
 </div>
 <h2 id="reading">How to read this</h2>${HOW_TO_READ}
 <footer>Made by pollmode ${escapeHtml(result.header.pollmode)}. The raw figures of each round are in results.json beside this file. Charts by uPlot (MIT licence, in the source of this page).</footer>`;
   return page(body, `${chartLibrary.style}\n${reportStyle(looks)}`, [chartLibrary.script, REPORT_SCRIPT], scriptJson(drawn), chartLibrary.licence);
+}
+
+/** Empty where it was not measured. */
+function scaling(result: SweepResult): string {
+  if (result.scaling.length === 0) return '';
+  return `<h2 id="scaling">Queues, lcores and idle policies</h2>
+${SCALING_EXPLAINED}
+<section class="chart wide" aria-label="Queues, lcores and idle policies">${scalingChart(result)}</section>
+`;
 }
 
 function page(body: string, style: string, scripts: readonly string[], data: string, licence: string): string {

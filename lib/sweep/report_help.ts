@@ -38,3 +38,7 @@ Where two bands overlap, the rounds do not tell the two paths apart.</dd>
 <dt><b>Loss</b></dt><dd>What was sent and did not arrive, and the counter that names the place. A fast sender before a slow receiver loses packets; that is no fault of the link.</dd>
 <dt><b>In memory</b></dt><dd>The memory ports are not a network: they show what is left when the kernel is out of the way, and so how much of the other paths' cost is the kernel's.</dd>
 </dl>`;
+
+export const SCALING_EXPLAINED = `<p>One AF_XDP port with several queues, each polled by one lcore (a pinned thread); the groups are queues × lcores.
+The sender is one thread, which sends to all queues in turn, so more queues or lcores than it can fill show no more packets. What an lcore does when there is nothing to receive is its policy:
+<i>busy</i> asks again at once, <i>interrupt</i> sleeps in the kernel until a packet wakes it, <i>adaptive</i> asks again for as long as the next packet is likely to come sooner than a sleep would cost.</p>`;

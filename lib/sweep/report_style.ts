@@ -44,6 +44,8 @@ a{color:var(--link)}
 .chart.wide{grid-column:1/-1}
 .chart header{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.2rem 1rem}
 .chart header label{font-size:.85rem;color:var(--soft);white-space:nowrap}
+.scaling{display:block;width:100%;height:auto}
+.scaling text{font-size:12px;fill:var(--ink)}
 .note:empty{display:none}
 .unit,.note{color:var(--soft);font-size:.85rem;margin:.1rem 0 .4rem}
 .panels{display:flex;flex-wrap:wrap;gap:.6rem}

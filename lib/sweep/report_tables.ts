@@ -9,6 +9,8 @@ const WHERE = 'lost where';
 const HEADS = ['burst', 'Mpps', `× of ${BASELINE_PATH}`, 'Gbit/s<br>frame bits', 'Gbit/s<br>layer 1', 'user ns<br>per packet', 'system ns<br>per packet', 'own<br>share', 'calls<br>per packet', 'sent', 'received', 'lost', WHERE];
 const LATENCY_HEADS = ['burst', 'offered<br>packets/s', 'timed', 'p50 ns', 'p99 ns', 'p99.9 ns', 'sent', 'came back'];
 
+const SCALING_HEADS = ['policy', 'Mpps', 'offered<br>packets/s', 'CPU', 'p50 ns', 'p99 ns'];
+
 /** One table per frame size and direction, the first one open. */
 export function cellTables(result: SweepResult, earlier?: SweepResult): string {
   return framesOf(result).flatMap((frame) => directionsOf(result).map((direction) => ({ frame, direction })))
@@ -22,13 +24,25 @@ export function latencyTables(result: SweepResult): string {
     .map((frame) => details(`Round trips, ${frame}-byte frames`, false, latencyTable(result, frame))).join('\n');
 }
 
+/** Empty where it was not measured. */
+export function scalingTable(result: SweepResult): string {
+  const { scaling } = result;
+  if (scaling.length === 0) return '';
+  const rows = scaling.map((cell, index) => {
+    const first = index > 0 && scaling[index - 1].lcores !== cell.lcores ? ' class="first"' : '';
+    return `<tr${first}><th scope="row">${cell.queues} × ${cell.lcores}</th><td class="text">${cell.policy}</td>${range(cell.packetsPerSecond, mpps)}${data(count(Math.round(cell.offered)))}${range(cell.cpu, percent)}${rangeOrNone(cell.p50)}${rangeOrNone(cell.p99)}</tr>`;
+  });
+  const caption = 'AF_XDP, 64-byte frames: Mpps received at full load; at the offered rate, CPU time of all lcores over the time that went by (100 % is one CPU), and ns one way. Median over the rounds, below it the least and the greatest.';
+  return details('Queues × lcores × policy', false, table(caption, SCALING_HEADS, rows, 'queues × lcores'));
+}
+
 /** Opens by default where `open`; the script opens all for printing. */
 function details(title: string, open: boolean, table: string): string {
   return `<details${open ? ' open' : ''}><summary>${title}</summary>${table}</details>`;
 }
 
-function table(caption: string, heads: readonly string[], rows: readonly string[]): string {
-  const cells = ['path', ...heads].map((head) => `<th scope="col"${head === WHERE ? ' class="text"' : ''}>${head}</th>`).join('');
+function table(caption: string, heads: readonly string[], rows: readonly string[], first = 'path'): string {
+  const cells = [first, ...heads].map((head) => `<th scope="col"${head === WHERE ? ' class="text"' : ''}>${head}</th>`).join('');
   return `<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${cells}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
 }
 

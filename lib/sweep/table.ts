@@ -18,7 +18,7 @@ export { tableStyle, wrap, type TableStyle } from './text_table.js';
 export function sweepTables(result: SweepResult, style: TableStyle, earlier?: SweepResult): string {
   const blocks = framesOf(result).flatMap((frame) => directionsOf(result).map((direction) => rateBlock(result, frame, direction, style, earlier)));
   const sentences = [...conclusions(result), ...result.header.notes].map((sentence) => wrap(printable(sentence, 1000), style.width).join('\n'));
-  return [...blocks, costBlock(result, style), ...framesOf(result).map((frame) => latencyBlock(result, frame, style)), leftOut(result, style), sentences.join('\n')]
+  return [...blocks, costBlock(result, style), ...framesOf(result).map((frame) => latencyBlock(result, frame, style)), scalingBlock(result, style), leftOut(result, style), sentences.join('\n')]
     .filter((part) => part !== '').join('\n\n') + '\n';
 }
 
@@ -115,6 +115,27 @@ function latencyBlock(result: SweepResult, frame: number, style: TableStyle): st
   ];
   const title = `Round trip, ${frame}-byte frames: µs at ${count(Math.round(first.offered))} packets/s (median and range of ${rounds(result)})`;
   return [...heading(title, style), ...layOut(placeLabels(rows, style), columns, style)].join('\n');
+}
+
+/** Queues × lcores × policy. */
+function scalingBlock(result: SweepResult, style: TableStyle): string {
+  const { scaling } = result;
+  const [first] = scaling;
+  if (first === undefined) return '';
+  const columns: Column[] = [
+    column('Mpps', scaling, (cell) => mpps(cell.packetsPerSecond.median)),
+    column('CPU', scaling, (cell) => percent(cell.cpu.median)),
+    column('p50 µs', scaling, (cell) => optional(cell.p50?.median, microseconds)),
+    column('p99 µs', scaling, (cell) => optional(cell.p99?.median, microseconds)),
+  ];
+  const title = `AF_XDP by queues × lcores and idle policy: Mpps received at full load; CPU of all lcores and µs one way at ${count(Math.round(first.offered))} packets/s`;
+  const names = labels('policy', scaling.map(({ policy }) => policy), 'left');
+  const shapes = labels('queues × lcores', scaling.map(({ queues, lcores }) => `${queues} × ${lcores}`), 'right');
+  return [...heading(title, style), ...layOut({ title: `${shapes.title} ${names.title}`, rows: shapes.rows.map((shape, index) => `${shape} ${names.rows[index]}`) }, columns, style)].join('\n');
+}
+
+function microseconds(nanoseconds: number): string {
+  return figure(nanoseconds / 1000);
 }
 
 /** "af_xdp          32" */

@@ -12,7 +12,7 @@ import {
 } from '../../lib/mbuf/pool_layout.js';
 import { NULL_FRAME, RING_PORT_RING } from '../../lib/port/drivers/memory_layout.js';
 import { QUEUE_BYTES_TOTAL, QUEUE_KIND, QUEUE_MAGIC, QUEUE_OWNER, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../lib/port/layout.js';
-import { RING_CONS, RING_CONS_SEEN, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_PROD_SEEN, RING_SIZE, RING_SLOTS } from '../../lib/ring/layout.js';
+import { RING_CONS, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_SIZE, RING_SLOTS } from '../../lib/ring/layout.js';
 
 /** Everything that a test lays out stands in here; it is compared whole. */
 export const ZONE_BYTES = 192 * 1024;
@@ -99,7 +99,7 @@ export function makeRing(lab: Lab, { size, start = 0, flags = 0, owner = 0 }: Ri
   const ring = reserve(lab, RING_SLOTS + size * 4);
   const fields = [
     [RING_KIND, RING_MAGIC], [RING_SIZE, size], [RING_FLAGS, flags], [RING_OWNER, owner],
-    [RING_PROD, start], [RING_PROD_SEEN, start], [RING_CONS, start], [RING_CONS_SEEN, start],
+    [RING_PROD, start], [RING_CONS, start],
   ] as const;
   for (const [field, value] of fields) set(lab, ring, field, value);
   return ring;

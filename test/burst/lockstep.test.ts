@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from '../../lib/burst/codes.js';
+import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from '../../lib/burst/codes.js';
 import { HIGH_BASE, dieAt, expectEqual, makeLab, makeRing, reserve, reset, writeVector, type Lab } from './layout_helper.js';
 import { apply, commandLists, makeWorld, shapes } from './world_helper.js';
 
@@ -31,7 +31,7 @@ interface Step { readonly call: 'ringEnqueue' | 'ringDequeue' | 'ringRecover'; r
 const steps: fc.Arbitrary<Step> = fc.record({
   call: fc.constantFrom('ringEnqueue', 'ringEnqueue', 'ringDequeue', 'ringDequeue', 'ringRecover'),
   count: fc.integer({ min: 1, max: 40 }), fixed: fc.constantFrom(0, 1), lcore: fc.nat({ max: 2 }),
-  death: fc.constantFrom(0, 0, 0, 0, 0, DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH),
+  death: fc.constantFrom(0, 0, 0, 0, 0, DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH, DEATH_AFTER_PUBLISH),
 });
 const rings = fc.record({
   size: fc.integer({ min: 1, max: 10 }).map(power => 2 ** power), start: fc.constantFrom(0, 0x7ffffff0, 0xfffffff0, 0xffffffff),
@@ -83,8 +83,8 @@ for (const [left, right] of PAIRS) {
 
 function take({ burst }: Lab, ring: number, vector: number, { call, count, fixed, lcore }: Step, multi: boolean): number {
   if (call === 'ringRecover') return burst.ringRecover(ring, lcore);
-  if (call === 'ringEnqueue') return multi ? burst.ringEnqueueMp(ring, vector, count, fixed, lcore) : burst.ringEnqueueSp(ring, vector, count, fixed);
-  return multi ? burst.ringDequeueMc(ring, vector, count, fixed, lcore) : burst.ringDequeueSc(ring, vector, count, fixed);
+  if (call === 'ringEnqueue') return multi ? burst.ringEnqueueMp(ring, vector, count, fixed, lcore) : burst.ringEnqueueSp(ring, vector, count, fixed, lcore);
+  return multi ? burst.ringDequeueMc(ring, vector, count, fixed, lcore) : burst.ringDequeueSc(ring, vector, count, fixed, lcore);
 }
 
 function expectSameBytes(left: Lab, right: Lab): void {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from '../../lib/burst/codes.js';
+import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from '../../lib/burst/codes.js';
 import { RING_CONS_BUSY, RING_CONS_CLAIM, RING_PROD_BUSY, RING_PROD_CLAIM } from '../../lib/ring/layout.js';
 import {
   CHECKING, HIGH_BASE, IMPLEMENTATIONS, dieAt, expectEqual, get, get64, makeLab, makeRing, readVector, reserve, reset, ringContents, set, writeVector, type Lab,
@@ -93,17 +93,38 @@ for (const options of CHECKING) {
     t.ok(died > 50, `${died} parties died`);
   });
 
-  t.test(`ring, ${lab.name}: a single producer or consumer that died left nothing behind`, async t => {
-    reset(lab);
-    const ring = makeRing(lab, { size: 4, start: 0xffffffff });
-    const vector = reserve(lab, 64);
-    writeVector(lab, vector, [1, 2, 3]);
-    t.ok(dieAt(lab, DEATH_BEFORE_PUBLISH, () => lab.burst.ringEnqueueSp(ring, vector, 3, 0)));
-    t.same(ringContents(lab, ring), []);
-    t.equal(lab.burst.ringEnqueueSp(ring, vector, 3, 0), 3);
-    t.ok(dieAt(lab, DEATH_BEFORE_PUBLISH, () => lab.burst.ringDequeueSc(ring, vector, 2, 0)));
-    t.same(ringContents(lab, ring), [1, 2, 3]);
-    t.equal(lab.burst.ringRecover(ring, 0), 0);
+  t.test(`ring, ${lab.name}: a single producer or consumer that died, and the next one, whatever its lcore`, async t => {
+    const deaths = fc.record({
+      plan: plans.map(plan => ({ ...plan, multi: false })), enqueue: fc.boolean(), count: fc.integer({ min: 1, max: 16 }),
+      point: fc.constantFrom(DEATH_BEFORE_PUBLISH, DEATH_AFTER_PUBLISH), next: fc.nat({ max: 1 }),
+    });
+    const died = new Map([[DEATH_BEFORE_PUBLISH, 0], [DEATH_AFTER_PUBLISH, 0]]);
+    fc.assert(fc.property(deaths, ({ plan, enqueue, count, point, next }) => {
+      const { ring, vector, queue } = runPlan(lab, plan);
+      const possible = modelCount(queue, plan.size, { enqueue, count, fixed: 0 });
+      const values = Array.from({ length: count }, () => (serial = (serial + 0x9e3779b1) >>> 0));
+      if (enqueue) writeVector(lab, vector, values);
+      const isDead = dieAt(lab, point, () => side(lab, ring, vector, plan.lcore, enqueue, false)(count, 0));
+      expectEqual(isDead, possible > 0);
+      // Before the publish it was never there; after it all of it was.
+      if (isDead && point === DEATH_AFTER_PUBLISH) {
+        if (enqueue) queue.push(...values.slice(0, possible));
+        else queue.splice(0, possible);
+      }
+      expectEqual(ringContents(lab, ring), queue);
+      expectEqual(lab.burst.ringRecover(ring, plan.lcore), 0);
+      if (isDead) died.set(point, died.get(point)! + 1);
+      runCommands(lab, { ...plan, lcore: (plan.lcore + next) % 64, commands: [...plan.commands].reverse() }, ring, vector, queue);
+    }), { numRuns: 300 });
+    t.ok([...died.values()].every(count => count > 30), `${[...died.values()].join(' and ')} died`);
+  });
+
+  t.test(`ring, ${lab.name}: single producers and consumers that follow one another`, async t => {
+    fc.assert(fc.property(plans, fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 12 }), (plan, lcores) => {
+      const { ring, vector, queue } = runPlan(lab, { ...plan, multi: false });
+      for (const lcore of lcores) runCommands(lab, { ...plan, lcore, multi: false }, ring, vector, queue);
+    }), { numRuns: 100 });
+    t.pass('each went on where the one before had stopped');
   });
 }
 
@@ -135,5 +156,5 @@ function side({ burst }: Lab, ring: number, vector: number, lcore: number, enque
     return (count, fixed) => call(ring, vector, count, fixed, lcore);
   }
   const call = enqueue ? burst.ringEnqueueSp : burst.ringDequeueSc;
-  return (count, fixed) => call(ring, vector, count, fixed);
+  return (count, fixed) => call(ring, vector, count, fixed, lcore);
 }

@@ -39,7 +39,7 @@ function produce(first: number, count: number): Uint32Array {
     for (let i = 0; i < offered; i++) u32[(task.vector >>> 2) + i] = first + done + i;
     const sent = task.multi
       ? burst.ringEnqueueMp(task.ring, task.vector, offered, 0, task.lcore)
-      : burst.ringEnqueueSp(task.ring, task.vector, offered, 0);
+      : burst.ringEnqueueSp(task.ring, task.vector, offered, 0, task.lcore);
     if (sent === 0) rest();
     done += sent;
   }
@@ -52,7 +52,7 @@ function consume(): Uint32Array {
   while (Atomics.load(u32, task.progress >>> 2) < task.total) {
     const got = task.multi
       ? burst.ringDequeueMc(task.ring, task.vector, 1 + length % task.slots, 0, task.lcore)
-      : burst.ringDequeueSc(task.ring, task.vector, 1 + length % task.slots, 0);
+      : burst.ringDequeueSc(task.ring, task.vector, 1 + length % task.slots, 0, task.lcore);
     if (got === 0) rest();
     received.set(u32.subarray(task.vector >>> 2, (task.vector >>> 2) + got), length);
     length += got;

@@ -191,11 +191,12 @@ t.test('a capture with frames that the interface cannot send is forwarded to its
   sendBy(writer, writer.ports[0]!, [frame(13, 3), good, frame(1700, 4), frame(5, 5), also]);
   writer.close();
   for (const driver of ['af_xdp', 'af_packet']) {
-    const { ports: [source, sink] } = forward(`pcap:${escapeValue(file)}`, `${driver}:veth0,netns=/proc/${process.pid}/fd/${lab.a.netns}`);
+    const { forwarded, dropped, ports: [source, sink] } = forward(`pcap:${escapeValue(file)}`, `${driver}:veth0,netns=/proc/${process.pid}/fd/${lab.a.netns}`);
     t.equal(source!.rxPackets, 5, driver);
     t.match(sink, { txPackets: 2, txBytes: 1574, txRefused: 0 });
     const { tx_bad_frame: bad, tx_too_long: long } = sink!.xstats;
     t.equal((bad ?? 0) + (long ?? 0), 3, 'the others have a name');
+    t.same([forwarded, dropped], [2, 3], 'and are not said to be forwarded');
     t.same(wire.receive(), [good, also]);
   }
 });

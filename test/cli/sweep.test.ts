@@ -59,6 +59,17 @@ t.test('tables for people: rates, cost with our own share, round trips, the repo
   t.match(second.stdout, /× of the earlier sweep/);
 });
 
+t.test('queues, lcores and policies, asked for', admin, async (t) => {
+  const out = join(folder, 'lcores');
+  const printed = run([...QUICK, '--paths', 'af-xdp', '--latency-rate', '0', '--queues', '2', '--lcores', '1,2', '--policies', 'interrupt', '--out', out]);
+  t.equal(printed.status, 0, printed.stderr);
+  t.match(printed.stdout, /^AF_XDP by queues × lcores and idle policy:[^]*^ +2 × 1 interrupt [^]*^ +2 × 2 interrupt /m);
+  t.same(readResults(join(out, 'results.json')).scaling.map(({ queues, lcores, policy }) => [queues, lcores, policy]), [[2, 1, 'interrupt'], [2, 2, 'interrupt']]);
+  t.same(readdirSync(out).sort(), ['report.html', 'results.csv', 'results.json', 'scaling.csv', 'sweep.svg']);
+  const none = run([...QUICK, '--paths', 'af-xdp', '--latency-rate', '0', '--queues', '0', '--out', out]);
+  t.notMatch(none.stdout, /queues × lcores/);
+});
+
 t.test('bad words are refused with what to do, and nothing is run', async (t) => {
   const refused = (words: string[], sentence: RegExp): void => {
     const { status, stdout, stderr } = run(words);
@@ -68,6 +79,8 @@ t.test('bad words are refused with what to do, and nothing is run', async (t) =>
   };
   refused(['--paths', 'carrier pigeon'], /There is no path "carrier pigeon": choose of af_xdp, /);
   refused(['--bursts', '1,513'], /whole number from 1 to 512/);
+  refused(['--policies', 'busy,nap'], /There is no policy "nap": choose of busy, adaptive, interrupt/);
+  refused(['--lcores', '65'], /whole number from 1 to 64/);
   refused(['--frames', '63'], /whole number from 64 to 1518/);
   refused(['--seconds', '0'], /above 0/);
   refused(['--full', '--quick'], /cannot be used with/);

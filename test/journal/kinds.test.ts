@@ -4,14 +4,17 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { binding } from '../../lib/binding.js';
-import { changeChannels, changeSysfs } from '../../lib/journal/changes.js';
+import { changeChannels, changeNapi, changeSysfs } from '../../lib/journal/changes.js';
 import { Journal } from '../../lib/journal/journal.js';
 import { kinds } from '../../lib/journal/kinds.js';
 import { channelsKind } from '../../lib/journal/kinds/channels.js';
+import { napiKind } from '../../lib/journal/kinds/napi.js';
+import { rssKind } from '../../lib/journal/kinds/rss.js';
 import { sysfsChange, sysfsKind } from '../../lib/journal/kinds/sysfs.js';
 import { undoLeft } from '../../lib/journal/left.js';
-import { readChannels, setChannels } from '../../lib/kernel/ethtool.js';
+import { readChannels, setChannels, setFeature } from '../../lib/kernel/ethtool.js';
 import { deleteLink } from '../../lib/kernel/link.js';
+import { listNapis, readNapi, setNapi } from '../../lib/kernel/napi.js';
 import { createNetns, withNetns } from '../../lib/kernel/netns.js';
 import { openLab } from '../../lib/lab/veth.js';
 import { codeThrown, needs } from '../kernel/rights.js';
@@ -36,12 +39,22 @@ t.test('the sysfs kind writes nothing but what it lists', async (t) => {
 });
 
 t.test('any fields at all are checked or refused as EFORMAT or EOPTION', async (t) => {
-  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'to', 'inode', 'ifname', 'ifindex', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo')));
+  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'to', 'inode', 'ifname', 'ifindex', 'napi', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo')));
   fc.assert(fc.property(fields, each => kinds.every(kind => ['none', 'EFORMAT', 'EOPTION'].includes(codeThrown(() => kind.check(each))))), { numRuns: 300 });
   const channels = { kind: 'channels', ifname: 'lo', ifindex: 1, was: { rx: 1, tx: 1, other: 0, combined: 0 } };
   t.same(channelsKind.check({ ...channels, more: 1 }), channels, 'what it does not know is left out');
   for (const bad of [{ ifindex: 0 }, { ifindex: 1.5 }, { ifname: 'a/b' }, { ifname: '' }, { was: null }, { was: [] }, { was: { ...channels.was, rx: -1 } }, { was: { rx: 1 } }]) {
     t.not(codeThrown(() => channelsKind.check({ ...channels, ...bad })), 'none', JSON.stringify(bad));
+  }
+  const napi = { kind: 'napi', napi: 300, ifindex: 2, was: { deferHardIrqs: 0, groFlushNs: 0 }, to: { deferHardIrqs: 2, groFlushNs: 200000 } };
+  t.same(napiKind.check({ ...napi, more: 1 }), napi);
+  for (const bad of [{ napi: 0 }, { napi: 2 ** 32 }, { ifindex: 0 }, { was: { deferHardIrqs: 2 ** 31, groFlushNs: 0 } }, { to: { deferHardIrqs: 0, groFlushNs: -1 } }, { to: undefined }]) {
+    t.equal(codeThrown(() => napiKind.check({ ...napi, ...bad })), 'EFORMAT', JSON.stringify(bad));
+  }
+  const rss = { kind: 'rss', ifname: 'lo', ifindex: 1, was: { reta: [0, 1], key: '6d5a' } };
+  t.same(rssKind.check({ ...rss, more: 1 }), rss);
+  for (const was of [{ reta: [], key: '' }, { reta: [0, -1], key: '' }, { reta: [0, '1'], key: '' }, { reta: { length: 1, 0: 0 }, key: '' }, { reta: [0], key: '6D' }, { reta: [0], key: '6d5' }, { reta: [0] }]) {
+    t.equal(codeThrown(() => rssKind.check({ ...rss, was })), 'EFORMAT', JSON.stringify(was));
   }
 });
 
@@ -105,6 +118,26 @@ t.test('a value that somebody else has changed since is his', admin, async (t) =
     withNetns(lab.a.netns, () => writeFileSync(path, '62'));
     t.match(undoLeft({ directories: [of.run] }), [{ result: 'superseded' }]);
     t.equal(withNetns(lab.a.netns, () => read(path)), '62');
+  });
+});
+
+t.test('a NAPI\'s values that somebody else has changed since are his, and one that is gone is let go', admin, async (t) => {
+  await inLab(async (lab, of) => {
+    withNetns(lab.a.netns, () => {
+      setFeature('veth0', 'rx-gro', true);
+      const { id } = listNapis(lab.a.ifindex)[0]!;
+      const journal = new Journal({ directories: [of.run] });
+      const mine = changeNapi(id, { deferHardIrqs: 2, groFlushNs: 200000 }, journal);
+      setNapi(id, { deferHardIrqs: 3, groFlushNs: 200000 });
+      t.match(mine.undo(), { result: 'superseded' });
+      t.match(readNapi(id), { deferHardIrqs: 3, groFlushNs: 200000 });
+      const again = changeNapi(id, { deferHardIrqs: 4 }, journal);
+      t.match(readNapi(id), { deferHardIrqs: 4, groFlushNs: 200000 });
+      setFeature('veth0', 'rx-gro', false);
+      t.match(again.undo(), { result: 'gone' });
+      t.equal(codeThrown(() => changeNapi(id, { deferHardIrqs: 1 }, journal)), 'ENOTFOUND');
+    });
+    t.notOk(existsSync(of.run));
   });
 });
 

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { binding } from '../../lib/binding.js';
 import { PollmodeError } from '../../lib/errors.js';
-import { attachXdp, createMap, deleteElement, loadProgram, lookupElement, mapFromFd, openPinned, programInfo, testRun, updateElement } from '../../lib/kernel/bpf.js';
+import { attachXdp, createMap, deleteElement, loadProgram, lookupElement, mapFromFd, openPinned, programInfo, runOnLiveFrames, testRun, updateElement, type BpfMap } from '../../lib/kernel/bpf.js';
 import { getU64, u32 } from '../../lib/kernel/bytes.js';
-import { BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_PROG_TYPE_XDP, XDP_DROP, XDP_PASS } from '../../lib/kernel/constants.js';
+import { BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_PROG_TYPE_XDP, XDP_DROP, XDP_PASS, XDP_TX } from '../../lib/kernel/constants.js';
 import { alu, assemble, atomicAdd, B, call, DW, exit, H, jump, jumpAlways, label, load, load64, loadMap, mov, R0, R1, R2, R3, R10, store, toBigEndian, W, type Instruction } from '../../lib/kernel/instructions.js';
-import { createVeth, readLink } from '../../lib/kernel/link.js';
+import { createVeth, readLink, setLink, waitForCarrier } from '../../lib/kernel/link.js';
 import { createNetns, withNetns } from '../../lib/kernel/netns.js';
 import { openSyscallCounter } from '../../lib/kernel/syscall_counter.js';
 import { codeThrown, needs } from './rights.js';
@@ -74,9 +75,9 @@ t.test('a map of values per CPU is not read into a buffer for one', rights, asyn
   close(map.fd);
 });
 
-t.test('a program runs: arithmetic, a branch on the frame, a map', rights, async (t) => {
-  const map = createMap({ type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 });
-  const program = xdp(
+/** Counts the IPv4 frames in the map's one value and passes them on; drops all others. */
+function countIpv4(map: BpfMap): number {
+  return xdp(
     load(W, R2, R1, 0), load(W, R3, R1, 4), // xdp_md: data, data_end
     mov(R0, R2), alu('+', R0, 14), jump('>', R0, R3, 'drop'),
     load(H, R2, R2, 12), toBigEndian(R2, 16), jump('!=', R2, 0x0800, 'drop'),
@@ -85,15 +86,48 @@ t.test('a program runs: arithmetic, a branch on the frame, a map', rights, async
     mov(R0, XDP_PASS), exit(),
     label('drop'), mov(R0, XDP_DROP), exit(),
   );
+}
+
+function counted(map: BpfMap): bigint {
+  const value = new Uint8Array(8);
+  lookupElement(map, u32(0), value);
+  return getU64(value, 0);
+}
+
+t.test('a program runs: arithmetic, a branch on the frame, a map', rights, async (t) => {
+  const map = createMap({ type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 });
+  const program = countIpv4(map);
   const frame = new Uint8Array(64);
   t.equal(testRun(program, frame), XDP_DROP);
   frame.set([0x08, 0x00], 12);
   t.equal(testRun(program, frame), XDP_PASS);
-  const value = new Uint8Array(8);
-  lookupElement(map, u32(0), value);
-  t.equal(getU64(value, 0), 1n);
+  t.equal(counted(map), 1n);
   t.match(programInfo(program), { type: BPF_PROG_TYPE_XDP, name: 'test' });
   close(program, map.fd);
+});
+
+t.test('a program sends frames of the kernel\'s making, and each of them arrives', rights, async (t) => {
+  const fd = createNetns();
+  const map = createMap({ type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 });
+  const [counter, sender] = [countIpv4(map), xdp(mov(R0, XDP_TX), exit())];
+  const frame = new Uint8Array(60);
+  frame.set([0x08, 0x00], 12);
+  const links = withNetns(fd, () => {
+    createVeth({ a: { name: 'left' }, b: { name: 'right' } });
+    const ends = ['left', 'right'].map(name => readLink(name).ifindex);
+    for (const end of ends) setLink(end, { up: true });
+    for (const end of ends) waitForCarrier(end);
+    const link = attachXdp(counter, ends[0]!, 'native');
+    // Fewer than the 256 that a veth holds, so that none can be lost.
+    runOnLiveFrames(sender, frame, ends[1]!, 200);
+    frame.set([0x86, 0xdd], 12);
+    runOnLiveFrames(sender, frame, ends[1]!, 1);
+    t.equal(codeThrown(() => runOnLiveFrames(sender, frame, 9999, 1)), 'ENOTFOUND', 'no such interface');
+    return [link];
+  });
+  for (let tries = 0; counted(map) < 200n && tries < 200; tries++) await sleep(10);
+  t.equal(counted(map), 200n);
+  close(...links, counter, sender, map.fd, fd);
 });
 
 t.test('the verifier\'s log is in the error', rights, async (t) => {

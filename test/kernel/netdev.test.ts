@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { binding } from '../../lib/binding.js';
-import { u32Attribute } from '../../lib/kernel/attributes.js';
+import { attribute, u32Attribute } from '../../lib/kernel/attributes.js';
 import { listXdpFeatures, parseFeatures } from '../../lib/kernel/features.js';
 import { listLinks } from '../../lib/kernel/link.js';
+import { parseNapi } from '../../lib/kernel/napi.js';
 import { genericPayload } from '../../lib/kernel/netlink.js';
 import { withNetns } from '../../lib/kernel/netns.js';
 import { listQueues, parseQueue } from '../../lib/kernel/queues.js';
@@ -20,8 +21,23 @@ t.test('a queue is read by attribute, in any order, and an AF_XDP socket by the 
   for (const left of [1, 2, 3]) t.equal(codeThrown(() => parseQueue(answer(genericPayload(10, 1, ...attributes.filter((_, index) => index !== left))))), 'EFORMAT');
 });
 
+/** Older kernels tell of a NAPI without the two values. */
+const napi = (message: Parameters<typeof parseNapi>[0]): void => {
+  const code = codeThrown(() => parseNapi(message));
+  if (code !== 'none' && code !== 'EUNSUPPORTED') parseNapi(message);
+};
+
+t.test('a NAPI is read, its timer in four bytes or in eight', async (t) => {
+  const attributes = [u32Attribute(2, 300), u32Attribute(1, 9), u32Attribute(5, 2)];
+  const wanted = { id: 300, ifindex: 9, deferHardIrqs: 2, groFlushNs: 200000 };
+  t.same(parseNapi(answer(genericPayload(11, 1, ...attributes, u32Attribute(6, 200000)))), wanted);
+  t.same(parseNapi(answer(genericPayload(11, 1, ...attributes, attribute(6, Uint8Array.of(0, 0, 0, 0, 1, 0, 0, 0))))), { ...wanted, groFlushNs: 2 ** 32 });
+  t.equal(codeThrown(() => parseNapi(answer(genericPayload(11, 1, ...attributes)))), 'EUNSUPPORTED');
+  t.equal(codeThrown(() => parseNapi(answer(genericPayload(11, 1, ...attributes.slice(1), u32Attribute(6, 1))))), 'EFORMAT');
+});
+
 t.test('any bytes parse or are refused as EFORMAT', async (t) => {
-  for (const parse of [parseQueue, parseFeatures]) {
+  for (const parse of [parseQueue, parseFeatures, napi]) {
     const outcomes = new Set<string>();
     fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
       const code = codeThrown(() => parse(answer(bytes)));

@@ -159,3 +159,29 @@ t.test('adaptive learns: it spins beside a busy source and gives up on a slow on
   t.ok(spinUs > 0 && spinUs <= 20000, `${spinUs.toFixed(0)} µs of spinning for an expected gap of ${expectedGapUs.toFixed(0)} µs`);
   binding().close(fd);
 });
+
+t.test('adaptive sleeps at once for a while when others have much of its CPU, and spins again afterwards', needs(), async t => {
+  const fd = binding().eventfd(1, 0);
+  const idle = new Idle({ policy: 'adaptive', queues: [{ wake: { fd } }], spinUs: 10_000_000 });
+  const away = (ms: number): void => { for (const end = performance.now() + ms; performance.now() < end;); };
+  const looks = (count: number): boolean => Array.from({ length: count }, () => { away(1); return idle.shouldSleep(); }).includes(true);
+  for (let i = 0; i < 80; i++) {
+    away(1);
+    idle.back();
+    if (idle.shouldSleep()) t.fail('what the loop does itself is no sign of others');
+  }
+  t.equal(idle.stats().gaveWay, 0);
+  t.ok(looks(80), 'looks that are always late are');
+  t.match(idle.stats(), { gaveWay: 1, spinUs: 0 });
+  idle.work();
+  t.ok(idle.shouldSleep(), 'and so it goes on');
+  await wait(450);
+  idle.work();
+  t.notOk(idle.shouldSleep(), 'until some time has passed');
+  t.ok(idle.stats().spinUs > 0);
+  t.ok(looks(80), 'and others are still there');
+  t.match(idle.stats(), { gaveWay: 2, spinUs: 0 });
+  await wait(450);
+  t.equal(idle.stats().spinUs, 0, 'it waits longer each time');
+  binding().close(fd);
+});

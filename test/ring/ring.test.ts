@@ -3,7 +3,7 @@ import t from 'tap';
 import { Arena, MAX_ARENA, MIN_ARENA } from '../../lib/arena/arena.js';
 import { Burst } from '../../lib/burst/burst.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
-import { RING_CONS, RING_CONS_SEEN, RING_PROD, RING_PROD_CLAIM, RING_PROD_SEEN } from '../../lib/ring/layout.js';
+import { RING_CONS, RING_PROD, RING_PROD_CLAIM } from '../../lib/ring/layout.js';
 import { Ring, type RingOptions } from '../../lib/ring/ring.js';
 
 const PLACES = [['fast', false], ['checking', false], ['twin', false], ['fast', true], ['twin', true]] as const;
@@ -21,7 +21,7 @@ function arenaOf(build: string, high: boolean): Arena {
 
 /** As if so many had gone through before. */
 function startAt(arena: Arena, ring: Ring, index: number): void {
-  for (const field of [RING_PROD, RING_PROD_SEEN, RING_CONS, RING_CONS_SEEN]) arena.u32[(ring.offset + field) >>> 2] = index;
+  for (const field of [RING_PROD, RING_CONS]) arena.u32[(ring.offset + field) >>> 2] = index;
 }
 
 const options = fc.record({

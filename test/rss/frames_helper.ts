@@ -1,6 +1,7 @@
 /** Frames for the tests of hashing: well-formed ones of a flow, and ones that are broken in likely places. */
 import fc from 'fast-check';
-import { addressBytes, type Flow } from '../../lib/rss/tuple.js';
+import { addressBytes } from '../../lib/address.js';
+import type { Flow } from '../../lib/rss/tuple.js';
 
 const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
 

@@ -3,12 +3,16 @@
  * at random, flows are recorded elsewhere and a rebalancer runs. Nothing may be lost and nothing reordered.
  */
 import t, { type Test } from 'tap';
+import { Arena } from '../../lib/arena/arena.js';
 import { Distributor } from '../../lib/lcore/distributor.js';
 import { launch } from '../../lib/lcore/lcore.js';
 import { open } from '../../lib/port/host.js';
 import { Rebalancer } from '../../lib/rss/rebalancer.js';
+import { Rss } from '../../lib/rss/rss.js';
 import type { Steering } from '../../lib/rss/steering.js';
-import type { GeneratorArgs } from './order_generator.js';
+import type { Flow } from '../../lib/rss/tuple.js';
+import { collidingFlows } from './collisions_helper.js';
+import { flowOf, type GeneratorArgs } from './order_generator.js';
 import { OrderBook, randomNumbers } from './order_helper.js';
 import type { WorkerArgs } from './order_worker.js';
 
@@ -21,9 +25,10 @@ interface Shape {
   readonly packets: number;
   readonly flows: number;
   readonly buckets: number;
+  readonly list?: readonly Flow[];
 }
 
-async function inOrder(t: Test, { workers, packets, flows, buckets }: Shape): Promise<void> {
+async function inOrder(t: Test, { workers, packets, flows, buckets, list }: Shape): Promise<void> {
   const host = open(['ring:wire,size=4096,single=1'], { mbufs: 3 * WINDOW });
   const port = host.ports[0].number;
   const book = OrderBook.create(host.arena, 'book', flows);
@@ -32,7 +37,7 @@ async function inOrder(t: Test, { workers, packets, flows, buckets }: Shape): Pr
     from: [{ port }], steering: { buckets, ringSize: WINDOW },
     workers: Array.from({ length: workers }, (_, worker) => ({ module, args: { book: 'book', lossy: false, recordEvery: 20, workers, seed: 77 + worker } satisfies WorkerArgs })),
   });
-  const args: GeneratorArgs = { port, book: 'book', flows, packets, window: WINDOW, seed: 5 };
+  const args: GeneratorArgs = { port, book: 'book', flows, packets, window: WINDOW, seed: 5, ...(list === undefined ? {} : { list }) };
   const generator = await launch(host, { module: new URL('./order_generator.js', import.meta.url), args, queues: [{ port, direction: 'tx', queue: 0 }] });
   const shaken = shake(rps.steering);
   const sent = await generator.join() as number;
@@ -63,6 +68,19 @@ function shake(steering: Steering): () => { moves: number; rebalanced: number } 
     return { moves: steering.stats().moves, rebalanced };
   };
 }
+
+t.test('one elephant flow, whose bucket is moved again and again', t => inOrder(t, { workers: 4, packets: LONG ? 640_000 : 40_000, flows: 1, buckets: 64 }));
+
+t.test('flows that collide in their hashes on purpose: one bucket, one worker at a time, in order; another key parts them', async t => {
+  const arena = Arena.create();
+  const [usual, own] = [Rss.create(arena, 'usual'), Rss.create(arena, 'own', { key: Uint8Array.from({ length: 40 }, (_, i) => (i * 73 + 19) & 255) })];
+  const list = collidingFlows(flow => usual.hashFlow(flow), flowOf(3), 500, randomNumbers(42));
+  t.equal(new Set(list.map(flow => JSON.stringify(flow))).size, 500);
+  t.same([...new Set(list.map(flow => usual.hashFlow(flow)))], [usual.hashFlow(flowOf(3))], 'all have one hash');
+  t.ok(new Set(list.map(flow => own.hashFlow(flow) % 128)).size > 64, 'with a key that nobody knows they are spread as any others');
+  arena.close();
+  await inOrder(t, { workers: 4, packets: LONG ? 640_000 : 40_000, flows: list.length, buckets: 128, list });
+});
 
 const counts = LONG ? Array.from({ length: 16 }, (_, i) => i + 1) : [1, 2, 5, 16];
 for (const workers of counts) {

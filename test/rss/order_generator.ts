@@ -13,12 +13,14 @@ export interface GeneratorArgs {
   /** Most packets that are sent and not yet received, so that no ring overflows; 0 for no such care. */
   readonly window: number;
   readonly seed: number;
+  /** The flows, where they are not to be those of `flowOf`. */
+  readonly list?: readonly Flow[];
 }
 
 export default async function generate(lcore: LcoreContext<GeneratorArgs>): Promise<number> {
-  const { port, flows, packets, window, seed } = lcore.args;
+  const { port, flows, packets, window, seed, list } = lcore.args;
   const [book, tx, burst, random] = [OrderBook.find(lcore.arena, lcore.args.book), lcore.tx(port), lcore.burst(32), randomNumbers(seed)];
-  const templates = Array.from({ length: flows }, (_, flow) => templateOf(flow));
+  const templates = Array.from({ length: flows }, (_, flow) => templateOf(list?.[flow] ?? flowOf(flow)));
   const numbers = new Uint32Array(flows);
   let sent = 0;
   let waiting = 0;
@@ -57,7 +59,7 @@ export function flowOf(flow: number): Flow {
   return { source: `10.1.${(flow >> 8) & 255}.${flow & 255}`, destination: `10.2.0.${flow % 7}`, protocol: 'udp', sourcePort: 1024 + flow % 60000, destinationPort: 53 };
 }
 
-function templateOf(flow: number): Uint8Array {
-  const frame = frameOf({ ...flowOf(flow), tags: 0, extensions: [], fragment: false });
+function templateOf(flow: Flow): Uint8Array {
+  const frame = frameOf({ ...flow, tags: 0, extensions: [], fragment: false });
   return Uint8Array.from({ length: FRAME }, (_, i) => frame[i] ?? 0);
 }

@@ -7,7 +7,8 @@ import { Mempool } from '../../lib/mbuf/mempool.js';
 import { DEFAULT_KEY } from '../../lib/rss/keys.js';
 import { RSS_BYTES, RSS_IPV4, RSS_IPV6 } from '../../lib/rss/layout.js';
 import { DEFAULT_TYPES, Rss } from '../../lib/rss/rss.js';
-import { addressBytes, type Flow } from '../../lib/rss/tuple.js';
+import { addressBytes } from '../../lib/address.js';
+import type { Flow } from '../../lib/rss/tuple.js';
 import { codeThrown } from '../kernel/rights.js';
 import { frameOf, frames } from './frames_helper.js';
 

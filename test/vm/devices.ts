@@ -19,19 +19,40 @@ export const MONITOR_MARK = 'qemu-monitor: ';
 export const e1000e: Wire = { nic: '0000:01:00.0', mac: '52:54:00:00:01:01', peerMac: '52:54:00:00:01:02' };
 /** A second one, for two ports at once. */
 export const e1000eToo: Wire = { nic: '0000:02:00.0', mac: '52:54:00:00:04:01', peerMac: '52:54:00:00:04:02' };
+/** A pair of Linux's own virtio-net, for AF_XDP in zero-copy: it needs a device that DMAs for itself (`iommu_platform`). No PCI address of ours. */
+export const linuxPair = { mac: '52:54:00:00:06:01', peerMac: '52:54:00:00:06:02' } as const;
 /** Two NICs behind a bridge to conventional PCI, which cannot tell them apart: one IOMMU group. The second is Linux's. */
 export const grouped: readonly [string, string] = ['0000:03:01.0', '0000:03:02.0'];
+
+/** A virtio-net with four queues and RSS: the one kind of NIC here that has it. Taps and a bridge join it to Linux's own, in the machine's network namespace. */
+export const multiQueue = { mac: '52:54:00:00:05:01', peerMac: '52:54:00:00:05:02', queues: 4 } as const;
+
+/** The host's side of it: a shell's words, run in a network namespace that goes with QEMU. */
+export const network = [
+  '(sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1 || true)',
+  'ip link add br0 type bridge forward_delay 0 mcast_snooping 0',
+  'ip tuntap add mq0 mode tap multi_queue vnet_hdr',
+  'ip tuntap add mq1 mode tap vnet_hdr',
+  'for link in mq0 mq1; do ip link set $link txqueuelen 1000 master br0 up; done',
+  'ip link set br0 up',
+].join(' && ');
 
 /** QEMU's arguments. */
 export function devices(): string[] {
   return [
-    ...wire('e0', 1), ...wire('e1', 2),
+    ...wire('e0', 1), ...wire('e1', 2), ...wire('x', 3),
+    '-netdev', `tap,id=mq0,ifname=mq0,script=no,downscript=no,vhost=off,queues=${multiQueue.queues}`, '-netdev', 'tap,id=mq1,ifname=mq1,script=no,downscript=no,vhost=off',
+    // Two vectors for each queue, one for changes of the configuration and one for the control queue.
+    '-device', `virtio-net-pci,netdev=mq0,mac=${multiQueue.mac},mq=on,rss=on,vectors=${2 * multiQueue.queues + 2},addr=0xb,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', `virtio-net-pci,netdev=mq1,mac=${multiQueue.peerMac},addr=0xc,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot1,chassis=1,slot=1,addr=0x5',
     '-device', `e1000e,id=e1000e0,bus=slot1,netdev=e0a,mac=${e1000e.mac},romfile=`,
     '-device', `virtio-net-pci,netdev=e0b,mac=${e1000e.peerMac},addr=0x6,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot3,chassis=3,slot=3,addr=0x7',
     '-device', `e1000e,id=e1000e1,bus=slot3,netdev=e1a,mac=${e1000eToo.mac},romfile=`,
     '-device', `virtio-net-pci,netdev=e1b,mac=${e1000eToo.peerMac},addr=0xa,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', `virtio-net-pci,netdev=xa,mac=${linuxPair.mac},addr=0xd,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', `virtio-net-pci,netdev=xb,mac=${linuxPair.peerMac},addr=0xe,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot2,chassis=2,slot=2,addr=0x9',
     '-device', 'igb,id=igb0,bus=slot2,mac=52:54:00:00:03:01,romfile=',
     '-device', 'pcie-pci-bridge,id=bridge,addr=0x8',

@@ -1,9 +1,10 @@
 /** The guest: Debian's kernel, and a small initramfs of busybox and the modules that the lab needs. Made once, kept in the user's cache. */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { PrivateApt } from './packages.js';
 
 /** What the guest loads, in this order, each behind what it depends on. */
 const MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'vfio_pci', 'vfio_iommu_type1', 'virtio_net', 'e1000e', 'igb', 'igbvf', 'vxlan', 'veth', 'tun', 'bridge'];
@@ -15,7 +16,7 @@ export interface Image {
   readonly version: string;
 }
 
-/** Fetches Debian's kernel package (the backports' where there is one, since it has zero-copy AF_XDP in virtio-net) and builds the initramfs. */
+/** Fetches Debian's kernel and builds the initramfs. */
 export function buildImage(say: (line: string) => void): Image {
   const cache = process.env['POLLMODE_VM_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'pollmode-vm');
   mkdirSync(cache, { recursive: true });
@@ -32,21 +33,36 @@ function kernelTree(cache: string, say: (line: string) => void): string {
   if (existsSync(tree)) return tree;
   const work = mkdtempSync(join(cache, 'fetch-'));
   try {
-    const meta = run('apt-cache', ['policy', 'linux-image-amd64']);
-    const version = /^ {5}(\S*bpo\S*) /m.exec(meta)?.[1] ?? /Candidate: (\S+)/.exec(meta)?.[1] ?? '';
-    const depends = run('apt-cache', ['show', `linux-image-amd64=${version}`]);
-    const name = /^Depends: (\S+)/m.exec(depends)?.[1];
-    if (name === undefined) throw new Error('apt knows no package linux-image-amd64: the lab takes Debian\'s kernel, so it needs Debian, or POLLMODE_VM_CACHE with a folder kernel/ in it.');
-    say(`fetching ${name} ...`);
-    execFileSync('apt-get', ['download', '-qq', name], { cwd: work, stdio: ['ignore', 'ignore', 'pipe'] });
-    const archive = readdirSync(work).find(file => file.endsWith('.deb'))!;
-    run('dpkg', ['-x', join(work, archive), join(work, 'root')]);
-    run('depmod', ['-b', join(work, 'root'), readdirSync(join(work, 'root', 'lib', 'modules'))[0]!]);
+    const apt = PrivateApt.open(join(work, 'apt'));
+    const names = kernelPackages(apt);
+    say(`fetching ${names.join(', ')} ...`);
+    apt.unpack(names, work, join(work, 'root'));
+    arrange(join(work, 'root'));
     renameSync(join(work, 'root'), tree);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
   return tree;
+}
+
+/** One package, or since Linux 7 one for the kernel, one for its modules, and one for the lists of what is built in. */
+function kernelPackages(apt: PrivateApt): string[] {
+  const image = /\b(linux-image-\d[^ ,]*)/.exec(apt.depends('linux-image-amd64'))?.[1];
+  if (image === undefined) throw new Error('Debian\'s package linux-image-amd64 names no kernel: this lab is older than it; mend kernelPackages().');
+  const parts = [...apt.depends(image).matchAll(/\b(linux-(?:base|binary|modules)-\d[^ ,]*)/g)].map(match => match[1]!);
+  return parts.length > 0 ? parts : [image];
+}
+
+/** As in the one package of old: /lib/modules, and the kernel in /boot. */
+function arrange(root: string): void {
+  if (!existsSync(join(root, 'lib'))) symlinkSync('usr/lib', join(root, 'lib'));
+  const version = readdirSync(join(root, 'lib', 'modules'))[0]!;
+  const kernel = join(root, 'boot', `vmlinuz-${version}`);
+  if (!existsSync(kernel)) {
+    mkdirSync(join(root, 'boot'), { recursive: true });
+    copyFileSync(join(root, 'lib', 'modules', version, 'vmlinuz'), kernel);
+  }
+  run('depmod', ['-b', root, version]);
 }
 
 function buildInitramfs(root: string, version: string, to: string): void {

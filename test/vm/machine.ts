@@ -11,6 +11,8 @@ export interface Job {
   readonly script: string;
   /** More arguments of QEMU: the devices under test. */
   readonly devices?: readonly string[];
+  /** Shell words that make the host's side of its taps, in a network namespace that goes with QEMU. Needs root. Default: this process's namespace. */
+  readonly network?: string;
   readonly minutes?: number;
   readonly memoryMb?: number;
   /** More words of the kernel's command line. */
@@ -28,6 +30,8 @@ export interface Outcome {
   /** The guest's kernel log and console: IOMMU faults stand here. */
   readonly console: string;
 }
+
+const QEMU = 'qemu-system-x86_64';
 
 /** What init.sh says last. */
 const END = /^exit (\d+)\s*$/m;
@@ -58,8 +62,9 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
 }
 
 /** Runs QEMU to its end, or kills it. What the guest prints on its second port comes back. */
-function run(args: readonly string[], { minutes = 10, line, monitorMark }: Job, monitor: string): Promise<string> {
-  const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+function run(args: readonly string[], { minutes = 10, line, monitorMark, network }: Job, monitor: string): Promise<string> {
+  const [program, ...words] = network === undefined ? [QEMU] : ['unshare', '-n', 'sh', '-c', `${network} && exec ${QEMU} "$@"`, 'sh'];
+  const child = spawn(program!, [...words, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const stop = (): void => { child.kill('SIGKILL'); };
   const timer = setTimeout(stop, minutes * 60_000);
   process.once('exit', stop);

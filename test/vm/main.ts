@@ -5,7 +5,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { devices, MONITOR_MARK } from './devices.js';
+import { devices, MONITOR_MARK, network } from './devices.js';
 import { buildImage } from './image.js';
 import { boot } from './machine.js';
 
@@ -32,6 +32,7 @@ const outcome = await boot(image, {
     ['env', ...environment, quote(process.execPath), '.scripts/test.mjs', '--guest', ...names].join(' '),
   ].join('\n'),
   devices: devices(),
+  network,
   minutes: long ? 60 : 20,
   monitorMark: MONITOR_MARK,
   line: line => { process.stdout.write(`${line}\n`); },

@@ -1,15 +1,24 @@
 /** Copies of handle vectors and frames: short, so a loop of 16-byte moves beats a call of memory.copy. */
 
-/** A burst of 32 is one turn of the first loop: V8 looks at the stack's end in every turn of a loop. */
+/** A burst of 32, what nearly everyone uses, goes without a loop: V8 looks at the stack's end in every turn of one. */
 // @ts-ignore: decorator
 @inline
 export function copyHandles(to: usize, from: usize, count: u32): void {
-  const end = from + ((count as usize) << 2);
-  while (from + 128 <= end) {
+  if (count == 32) {
     copy64(to, from);
-    copy64(to + 64, from + 64);
-    from += 128;
-    to += 128;
+    v128.store(to, v128.load(from, 64), 64);
+    v128.store(to, v128.load(from, 80), 80);
+    v128.store(to, v128.load(from, 96), 96);
+    v128.store(to, v128.load(from, 112), 112);
+  } else copySome(to, from, count);
+}
+
+export function copySome(to: usize, from: usize, count: u32): void {
+  const end = from + ((count as usize) << 2);
+  while (from + 64 <= end) {
+    copy64(to, from);
+    from += 64;
+    to += 64;
   }
   while (from + 16 <= end) {
     v128.store(to, v128.load(from));

@@ -57,7 +57,7 @@ export function nullTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 
 export function ringRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   const ring: usize = load<u32>(queue, RING_PORT_RING);
   const single = load<u32>(ring, RING_FLAGS) & RING_SC;
-  const got = single ? ringDequeueSc(ring, burst, max, false) : ringDequeueMc(ring, burst, max, false, lcore);
+  const got = single ? ringDequeueSc(ring, burst, max, false, lcore) : ringDequeueMc(ring, burst, max, false, lcore);
   if (got == 0) return 0;
   const bytes = takeOver(load<u32>(queue, QUEUE_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore, load<u16>(queue, QUEUE_TEMPLATE + MBUF_PORT));
   count64(queue + QUEUE_PACKETS, got);
@@ -74,7 +74,7 @@ export function ringTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   let bytes = handOver(table, burst, count, load<u32>(queue, QUEUE_OWNER));
   const single = load<u32>(ring, RING_FLAGS) & RING_SP;
-  const sent = single ? ringEnqueueSp(ring, burst, count, false) : ringEnqueueMp(ring, burst, count, false, lcore);
+  const sent = single ? ringEnqueueSp(ring, burst, count, false, lcore) : ringEnqueueMp(ring, burst, count, false, lcore);
   if (sent < count) {
     bytes -= handOver(table, burst + ((sent as usize) << 2), count - sent, (OWNER_APP << OWNER_SHIFT) | lcore);
     count64(queue + QUEUE_NOMBUF, count - sent);

@@ -4,8 +4,8 @@
  * WebAssembly's atomic stores are sequentially consistent, which x86 does by an exchange that waits until every earlier
  * store has left the core: about as much as the rest of a burst of 32 through a ring. Nothing here needs the order of
  * a store and a later load that it buys; and x86 keeps stores in their order by itself (Intel SDM volume 3A, "Memory
- * Ordering in P6 and More Recent Processor Families"; AMD APM volume 2, 7.2). So the build for x86-64 stores plainly, behind an atomic load of the same place: that costs
- * nothing there, and no compiler moves a store across it. arm64's release store is cheap, and needed.
+ * Ordering in P6 and More Recent Processor Families"; AMD APM volume 2, 7.2). So the build for x86-64 stores plainly, behind an atomic load: that costs
+ * nothing there where this core has the line, and no compiler moves a store across it. arm64's release store is cheap, and needed.
  */
 
 // @ts-ignore: decorator

@@ -1,11 +1,12 @@
 /** Rings. The layout, the claim and the wrap-around are explained once, in ring/layout.ts; the twin is burst/ring.ts. */
 import {
-  RING_SIZE, RING_PROD, RING_PROD_SEEN, RING_PROD_BUSY, RING_CONS, RING_CONS_SEEN, RING_CONS_BUSY, RING_SLOTS, RING_SPINS,
+  RING_SIZE, RING_PROD, RING_PROD_BUSY, RING_CONS, RING_CONS_BUSY, RING_SC_INDEX, RING_SC_LCORE, RING_SC_SEEN, RING_SLOTS, RING_SP_INDEX,
+  RING_SP_LCORE, RING_SP_SEEN, RING_SPINS,
 } from '../../ring/layout';
-import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH } from '../codes';
-import { copyHandles } from './copy';
+import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from '../codes';
+import { copyHandles, copySome } from './copy';
 import { deathPoint } from './check';
-import { publish, publish64 } from './publish';
+import { publish64 } from './publish';
 
 // @ts-ignore: decorator
 @inline
@@ -14,7 +15,7 @@ function fillSlots(ring: usize, size: u32, index: u32, from: usize, count: u32):
   const slots = ring + RING_SLOTS;
   const straight = min(count, size - at);
   copyHandles(slots + ((at as usize) << 2), from, straight);
-  if (straight < count) copyHandles(slots, from + ((straight as usize) << 2), count - straight);
+  if (straight < count) copySome(slots, from + ((straight as usize) << 2), count - straight);
 }
 
 // @ts-ignore: decorator
@@ -24,17 +25,18 @@ function readSlots(ring: usize, size: u32, index: u32, to: usize, count: u32): v
   const slots = ring + RING_SLOTS;
   const straight = min(count, size - at);
   copyHandles(to, slots + ((at as usize) << 2), straight);
-  if (straight < count) copyHandles(to + ((straight as usize) << 2), slots, count - straight);
+  if (straight < count) copySome(to + ((straight as usize) << 2), slots, count - straight);
 }
 
-export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool): u32 {
+export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool, lcore: u32): u32 {
+  if (load<u32>(ring, RING_SP_LCORE) != lcore + 1) becomeProducer(ring, lcore);
   const size = load<u32>(ring, RING_SIZE);
-  const index = load<u32>(ring, RING_PROD); // written by this thread only
-  let room = size - (index - load<u32>(ring, RING_PROD_SEEN));
+  const index = load<u32>(ring, RING_SP_INDEX);
+  let room = size - (index - load<u32>(ring, RING_SP_SEEN));
   if (room < count) {
     // Pairs with the consumers' publishing store: their reads of the slots are over.
     const seen = atomic.load<u32>(ring, RING_CONS);
-    store<u32>(ring, seen, RING_PROD_SEEN);
+    store<u32>(ring, seen, RING_SP_SEEN);
     room = size - (index - seen);
     if (room < count) {
       if (fixed || room == 0) return 0;
@@ -44,18 +46,47 @@ export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool)
   fillSlots(ring, size, index, from, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the consumers' load: the slots before the index.
-  publish(ring + RING_PROD, index + count);
+  publishProducer(ring, index + count);
+  deathPoint(DEATH_AFTER_PUBLISH);
+  store<u32>(ring, index + count, RING_SP_INDEX);
   return count;
 }
 
-export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool): u32 {
+// As in publish.ts, but the atomic load is of the own line: the published one may be on its way from another core.
+
+// @ts-ignore: decorator
+@inline
+function publishProducer(ring: usize, index: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u32>(ring, RING_SP_INDEX);
+    store<u32>(ring, index, RING_PROD);
+  } else atomic.store<u32>(ring, index, RING_PROD);
+}
+
+// @ts-ignore: decorator
+@inline
+function publishConsumer(ring: usize, index: u32): void {
+  if (X86_STORE_ORDER) {
+    atomic.load<u32>(ring, RING_SC_INDEX);
+    store<u32>(ring, index, RING_CONS);
+  } else atomic.store<u32>(ring, index, RING_CONS);
+}
+
+function becomeProducer(ring: usize, lcore: u32): void {
+  store<u32>(ring, atomic.load<u32>(ring, RING_PROD), RING_SP_INDEX);
+  store<u32>(ring, atomic.load<u32>(ring, RING_CONS), RING_SP_SEEN);
+  store<u32>(ring, lcore + 1, RING_SP_LCORE);
+}
+
+export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool, lcore: u32): u32 {
+  if (load<u32>(ring, RING_SC_LCORE) != lcore + 1) becomeConsumer(ring, lcore);
   const size = load<u32>(ring, RING_SIZE);
-  const index = load<u32>(ring, RING_CONS);
-  let filled = load<u32>(ring, RING_CONS_SEEN) - index;
+  const index = load<u32>(ring, RING_SC_INDEX);
+  let filled = load<u32>(ring, RING_SC_SEEN) - index;
   if (filled < count) {
     // Pairs with the producers' publishing store.
     const seen = atomic.load<u32>(ring, RING_PROD);
-    store<u32>(ring, seen, RING_CONS_SEEN);
+    store<u32>(ring, seen, RING_SC_SEEN);
     filled = seen - index;
     if (filled < count) {
       if (fixed || filled == 0) return 0;
@@ -64,8 +95,16 @@ export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool): 
   }
   readSlots(ring, size, index, to, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
-  publish(ring + RING_CONS, index + count);
+  publishConsumer(ring, index + count);
+  deathPoint(DEATH_AFTER_PUBLISH);
+  store<u32>(ring, index + count, RING_SC_INDEX);
   return count;
+}
+
+function becomeConsumer(ring: usize, lcore: u32): void {
+  store<u32>(ring, atomic.load<u32>(ring, RING_CONS), RING_SC_INDEX);
+  store<u32>(ring, atomic.load<u32>(ring, RING_PROD), RING_SC_SEEN);
+  store<u32>(ring, lcore + 1, RING_SC_LCORE);
 }
 
 /** One try in line; only when another is there does it go the long way round. */
@@ -157,7 +196,16 @@ function claimOf(lcore: u32): u64 {
 
 /** Takes away the claim of an lcore that is known to be dead. Returns how many sides it had claimed: 0, 1 or 2. */
 export function ringRecover(ring: usize, lcore: u32): u32 {
+  voidOwnLine(ring + RING_SP_LCORE, lcore);
+  voidOwnLine(ring + RING_SC_LCORE, lcore);
   return voidClaim(ring + RING_PROD, lcore) + voidClaim(ring + RING_CONS, lcore);
+}
+
+/** It may have died when the index was published and not yet in its own line. */
+// @ts-ignore: decorator
+@inline
+function voidOwnLine(holder: usize, lcore: u32): void {
+  if (load<u32>(holder) == lcore + 1) store<u32>(holder, 0);
 }
 
 // @ts-ignore: decorator

@@ -7,6 +7,7 @@ import {
   RSS_UDP_IPV6, RSS_UNHASHED,
 } from '../../rss/layout';
 import { count64 } from './memory_ports';
+import { isTag } from './parse';
 
 const NO_HASH: u64 = 0xffffffffffffffff;
 
@@ -64,12 +65,6 @@ export function hashOne(tables: usize, types: u32, table: usize, handle: u32): u
   store<u32>(header, hash as u32, MBUF_HASH);
   store<u32>(header, flags | RX_RSS_HASH, MBUF_OL_FLAGS);
   return 1;
-}
-
-// @ts-ignore: decorator
-@inline
-function isTag(type: u32): bool {
-  return type == 0x0081 || type == 0xa888 || type == 0x0091; // 0x8100, 0x88a8, 0x9100 as they stand in memory
 }
 
 /** Types are compared as they stand in memory, low byte first. */

@@ -112,7 +112,7 @@ function handOver(steer: usize, table: usize, count: u32, lcore: u32): u32 {
     const vector = steer + STEER_VECTORS + ((number as usize) << 11);
     const ring: usize = load<u32>(worker, STEER_RING);
     mbufOwn(table, vector, waiting, load<u32>(ring, RING_OWNER));
-    const sent = ringEnqueueSp(ring, vector, waiting, false);
+    const sent = ringEnqueueSp(ring, vector, waiting, false, lcore);
     if (sent < waiting) drop(steer, table, vector + ((sent as usize) << 2), waiting - sent, lcore);
     store<u32>(worker, 0, STEER_COUNT);
     count64(worker + STEER_HANDED, sent);
@@ -134,7 +134,7 @@ export function steerTake(steer: usize, worker: u32, burst: usize, max: u32, lco
   const ring: usize = load<u32>(mine, STEER_RING);
   const index = load<u32>(ring, RING_CONS); // this thread's
   if (load<u32>(mine, STEER_DONE) != index) publish(mine + STEER_DONE, index);
-  const got = ringDequeueSc(ring, burst, max, false);
+  const got = ringDequeueSc(ring, burst, max, false, lcore);
   if (got == 0) return 0;
   mbufOwn(load<u32>(steer, STEER_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore);
   count64(mine + STEER_TAKEN, got);

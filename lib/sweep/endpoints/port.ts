@@ -14,7 +14,7 @@ import { nanoseconds } from '../thread.js';
  */
 const CACHE = 512;
 
-/** Sends or receives on a port of this library. */
+/** Sends or receives on a port of this library: by its first queue, and sends by all in turn where it has several. */
 export class PortEndpoint implements Endpoint {
   readonly mode: string;
   readonly share: MemoryShare;
@@ -29,6 +29,8 @@ export class PortEndpoint implements Endpoint {
   #frame: Uint8Array = new Uint8Array(0);
   #pacer = new Pacer(1, 1);
   #part: Part = 'send';
+  /** The send queue whose turn it is, where the port has several. */
+  #turn = 0;
 
   /** @param share of a memory path's other side, which has arena and pool already */
   constructor(device: string, ends: FrameEnds, sends: boolean, time: Timer, share?: MemoryShare) {
@@ -72,7 +74,7 @@ export class PortEndpoint implements Endpoint {
 
   drain(): number {
     // What the kernel has in the ring but did not send yet goes out by a call without packets.
-    if (this.#sends) this.#port.tx[0]!.txBurst(this.#burst, 0);
+    if (this.#sends) for (const queue of this.#port.tx) queue.txBurst(this.#burst, 0);
     if (this.#part === 'ping') this.#takeEchoes();
     return this.#sends ? 0 : this.turn();
   }
@@ -96,7 +98,7 @@ export class PortEndpoint implements Endpoint {
     const { pool, mbufs } = this.#host;
     const one = this.#burstOf(1);
     const held: number[] = [];
-    this.#port.tx[0]!.txBurst(one, 0); // takes back what was sent
+    for (const queue of this.#port.tx) queue.txBurst(one, 0); // takes back what was sent
     while (pool.alloc(one, 1) > 0) {
       mbufs.u8.set(this.#frame, mbufs.data(one.handles[0]!));
       held.push(one.handles[0]!);
@@ -119,7 +121,9 @@ export class PortEndpoint implements Endpoint {
       mbufs.u8.set(this.#frame, at);
       arena.f64[(at + TIMESTAMP) >>> 3] = stamp;
     }
-    const sent = this.#port.tx[0]!.txBurst(burst, got);
+    const { tx } = this.#port;
+    const sent = tx[this.#turn]!.txBurst(burst, got);
+    if (++this.#turn === tx.length) this.#turn = 0;
     if (sent < got) pool.free(burst, sent, got);
     return sent;
   }

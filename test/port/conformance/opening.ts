@@ -72,7 +72,7 @@ async function oneFails(t: Test, subject: Subject, place: Place): Promise<void> 
   bench.rig.close();
   const before = [zoneNames(bench), openFiles()];
   // The last asks for a ring's name that is too long: it fails in open, when the others are there.
-  const requests = ['null:', place.device, `ring:${'x'.repeat(70)}`];
+  const requests = ['null:', place.device, `ring:${'x'.repeat(70)},size=2`];
   t.equal(codeThrown(() => place.within(() => open(requests, { arena: bench.arena, pool: bench.pool }))), 'EOPTION');
   t.same([zoneNames(bench), openFiles()], before);
   bench.returned(0, 'after the refusal');

@@ -45,7 +45,7 @@ export function udpFrame(from: LabEnd, to: LabEnd, ports: readonly [number, numb
 }
 
 /** RFC 1071. */
-function checksum(view: DataView, at: number, length: number): number {
+export function checksum(view: DataView, at: number, length: number): number {
   let sum = 0;
   for (let i = 0; i < length; i += 2) sum += view.getUint16(at + i);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);

@@ -6,7 +6,7 @@ import { listLinks, setLink, waitForCarrier } from '../../../lib/kernel/link.js'
 import { MONITOR_MARK, type Wire } from '../devices.js';
 
 /** The interface at the other end, up and with a carrier, for any address, and without IPv6, which would speak in between. */
-export function peerOf({ peerMac }: Wire): { readonly name: string; readonly ifindex: number } {
+export function peerOf({ peerMac }: Pick<Wire, 'peerMac'>): { readonly name: string; readonly ifindex: number } {
   const link = listLinks().find(each => each.mac === peerMac);
   if (link === undefined) throw new Error(`Linux has no interface ${peerMac}`);
   writeFileSync(`/proc/sys/net/ipv6/conf/${link.name}/disable_ipv6`, '1\n');

@@ -7,7 +7,7 @@ import { MAX_PORT_QUEUE, QUEUE_LCORE } from '../../layout.js';
 import type { Availability, PortDriver } from '../../port.js';
 import type { QueueView } from '../../queue_view.js';
 import { XSK_DESCRIPTORS, XSK_RING_A } from './layout.js';
-import { checkSource, settings, type AfXdpOptions } from './options.js';
+import { checkBusyPoll, checkSource, settings, type AfXdpOptions } from './options.js';
 import { openPort } from './port.js';
 import { XskRxQueue, XskTxQueue } from './queues.js';
 import { repair } from './repair.js';
@@ -35,6 +35,10 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
     rxRing: { type: 'count', help: 'entries of the rx and fill rings, a power of two (default 2048)', min: 64, max: 32768 },
     txRing: { type: 'count', help: 'entries of the tx and completion rings, a power of two (default 2048)', min: 64, max: 32768 },
     txBudget: { type: 'count', help: 'packets that one sendto may send in copy mode (default: the tx ring)', min: 32, max: 32768 },
+    busyPoll: { type: 'count', help: 'µs for SO_BUSY_POLL: bursts run the NAPI themselves, and the interrupt seldom does', min: 1, max: 1_000_000 },
+    busyBudget: { type: 'count', help: 'packets that one busy poll takes (default 64)', min: 1, max: 65535 },
+    napiDefer: { type: 'count', help: 'the interface\'s napi_defer_hard_irqs meanwhile', min: 0, max: 0x7fffffff },
+    groFlush: { type: 'count', help: 'its gro_flush_timeout meanwhile, in ns', min: 0, max: 10_000_000_000 },
     huge: { type: 'flag', help: 'the pool in huge pages or not at all' },
     program: { type: 'text', help: 'your own XDP program: pinned path or fd:N' },
     xskMap: { type: 'text', help: 'the XSKMAP that it redirects to: pinned path or fd:N' },
@@ -59,6 +63,7 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
     if (txBudget > txRing) throw new PollmodeError('EOPTION', `af_xdp: tx_budget=${txBudget} is more than the tx ring's ${txRing} entries: choose less, or a longer ring (tx_ring=).`);
     if (mode === 'generic' && zeroCopy === 'must') throw new PollmodeError('EOPTION', 'af_xdp: a generic XDP program runs behind the copy that zero-copy is without: leave zero_copy=must or mode=generic out.');
     checkSource(options);
+    checkBusyPoll(options);
     return { mbufs: queues * (rxRing + txRing), bufferSize: 2048, registered: true, ...(options.huge === true ? { hugePages: 'must' as const } : {}) };
   },
   open: (options, host) => options.netns === undefined ? openPort(settings(options), host) : withNetnsPath(options.netns, () => openPort(settings(options), host)),

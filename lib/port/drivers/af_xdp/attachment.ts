@@ -6,6 +6,7 @@ import { kernelError } from '../../../kernel/errno.js';
 import type { Link } from '../../../kernel/link.js';
 import type { PortHost } from '../../port.js';
 import { brokersRights } from './broker.js';
+import { deferInterrupts } from './deferral.js';
 import { pluginsRights } from './device_plugin.js';
 import type { Settings } from './options.js';
 import type { Steering } from './program.js';
@@ -18,8 +19,9 @@ export interface Attachment {
   /** One for each of the port's queues. */
   readonly sockets: readonly XskSocket[];
   readonly steering: Steering;
-  /** What had to be changed for it. */
+  /** What had to be changed for it: how many queues there are, and when interrupts come. */
   readonly channels: JournalEntry | undefined;
+  readonly deferral: readonly JournalEntry[];
 }
 
 export interface AttachSteps {
@@ -40,7 +42,8 @@ export function attachTo(options: Settings, host: PortHost, { serial, tries, pre
     sockets = openSockets(options, host, serial, source);
     prepare(sockets, link);
     sockets.forEach((socket, index) => bind(options, link, socket, index, sockets[0]!, tries));
-    return { link, sockets, steering: source.steer(...sockets.map(({ fd }) => fd)), channels };
+    const steering = source.steer(...sockets.map(({ fd }) => fd));
+    return { link, sockets, steering, channels, deferral: deferInterrupts(options, link) };
   } catch (cause) {
     // Last of all the channels are given back, which the kernel refuses while their queues have sockets.
     for (const socket of sockets) socket.close();
@@ -61,8 +64,11 @@ export function isBound({ sockets }: Attachment): boolean {
   return binding().recv(sockets[0]!.fd, null, MSG_DONTWAIT) !== -ENXIO;
 }
 
+/** The kernel's own is 8 (BUSY_POLL_BUDGET in net/busy_poll.h), and an interrupt's 64 (NAPI_POLL_WEIGHT). */
+const DEFAULT_BUSY_BUDGET = 64;
+
 /** The first registers the UMEM, for all; it may be another's making. */
-function openSockets({ queues, rxRing, txRing, txBudget }: Settings, host: PortHost, serial: number, source: Source): XskSocket[] {
+function openSockets({ queues, rxRing, txRing, txBudget, busyPoll, busyBudget }: Settings, host: PortHost, serial: number, source: Source): XskSocket[] {
   const sockets: XskSocket[] = [];
   try {
     for (let index = 0; index < queues; index++) {
@@ -70,6 +76,7 @@ function openSockets({ queues, rxRing, txRing, txBudget }: Settings, host: PortH
       const socket = new XskSocket(host.arena, host.pool, name, { rx: rxRing, tx: txRing }, index === 0 ? source.socket : undefined, index === 0);
       sockets.push(socket);
       socket.raiseTxBudget(txBudget ?? txRing);
+      if (busyPoll !== undefined) socket.busyPoll(busyPoll, busyBudget ?? DEFAULT_BUSY_BUDGET);
     }
     return sockets;
   } catch (cause) {

@@ -58,6 +58,8 @@ export const XSK_NEXT_LONGEST = 432;
 export const XSK_STABLE_FD = 436;
 /** u64, tx: packets that a gone interface had not sent, or had not said so of, when the queue was moved. */
 export const XSK_LOST = 440;
+/** u32: 1 where the socket busy-polls: a burst that finds nothing makes the system call that looks. */
+export const XSK_BUSY = 448;
 
 /** A vector of XSK_SCRATCH_COUNT handles. */
 export const XSK_SCRATCH = 512;

@@ -100,6 +100,11 @@ export class XskPair {
     for (const socket of this.#sockets.values()) socket.addStatistics(into);
   }
 
+  /** Has a busy poll of its queues something to run? */
+  get knowsNapi(): boolean {
+    return [...this.#sockets.values()].some(socket => socket.knowsNapi);
+  }
+
   /** Packets and bytes, and what the kernel says of this queue's own sockets. */
   addQueueCounts(into: Record<string, number>, queue: number): void {
     const kernel: Record<string, number> = {};

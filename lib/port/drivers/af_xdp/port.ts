@@ -5,6 +5,7 @@ import { countRefused } from '../../port_queue.js';
 import { queueStates } from '../../queue.js';
 import { attachTo, isBound, REBIND_TRIES, type Attachment } from './attachment.js';
 import { giveBackChannels } from './channels.js';
+import { restoreInterrupts } from './deferral.js';
 import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LOST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
 import { LossWatch } from './loss_watch.js';
 import { isBorrowed, type Settings } from './options.js';
@@ -95,7 +96,7 @@ class XskPort implements Port {
    * what a stuck device still has to send keeps the socket's memory alive until its destructor has run; the pages are
    * the UMEM's until then (xsk_destruct, xp_put_pool). So nothing is read or written that is not there; `settle` sees to
    * it that it is not another packet's. In zero-copy the driver lets go of the queue only afterwards, in a work item
-   * (xp_release_deferred): unproven here, where no driver has it.
+   * (xp_release_deferred): the VM lab opens and closes such ports in turn.
    */
   close(): void {
     if (this.#final !== undefined) return;
@@ -103,7 +104,11 @@ class XskPort implements Port {
     const attachment = this.#attachment;
     // With its descriptors goes what is known of a broker.
     const brokerGone = attachment?.steering.gone?.();
-    if (attachment !== undefined) release(attachment.steering.fds);
+    if (attachment !== undefined) {
+      // First: some drivers' NAPIs go with the program.
+      restoreInterrupts(attachment.deferral);
+      release(attachment.steering.fds);
+    }
     const left = this.#pairs.map(pair => pair.settle());
     this.#final = this.#readNow(brokerGone);
     const sum = (field: 'unread' | 'unsent' | 'uncompleted'): number => left.reduce((total, each) => total + each[field], 0);
@@ -116,7 +121,7 @@ class XskPort implements Port {
   #attached(attachment: Attachment): void {
     this.#attachment = attachment;
     const { steering: { attached, whose }, sockets } = attachment;
-    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`];
+    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`, ...(this.#options.busyPoll === undefined ? [] : ['busy-poll'])];
     this.#mode = words.join(', ');
   }
 
@@ -130,9 +135,10 @@ class XskPort implements Port {
     const serial = this.#serial + 1;
     const attachment = attachTo(this.#options, this.#host, { serial, tries: 0, prepare: () => undefined });
     this.#serial = serial;
-    const { steering, channels } = this.#attachment!;
+    const { steering, channels, deferral } = this.#attachment!;
     release(steering.fds);
-    channels?.undo(); // of an interface that is gone
+    restoreInterrupts(deferral); // of an interface that is gone
+    channels?.undo();
     this.#mtu = attachment.link.mtu;
     this.#attached(attachment);
     this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu));
@@ -155,6 +161,7 @@ class XskPort implements Port {
     });
     for (const pair of this.#pairs) for (const state of [pair.rxState, pair.txState]) countWakeups(state, xstats);
     if (this.#pairs.length > 1) this.#pairs.forEach((pair, queue) => pair.addQueueCounts(xstats, queue));
+    if (this.#options.busyPoll !== undefined) xstats['busy_poll_napis'] = this.#pairs.filter(pair => pair.knowsNapi).length;
     if (brokerGone !== undefined) xstats['broker_gone'] = Number(brokerGone);
     return stats;
   }

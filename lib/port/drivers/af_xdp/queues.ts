@@ -10,7 +10,7 @@ import { attend, lifeWord, serialOf } from './moving.js';
 import * as uapi from './uapi.js';
 
 // V8 loads an imported constant at each use, and knows a module's own.
-const { XDP_RING_NEED_WAKEUP, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } = layout;
+const { XDP_RING_NEED_WAKEUP, XSK_BUSY, XSK_CONSUMER, XSK_FLAGS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_WAKEUPS, XSK_WAKE_REFUSED } = layout;
 const { MSG_DONTWAIT } = uapi;
 
 /** What the largest burst needs with the smallest budget of the kernel's (TX_BATCH_SIZE in net/xdp/xsk.c). */
@@ -44,7 +44,10 @@ export function countWakeups(state: QueueView, into: Record<string, number>): vo
   });
 }
 
-/** Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it. */
+/**
+ * Receive side: the burst module moves descriptors; a recvfrom wakes the driver only where the fill ring asks for it.
+ * With busy polling it is also made by a burst that found nothing, and looks for the next one (xsk_recvmsg runs the NAPI).
+ */
 export class XskRxQueue extends PortRxQueue {
   private readonly state: QueueView;
   readonly #wake: WakeSource;
@@ -59,6 +62,7 @@ export class XskRxQueue extends PortRxQueue {
   private living = 0;
   /** Index of the fill ring's flags. */
   private flags = 0;
+  private readonly busy: boolean;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
@@ -70,6 +74,7 @@ export class XskRxQueue extends PortRxQueue {
     this.u32 = state.arena.u32;
     this.binding = binding();
     this.life = lifeWord(state);
+    this.busy = state.get(XSK_BUSY) === 1;
     this.#wake = { get fd() { return state.fd; }, get generation() { return serialOf(state); } };
     this.#readRings();
   }
@@ -85,7 +90,7 @@ export class XskRxQueue extends PortRxQueue {
     const most = burst.bounded(max);
     if (most === 0) return 0;
     const got = this.xskRx(this.queue, burst.offset, most, this.lcore);
-    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0) this.#wakeUp();
+    if ((this.u32[this.flags]! & XDP_RING_NEED_WAKEUP) !== 0 || (this.busy && got === 0)) this.#wakeUp();
     return got;
   }
 

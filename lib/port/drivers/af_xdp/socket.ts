@@ -2,12 +2,13 @@ import type { Arena } from '../../../arena/arena.js';
 import type { Memzone } from '../../../arena/directory.js';
 import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
+import { SOL_SOCKET, SO_INCOMING_NAPI_ID, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET, SO_PREFER_BUSY_POLL } from '../../../kernel/constants.js';
 import { check } from '../../../kernel/errno.js';
 import type { Mempool } from '../../../mbuf/mempool.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import {
-  XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_FLAGS, XSK_HELD, XSK_MASK, XSK_NEXT_A, XSK_NEXT_B, XSK_NEXT_FD,
+  XSK_AIM, XSK_BUFFER_MASK, XSK_BUSY, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_FLAGS, XSK_HELD, XSK_MASK, XSK_NEXT_A, XSK_NEXT_B, XSK_NEXT_FD,
   XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_STABLE_FD, XSK_UMEM, XSK_UMEM_BYTES,
 } from './layout.js';
 import {
@@ -45,6 +46,7 @@ export class XskSocket {
   readonly #rings: MappedRing[] = [];
   readonly #finalStatistics = new BigUint64Array(STATISTICS.length);
   #txBudget = 32;
+  #busy = false;
   #closed = false;
   #counted = false;
 
@@ -92,6 +94,29 @@ export class XskSocket {
     if (binding().setsockopt(this.fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, u32(packets)) === 0) this.#txBudget = packets;
   }
 
+  /**
+   * SO_PREFER_BUSY_POLL, SO_BUSY_POLL (microseconds) and SO_BUSY_POLL_BUDGET (Linux 5.11, Documentation/networking/napi.rst):
+   * from now on a system call for its queues runs the NAPI that their packets come by. Throws ERIGHTS, EUNSUPPORTED.
+   */
+  busyPoll(microseconds: number, budget: number): void {
+    const option = (name: number, value: number, text: string): void => {
+      check(binding().setsockopt(this.fd, SOL_SOCKET, name, u32(value)), `setsockopt(${text})`, 'busy polling needs CAP_NET_ADMIN, and a kernel from 5.11 on with CONFIG_NET_RX_BUSY_POLL: run as root, or leave busy_poll= out.');
+    };
+    option(SO_PREFER_BUSY_POLL, 1, 'SO_PREFER_BUSY_POLL');
+    option(SO_BUSY_POLL, microseconds, 'SO_BUSY_POLL');
+    option(SO_BUSY_POLL_BUDGET, budget, 'SO_BUSY_POLL_BUDGET');
+    this.#busy = true;
+  }
+
+  /**
+   * Does the kernel know which NAPI to run? It asks the driver at bind (Linux 6.14, netif_queue_set_napi: veth says nothing),
+   * and before 6.13 it learnt from the first packet. While it does not, a busy poll does nothing, and interrupts do all.
+   */
+  get knowsNapi(): boolean {
+    const value = new Uint8Array(4);
+    return binding().getsockopt(this.fd, SOL_SOCKET, SO_INCOMING_NAPI_ID, value) > 0 && value.some(byte => byte !== 0);
+  }
+
   /** Makes a queue's state that of this socket. */
   describe(state: QueueState): void {
     state.set(QUEUE_FD, this.fd);
@@ -102,6 +127,7 @@ export class XskSocket {
     state.set(XSK_UMEM_BYTES, this.#bytes);
     state.set(XSK_BUFFER_MASK, this.#pool.bufferSize - 1);
     state.set(XSK_HELD, 0);
+    state.set(XSK_BUSY, Number(this.#busy));
     // As many as the RX ring holds, so that a frame that was given a buffer finds a place in it.
     state.set(XSK_AIM, state.direction === 'rx' ? this.#rings[0]!.size : 0);
   }

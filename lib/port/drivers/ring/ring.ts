@@ -110,7 +110,7 @@ function drain({ arena, pool }: PortHost, ring: Ring, scratch: number): void {
   const { ringDequeueMc, ringDequeueSc, mbufOwn, mbufFree } = burstFunctions(arena);
   const single = (arena.u32[(ring.offset + RING_FLAGS) >>> 2]! & RING_SC) !== 0;
   const take = (): number => single
-    ? ringDequeueSc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0)
+    ? ringDequeueSc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0, arena.lcore)
     : ringDequeueMc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0, arena.lcore);
   for (let got = take(); got > 0; got = take()) {
     mbufOwn(arena.table, scratch, got, (OWNER_APP << OWNER_SHIFT) | arena.lcore);

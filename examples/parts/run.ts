@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { poll, PollmodeError, type Host } from '../../lib/index.js';
+
+export interface RunOptions {
+  readonly seconds?: number;
+  /** No lines every second. */
+  readonly quiet?: boolean;
+}
+
+/**
+ * Runs a packet program until Ctrl-C or its time is over: `turn` once a burst, asleep while its queues are empty;
+ * `tick` ten times a second, and a line of what it says every second. Closes the host at the end.
+ */
+export async function run(host: Host, turn: () => number, tick: () => string, options: RunOptions, end: () => void): Promise<void> {
+  const stop = new AbortController();
+  const interrupt = (): void => stop.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  let ticks = 0;
+  const timer = setInterval(() => {
+    const line = tick();
+    if (++ticks % 10 === 0 && options.quiet !== true) process.stdout.write(`${line}\n`);
+  }, 100);
+  try {
+    const queues = host.ports.flatMap(port => port.rx);
+    await poll(turn, { signal: stop.signal, idle: { policy: 'adaptive', queues }, ...(options.seconds === undefined ? {} : { seconds: options.seconds }) });
+  } finally {
+    clearInterval(timer);
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    process.stdout.write(`${tick()}\n`);
+    end();
+    host.close();
+  }
+}
+
+/** Runs a program's command. What its user can mend is said in a sentence. */
+export async function main(command: Command): Promise<void> {
+  try {
+    await command.parseAsync();
+  } catch (cause) {
+    if (!(cause instanceof PollmodeError)) throw cause;
+    process.stderr.write(`${command.name()}: ${cause.message}\n`);
+    process.exitCode = 1;
+  }
+}

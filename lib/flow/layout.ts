@@ -1,0 +1,39 @@
+/**
+ * What of a packet the rules look at, as a vector of u32 in the arena (in an XDP program: on its stack). Numbers stand in
+ * the machine's own order, as they are written. Plain number constants.
+ */
+export const FIELD_ETHERTYPE = 0;
+/** VLAN number of the outer tag, or NO_VLAN. */
+export const FIELD_VLAN = 1;
+/** 4 or 6; 0 for what is no whole IP header. */
+export const FIELD_VERSION = 2;
+/** Of IP, or NO_PROTOCOL. */
+export const FIELD_PROTOCOL = 3;
+/** 1 for a fragment. */
+export const FIELD_FRAGMENT = 4;
+/** Or NO_PORT. */
+export const FIELD_SOURCE_PORT = 5;
+export const FIELD_DESTINATION_PORT = 6;
+/** Four words each; an IPv4 address is the first. */
+export const FIELD_SOURCE = 7;
+export const FIELD_DESTINATION = 11;
+/** Two words each: the first four bytes, the last two. */
+export const FIELD_DESTINATION_MAC = 15;
+export const FIELD_SOURCE_MAC = 17;
+export const FIELDS = 19;
+
+export const NO_VLAN = 0x1000;
+export const NO_PROTOCOL = 0x100;
+export const NO_PORT = 0x10000;
+
+export const ETHERNET = 14;
+export const VLAN_TAG = 4;
+export const TYPE_VLAN = 0x8100;
+export const TYPE_QINQ = 0x88a8;
+export const TYPE_IPV4 = 0x0800;
+export const TYPE_IPV6 = 0x86dd;
+/** More fragments, and the offset: RFC 791. */
+export const IPV4_FRAGMENT = 0x3fff;
+export const PROTOCOL_TCP = 6;
+export const PROTOCOL_UDP = 17;
+export const PROTOCOL_SCTP = 132;

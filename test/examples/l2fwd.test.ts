@@ -1,0 +1,23 @@
+import t from 'tap';
+import { needs } from '../kernel/rights.js';
+import { frame } from '../port/conformance/frames.js';
+import { LinuxHost, start } from './helper.js';
+
+t.test('frames cross, with new addresses or as they are', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
+  for (const more of [[], ['--no-mac-updating']]) {
+    const [left, right] = [new LinuxHost(t, '10.1.0.1/24', ''), new LinuxHost(t, '10.1.0.2/24', '')];
+    const [here, there] = [left.wire(t), right.wire(t)];
+    const stop = await start(t, 'l2fwd', left.device, right.device, ...more);
+    const frames = Array.from({ length: 20 }, (_, i) => frame(60 + i, i));
+    await here.send(frames);
+    const got = await right.receive(there, 20);
+    const changed = frames.map(bytes => Uint8Array.from([2, 0, 0, 0, 0, 1, ...right.programMac, ...bytes.subarray(12)]));
+    t.same(got, more.length === 0 ? changed : frames, more.join() || 'as DPDK does it');
+    if (more.length > 0) t.equal(left.ping('10.1.0.2'), 5, 'a wire, as Linux sees it');
+    t.match(await stop(), /rx 2\d.* tx 2\d/);
+  }
+});
+
+t.test('an odd number of ports', async t => {
+  await t.rejects(start(t, 'l2fwd', 'null:', 'null:', 'ring:a'), { message: /exit 1: l2fwd: .*even number/ });
+});
