@@ -56,7 +56,8 @@ t.test('two balancers choose alike, whatever the order of their lists; one backe
   const choose = async (order: readonly number[]): Promise<number[]> => {
     const [input, output] = [join(dir, `in-${order.join('')}.pcap`), join(dir, `out-${order.join('')}.pcap`)];
     const writer = open([`pcap:,tx=${escapeValue(input)}`]);
-    sendBy(writer, writer.ports[0]!, [...order.map(i => frames[i]!), ...flows]);
+    // The first burst finds out who is there: its packets have no backend yet.
+    sendBy(writer, writer.ports[0]!, [...order.map(i => frames[i]!), ...Array.from({ length: 32 - order.length }, () => frames[order[0]!]!), ...flows]);
     writer.close();
     const stop = await start(t, 'balancer', `pcap:${escapeValue(input)},tx=${escapeValue(output)}`, '10.0.0.1/24', '--service', SERVICE, ...order.flatMap(i => ['--backend', `${names[i]!}=10.0.0.1${i}`]));
     await sleep(500);
