@@ -6,7 +6,8 @@
  *   node dist/examples/balancer.js af_xdp:eth0 10.0.0.1/24 --service 10.0.0.100 --backend a=10.0.0.11 --backend b=10.0.0.12*2
  *
  * Packets are given to a backend as they are, under its MAC address (direct server return): each backend has the service's
- * address on its loopback and answers the client itself, past this machine.
+ * address on its loopback and answers the client itself, past this machine. On Linux a backend must not say by ARP that
+ * it has that address: net.ipv4.conf.all.arp_ignore=1 and arp_announce=2.
  *
  * How a packet goes: rxBurst → 5-tuples hashed, a burst at a time → the table's answers, a burst at a time → the backend's
  * MAC address → txBurst. A backend that answers no ARP for three seconds is taken out of the table, and put back when it does.

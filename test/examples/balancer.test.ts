@@ -13,7 +13,7 @@ const SERVE = `require('net').createServer(s => { s.on('error', () => {}); s.end
 const ASK = `(async () => { for (let i = 0; i < Number(process.argv[1]); i++) { await new Promise(next => { let said = ''; const s = require('net').connect(80, '${SERVICE}');
   s.setTimeout(3000, () => s.destroy()); s.on('data', data => said += data).on('error', () => {}).on('close', () => { console.log(said || 'nothing'); next(); }); }); } })()`;
 
-/** A host on the same wire as `world`, in a namespace that lasts as long as a process of the test's. */
+/** A host on the same wire as `world`, which says nothing by ARP of addresses on its loopback; in a namespace that lasts as long as a process of the test's. */
 async function neighbour(t: { teardown(work: () => void): void }, world: LinuxHost, name: string, address: string): Promise<{ run(...words: string[]): string; start(...words: string[]): void }> {
   const holder = world.start(t, 'unshare', '-n', 'sleep', '100');
   await sleep(100);
@@ -21,7 +21,7 @@ async function neighbour(t: { teardown(work: () => void): void }, world: LinuxHo
   world.ip('link', 'set', name, 'netns', String(holder.pid));
   const within = ['-t', String(holder.pid), '-n'];
   const run = (...words: string[]): string => world.run('nsenter', ...within, ...words).stdout;
-  run('sh', '-c', `ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; sysctl -qw net.ipv4.conf.all.arp_ignore=1`);
+  run('sh', '-c', `ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
   return { run, start: (...words) => { world.start(t, 'nsenter', ...within, ...words); } };
 }
 
