@@ -9,6 +9,7 @@ import { Mempool } from '../lib/mbuf/mempool.js';
 import { NULL_FRAME, RING_PORT_RING } from '../lib/port/drivers/memory_layout.js';
 import { QueueState } from '../lib/port/queue.js';
 import { Ring } from '../lib/ring/ring.js';
+import { FakeIntel } from './micro_intel.js';
 import * as build from '../lib/wire/build.js';
 import { FakeXsk } from './micro_xsk.js';
 
@@ -24,7 +25,7 @@ export function cases(functions: (arena: Arena) => BurstFunctions): readonly Cas
   const pool = Mempool.create(arena, 'pool', { count: 4096 });
   const f = functions(arena);
   const burst = new Burst(arena, BURST);
-  return [...ringCases(arena, f, burst), ...poolCases(pool, f, burst), ...portCases(pool, f, burst), ...xskCases(pool, f, burst), ...wireCases(pool, f)];
+  return [...ringCases(arena, f, burst), ...poolCases(pool, f, burst), ...portCases(pool, f, burst), ...xskCases(pool, f, burst), ...intelCases(pool, f, burst), ...wireCases(pool, f)];
 }
 
 function ringCases(arena: Arena, f: BurstFunctions, { offset }: Burst): Case[] {
@@ -106,6 +107,31 @@ function xskCases(pool: Mempool, f: BurstFunctions, burst: Burst): Case[] {
       run() {
         kernel.receive(BURST);
         f.mbufFree(pool.offset, lcore, burst.offset, f.xskRx(rx, burst.offset, BURST, lcore));
+      },
+    },
+  ];
+}
+
+function intelCases(pool: Mempool, f: BurstFunctions, burst: Burst): Case[] {
+  const { lcore } = pool.arena;
+  const [rx, tx] = queues(pool, 3, () => undefined);
+  const device = new FakeIntel(pool, rx, tx, 'igb');
+  f.intelFill(rx, lcore);
+  return [
+    {
+      name: 'igb, 32 allocated and sent (the device\'s part in TypeScript)',
+      run() {
+        f.mbufAlloc(pool.offset, lcore, burst.offset, BURST);
+        device.setLengths(burst, BURST);
+        f.intelTx(tx, burst.offset, BURST, lcore);
+        device.send();
+      },
+    },
+    {
+      name: 'igb, 32 received and freed (the device\'s part in TypeScript)',
+      run() {
+        device.receive(BURST);
+        f.mbufFree(pool.offset, lcore, burst.offset, f.intelRx(rx, burst.offset, BURST, lcore));
       },
     },
   ];

@@ -115,6 +115,8 @@ export interface Binding {
   alive(pid: number): number;
   /** The CPU's time-stamp counter (0 where it has none), and CLOCK_MONOTONIC in ns, read together into `into` = [tsc, ns]. */
   clock(into: Float64Array): void;
+  /** How often this thread has called the addon, this call included: a data path that makes no calls can show it. */
+  calls(): number;
 }
 
 let loaded: Binding | PollmodeError | undefined;

@@ -3,7 +3,7 @@
  * owns a packet when, stands in port/port.ts.
  */
 export { open, type Host, type OpenOptions, type PortObject, type PortRequest } from './port/host.js';
-export type { Availability, BurstsOptions, LinkState, Port, PortCapabilities, PortDriver, PortEvent, PortLink, PortStats, RxQueue, TxQueue, WakeSource } from './port/port.js';
+export type { Availability, BurstsOptions, LinkState, Port, PortCapabilities, PortDriver, PortEvent, PortLink, PortRss, PortStats, RxQueue, TxQueue, VirtualFunctions, VirtualFunctionState, WakeSource } from './port/port.js';
 export { drivers } from './port/drivers.js';
 export { attachRx, attachTx, releaseQueue, takeQueue } from './port/attach.js';
 export { poll, type PollOptions } from './lcore/poll.js';
@@ -68,6 +68,10 @@ export { Checksums } from './wire/checksums.js';
 export { Parser } from './wire/parser.js';
 export * as ptype from './wire/ptype_layout.js';
 export * as tuple from './wire/tuple_layout.js';
+export { Fragmenter, type FragmentStats } from './wire/fragment.js';
+export { Reassembler, type ReassemblerOptions, type ReassemblerStats } from './wire/reassemble.js';
+export { Segmenter, type SegmentStats } from './wire/gso.js';
+export { Gro, type GroOptions, type GroStats } from './wire/gro.js';
 export type { Header } from './wire/header.js';
 export { describe, describeLong } from './wire/describe.js';
 export * as build from './wire/build.js';

@@ -112,13 +112,19 @@ void Arguments::Fail(size_t index, const char* what) {
   Napi::TypeError::New(env_, message).ThrowAsJavaScriptException();
 }
 
+static Napi::Value Calls(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(info.Env().GetInstanceData<Environment>()->calls));
+}
+
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Environment());
   InitMemory(env, exports);
   InitFile(env, exports);
   InitSocket(env, exports);
   InitBpf(env, exports);
   InitThread(env, exports);
   InitWatch(env, exports);
+  Export<Calls>(env, exports, "calls");
   return exports;
 }
 

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 
 namespace pollmode {
@@ -64,6 +65,14 @@ class Arguments {
   bool failed_ = false;
 };
 
+// What one environment (the main thread, a worker) has of the addon, for as long as it lives.
+struct Environment {
+  // Calls of the addon's functions, all of them: a data path that makes none can show it.
+  uint64_t calls = 0;
+  // memory.cc's.
+  std::shared_ptr<void> guards;
+};
+
 // Each door adds its functions to the addon's exports.
 void InitMemory(Napi::Env env, Napi::Object exports);
 void InitFile(Napi::Env env, Napi::Object exports);
@@ -73,8 +82,14 @@ void InitThread(Napi::Env env, Napi::Object exports);
 void InitWatch(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
+Napi::Value Counted(const Napi::CallbackInfo& info) {
+  info.Env().GetInstanceData<Environment>()->calls++;
+  return Function(info);
+}
+
+template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 void Export(Napi::Env env, Napi::Object exports, const char* name) {
-  exports.Set(name, Napi::Function::New<Function>(env, name));
+  exports.Set(name, Napi::Function::New<Counted<Function>>(env, name));
 }
 
 }  // namespace pollmode

@@ -88,6 +88,8 @@ Napi::Value Overlay(const Napi::CallbackInfo& info) {
   return arguments.Number(-refused);
 }
 
+Guards* GuardsOf(Napi::Env env) { return static_cast<Guards*>(env.GetInstanceData<Environment>()->guards.get()); }
+
 Napi::Value Restore(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   const View view = arguments.Bytes(0);
@@ -99,7 +101,7 @@ Napi::Value Restore(const Napi::CallbackInfo& info) {
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   if (mmap(range.start, range.length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) return arguments.Result(-1);
   DropGuardsInside(reinterpret_cast<uintptr_t>(range.start), range.length);
-  info.Env().GetInstanceData<Guards>()->Sweep();
+  GuardsOf(info.Env())->Sweep();
   return arguments.Number(0);
 }
 
@@ -156,17 +158,17 @@ Napi::Value Guard(const Napi::CallbackInfo& info) {
   auto* word = reinterpret_cast<uint32_t*>(view.data + static_cast<size_t>(flag));
   const uint64_t id = AddGuard(reinterpret_cast<uintptr_t>(range.start), range.length, word);
   if (id == 0) return arguments.Result(-1);
-  info.Env().GetInstanceData<Guards>()->Add(id, info[0].As<Napi::Object>());
+  GuardsOf(info.Env())->Add(id, info[0].As<Napi::Object>());
   return arguments.Number(0);
 }
 
 }  // namespace
 
 void InitMemory(Napi::Env env, Napi::Object exports) {
-  auto* guards = new Guards();
-  env.SetInstanceData(guards);
+  const auto guards = std::make_shared<Guards>();
+  env.GetInstanceData<Environment>()->guards = guards;
   // Before the environment takes its references away, and with it the memory that the guards watch.
-  env.AddCleanupHook([](Guards* mine) { mine->Close(); }, guards);
+  env.AddCleanupHook([](Guards* mine) { mine->Close(); }, guards.get());
   Export<Address>(env, exports, "address");
   Export<Overlay>(env, exports, "overlay");
   Export<Restore>(env, exports, "restore");

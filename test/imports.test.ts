@@ -36,7 +36,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'port/drivers/pcap': DRIVER,
   'port/drivers/ring': [...DRIVER, 'ring'],
   'port/drivers/tap': DRIVER,
-  'port/drivers/vfio': [...DRIVER, 'virtqueue'], // virtio-net behind PCI
+  'port/drivers/vfio': [...DRIVER, 'rss', 'virtqueue'], // the default key; virtio-net behind PCI
   'port/drivers/vhost': [...DRIVER, 'vhost_user', 'virtqueue'],
   'port/drivers/virtio_user': [...DRIVER, 'vhost_user', 'virtqueue'],
   // Who finds a driver by its name: the list itself, the attaching of another thread, and the host, which first undoes what a killed run left.

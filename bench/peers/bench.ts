@@ -34,6 +34,8 @@ export interface Row {
   readonly unit: 'cycles' | 'Mpps';
   /** How many times as good as the peer we have to be; absent where the peer is a measure only. */
   readonly target?: number;
+  /** Or else idle part of the time, because the other end is the limit. */
+  readonly orIdle?: boolean;
   /** What is counted, by whom. */
   readonly counted: string;
   /** Takes minutes: only with --autotests. */

@@ -13,6 +13,8 @@ export interface Outcome {
   readonly reached?: boolean;
   /** Of our CPU time, the part that was spent outside the kernel. */
   readonly userShare?: number;
+  /** Of our time, the part in which there was nothing to move: the other end is the limit. */
+  readonly idle?: number;
 }
 
 /** One round's figures by measurement; a text where it failed. */
@@ -21,6 +23,7 @@ export type Round = ReadonlyMap<string, Figures | string>;
 export function outcome(row: Row, rounds: readonly Round[]): Outcome {
   const pairs: [peer: number, ours: number][] = [];
   const shares: number[] = [];
+  const idles: number[] = [];
   let skipped = '';
   for (const round of rounds) {
     const [peer, ours] = [round.get(row.peerFigure[0]), round.get(row.oursFigure[0])];
@@ -30,13 +33,15 @@ export function outcome(row: Row, rounds: readonly Round[]): Outcome {
     }
     pairs.push([peer[row.peerFigure[1]]!, ours[row.oursFigure[1]]!]);
     if (ours['userShare'] !== undefined) shares.push(ours['userShare']);
+    if (ours['idle'] !== undefined) idles.push(ours['idle']);
   }
   if (pairs.length === 0) return { row, skipped };
   const ratio = spread(pairs.map(([peer, ours]) => row.unit === 'cycles' ? peer / ours : ours / peer));
   return {
-    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)), 
+    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)),
     ...(row.target === undefined ? {} : { reached: ratio.median >= row.target }),
     ...(shares.length === 0 ? {} : { userShare: median(shares) }),
+    ...(idles.length === 0 ? {} : { idle: median(idles) }),
   };
 }
 
@@ -46,17 +51,23 @@ export function table(outcomes: readonly Outcome[]): string {
   return lines.map(line => line.map((cell, column) => [0, 3, 7].includes(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join('  ').trimEnd()).join('\n');
 }
 
-function cells({ row, peer, ours, ratio, reached, userShare }: Outcome): string[] {
+/** At least so much of the time, or it is chance. */
+const IDLE = 0.05;
+
+function verdict({ row, reached, idle = 0 }: Outcome): string {
+  if (reached === undefined) return '';
+  if (reached || row.orIdle !== true || idle < IDLE) return reached ? 'reached' : 'NOT reached';
+  return `idle ${(idle * 100).toFixed(0)}%: the other end is the limit`;
+}
+
+function cells(outcome: Outcome): string[] {
+  const { row, peer, ours, ratio, userShare } = outcome;
   const name = `${row.name}${row.unit === 'cycles' ? ` (${row.peerFigure[0].startsWith('C ') ? 'C' : 'autotest'})` : ''}`;
   if (ratio === undefined) return [name, '', '', 'not raced, see below'];
   return [
     name, figure(peer!.median), figure(ours!.median), row.unit, `${ratio.median.toFixed(2)}x`, `${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}`,
-    row.target === undefined ? '' : `${row.target}x`, verdict(reached), userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
+    row.target === undefined ? '' : `${row.target}x`, verdict(outcome), userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
   ];
-}
-
-function verdict(reached: boolean | undefined): string {
-  return reached === undefined ? '' : reached ? 'reached' : 'NOT reached';
 }
 
 function figure(value: number): string {

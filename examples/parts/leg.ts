@@ -26,6 +26,10 @@ export class Leg {
   readonly depth: number;
   readonly mac: Uint8Array;
   readonly out: Out;
+  /** A second address that ARP is answered for: one that a load balancer serves. */
+  also = -1;
+  /** Is told of each ARP packet that a neighbour sent. */
+  heard: (address: number) => void = () => undefined;
   /** Is told of each neighbour that is new or has moved. */
   learned: (address: number, mac: Uint8Array) => void = () => undefined;
   // By address as i32, which V8 keeps as a small integer.
@@ -75,7 +79,7 @@ export class Leg {
     const arp = this.#arp;
     if (!arp.at(handle, offset)) return this.#drops.put(handle, 'bad ARP');
     if (this.holds(arp.senderAddress)) this.#learn(arp.senderAddress, this.#host.mbufs.u8.slice(arp.senderMacAt, arp.senderMacAt + 6));
-    if (arp.operation !== ARP_REQUEST || arp.targetAddress !== this.address) return this.#drops.put(handle, 'ARP');
+    if (arp.operation !== ARP_REQUEST || (arp.targetAddress !== this.address && arp.targetAddress !== this.also)) return this.#drops.put(handle, 'ARP');
     arp.reply(this.mac);
     this.#ether.at(handle);
     this.#ether.swap();
@@ -184,7 +188,8 @@ export class Leg {
   }
 
   #learn(address: number, mac: Uint8Array): void {
-    if ((mac[0]! & 1) !== 0 || address === this.address) return; // a group has no address, and ours is ours
+    if ((mac[0]! & 1) !== 0 || address === this.address || address === this.also) return; // a group has no address, and ours is ours
+    this.heard(address);
     const known = this.#neighbours.get(address | 0);
     if (known === undefined || known.some((byte, i) => byte !== mac[i])) {
       if (this.#neighbours.size === NEIGHBOURS_MAX) this.#neighbours.delete(this.#neighbours.keys().next().value!);

@@ -22,7 +22,9 @@ export async function run(host: Host, turn: () => number, tick: () => string, op
   }, 100);
   try {
     const queues = host.ports.flatMap(port => port.rx);
-    await poll(turn, { signal: stop.signal, idle: { policy: 'adaptive', queues }, ...(options.seconds === undefined ? {} : { seconds: options.seconds }) });
+    // A ring or a capture file has nothing to sleep on.
+    const policy = queues.every(queue => queue.wake !== undefined) ? 'adaptive' : 'busy';
+    await poll(turn, { signal: stop.signal, idle: { policy, queues }, ...(options.seconds === undefined ? {} : { seconds: options.seconds }) });
   } finally {
     clearInterval(timer);
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);

@@ -79,14 +79,14 @@ export interface BurstFunctions {
   /** Copies frames into the ring and frees their mbufs; the caller then kicks the kernel. Takes bad ones too, and counts them. */
   packetTx(queue: number, burst: number, count: number, lcore: number): number;
 
-  /** An 82574L over its descriptor rings (port/drivers/vfio/e1000e/layout.ts). Descriptors are checked before use; bad ones counted. */
-  e1000eRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** An Intel NIC over its descriptor rings (port/drivers/vfio/intel/layout.ts). Descriptors are checked before use; bad ones counted. */
+  intelRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Gives the device buffers up to one less than its ring has. Returns how many it has. */
-  e1000eFill(queue: number, lcore: number): number;
+  intelFill(queue: number, lcore: number): number;
   /** Frees what was sent, then sends. `count` 0 only frees. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
-  e1000eTx(queue: number, burst: number, count: number, lcore: number): number;
+  intelTx(queue: number, burst: number, count: number, lcore: number): number;
   /** Frees what the device says was sent. Returns how many. */
-  e1000eClean(queue: number, lcore: number): number;
+  intelClean(queue: number, lcore: number): number;
 
   /**
    * Exact match (lookup/hash_layout.ts). `keys` is the offset of the first key, a multiple of 4, and the others stand

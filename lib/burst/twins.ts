@@ -1,7 +1,7 @@
 import type { WasmMemory } from '../arena/webassembly.js';
+import { intelFunctions } from './intel.js';
 import { aclFunctions } from './acl.js';
 import { checksumFunctions } from './checksum.js';
-import { e1000eFunctions } from './e1000e.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { hashFunctions } from './hash.js';
 import { lpmFunctions } from './lpm.js';
@@ -40,7 +40,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...e1000eFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
     ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
     parse, tuples, ...checksumFunctions(views, parser),
   };

@@ -34,7 +34,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
       const given = takeSome(queue, burst + got * 4, chains, lcore);
       if (given === 0) break;
       const { good, done } = takeChains(queue, burst + got * 4, given, lcore);
-      put(queue, done);
+      put(queue, done, true);
       got += good;
       left -= done;
       if (done < want) break;
@@ -160,7 +160,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
       const chains = gather(queue, want, DESC_WRITE);
       const done = fillChains(queue, burst + taken * 4, count - taken, chains);
       taken += done.taken;
-      put(queue, done.used);
+      put(queue, done.used, false);
       if (done.stop === 'foreign') {
         stopped = DEVICE_FOREIGN;
         break;

@@ -4,7 +4,7 @@ import {
   DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_INDEX, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP,
   INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, MOST_SEGMENTS, NO_ID, REGIONS,
   REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_ENTRIES, RING_INDEX, SEGMENTS, SEGMENTS_END, SEGMENT_SHIFT, VQ_AVAIL, VQ_DESC,
-  VQ_FLAGS, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
+  VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
 } from '../virtqueue/layout.js';
 import { count64, type ArenaViews } from './views.js';
 import { advance, usedEvent, type VirtqueueFunctions } from './virtqueue.js';
@@ -12,8 +12,11 @@ import { advance, usedEvent, type VirtqueueFunctions } from './virtqueue.js';
 export interface DeviceRingFunctions {
   /** Up to `want` chains that were made available, flattened into the scratch memory. They stay available until `put`. Returns how many. */
   gather(queue: number, want: number, writable: number): number;
-  /** Gives the first `count` gathered chains back, each with the bytes that were written into it. */
-  put(queue: number, count: number): void;
+  /**
+   * Gives the first `count` gathered chains back, each with the bytes that were written into it; `together` says that
+   * there are none, so that one entry can stand for all where buffers are used in order.
+   */
+  put(queue: number, count: number, together: boolean): void;
 }
 
 /** A descriptor as it was copied, once. `id` is the packed ring's, `next` the split one's. */
@@ -24,7 +27,11 @@ const KINDS = DESC_NEXT | DESC_WRITE | DESC_INDIRECT;
 export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacked, tellSplit, tellPacked }: VirtqueueFunctions): DeviceRingFunctions {
   return {
     gather: (queue, want, writable) => isPacked(queue) ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable),
-    put: (queue, count) => { if (isPacked(queue)) putPacked(queue, count); else putSplit(queue, count); },
+    put: (queue, count, together) => {
+      const single = together && (field(queue, VQ_FLAGS) & VQ_IN_ORDER) !== 0;
+      if (isPacked(queue)) putPacked(queue, count, single);
+      else putSplit(queue, count, single);
+    },
   };
 
   function gatherSplit(queue: number, want: number, writable: number): number {
@@ -197,14 +204,15 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     return first;
   }
 
-  function putSplit(queue: number, count: number): void {
+  function putSplit(queue: number, count: number, single: boolean): void {
     const [used, avail, size] = [field(queue, VQ_USED), field(queue, VQ_AVAIL), field(queue, VQ_SIZE)];
     const old = field(queue, VQ_NEXT_USED);
     let index = old;
     for (let i = 0; i < count; i++) {
       const chain = chainAt(queue, i);
       if (field(chain, CHAIN_ID) === NO_ID) continue;
-      const entry = used + RING_ENTRIES + (index & (size - 1)) * 8;
+      // The last one's id is what is left at the first one's place.
+      const entry = used + RING_ENTRIES + ((single ? old : index) & (size - 1)) * 8;
       setField(entry, 0, field(chain, CHAIN_ID));
       setField(entry, 4, field(chain, CHAIN_WRITTEN));
       index = (index + 1) & 0xffff;
@@ -220,19 +228,19 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
   }
 
   /** The driver looks at them in order, so the first one's flags are what publishes all. */
-  function putPacked(queue: number, count: number): void {
+  function putPacked(queue: number, count: number, single: boolean): void {
     if (count === 0) return;
     const size = field(queue, VQ_SIZE);
     const old = field(queue, VQ_NEXT_USED);
     let [next, places] = [old, 0];
     for (let i = 0; i < count; i++) {
       const chain = chainAt(queue, i);
-      if (i > 0) u64[usedPlace(queue, next)] = usedWord(chain, next);
+      if (i > 0 && !single) u64[usedPlace(queue, next)] = usedWord(chain, next);
       places += field(chain, CHAIN_DESCS);
       next = advance(next, field(chain, CHAIN_DESCS), size);
     }
     noteUsed(queue, INFLIGHT_USED, INFLIGHT_WRAP, next);
-    Atomics.store(u64, usedPlace(queue, old), usedWord(chainAt(queue, 0), old));
+    Atomics.store(u64, usedPlace(queue, old), usedWord(chainAt(queue, single ? count - 1 : 0), old));
     noteUsed(queue, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP, next);
     setField(queue, VQ_NEXT_AVAIL, advance(field(queue, VQ_NEXT_AVAIL), places, size));
     setField(queue, VQ_NEXT_USED, next);

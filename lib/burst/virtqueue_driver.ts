@@ -1,7 +1,7 @@
 /** The driver's side of the rings, in plain TypeScript: makes descriptors available, and takes what was used. The fast double is assembly/virtqueue_driver.ts; neither calls the other. */
 import {
-  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DRIVER_BAD_USED, EXTRA_SHIFT, EXTRA_TABLE, RING_ENTRIES, RING_INDEX, SEGMENTS,
-  SEGMENT_SHIFT, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_DESC, VQ_EXTRA, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IOVA,
+  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DRIVER_BAD_USED, EXTRA_SHIFT, EXTRA_TABLE, NO_ID, RING_ENTRIES, RING_INDEX, SEGMENTS,
+  SEGMENT_SHIFT, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_DESC, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IN_ORDER, VQ_IOVA,
   VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
 } from '../virtqueue/layout.js';
 import { count64, type ArenaViews } from './views.js';
@@ -123,7 +123,54 @@ export function driverRingFunctions({ u16, u32, u64 }: ArenaViews, { isPacked, t
   }
 
   function popUsed(queue: number, want: number): number {
+    if ((field(queue, VQ_FLAGS) & VQ_IN_ORDER) !== 0) return popInOrder(queue, want);
     return isPacked(queue) ? popPacked(queue, want) : popSplit(queue, want);
+  }
+
+  /**
+   * Buffers come back in the order they went out, and so their ids stand in the ring of free ones, from its tail on. An
+   * entry ends a batch, of which some may be left for the next call.
+   */
+  function popInOrder(queue: number, want: number): number {
+    let pairs = 0;
+    for (let i = 0; i < want; i++) {
+      if (field(queue, VQ_BATCH) === 0) {
+        const id = usedId(queue);
+        if (id === NO_ID) break;
+        if (id >= field(queue, VQ_SIZE) || field(sideAt(queue, id), SIDE_HANDLE) === 0) {
+          count64(u32, queue + DRIVER_BAD_USED, 1);
+          passUsed(queue, 1);
+          continue;
+        }
+        setField(queue, VQ_BATCH, id | BATCH_OPEN);
+      }
+      const id = u16[(field(queue, VQ_FREE) >>> 1) + field(queue, VQ_FREE_TAIL)];
+      const places = u16[(sideAt(queue, id) + SIDE_DESCS) >>> 1];
+      pairs += keep(queue, pairs, release(queue, id), 0);
+      passUsed(queue, places);
+      if ((id | BATCH_OPEN) === field(queue, VQ_BATCH)) setField(queue, VQ_BATCH, 0);
+    }
+    return pairs;
+  }
+
+  /** The id of the next used entry, NO_ID while there is none. */
+  function usedId(queue: number): number {
+    const [used, size, next] = [field(queue, VQ_USED), field(queue, VQ_SIZE), field(queue, VQ_NEXT_USED)];
+    if (isPacked(queue)) {
+      const second = Atomics.load(u64, placeAt(queue, next) / 8 + 1);
+      const turn = (next & 0x8000) !== 0 ? DESC_AVAIL | DESC_USED : 0;
+      return (Number(second >> 48n) & (DESC_AVAIL | DESC_USED)) === turn ? Number((second >> 32n) & 0xffffn) : NO_ID;
+    }
+    const ready = (Atomics.load(u16, (used + RING_INDEX) >>> 1) - next) & 0xffff;
+    if (ready === 0) return NO_ID;
+    if (ready <= size) return Math.min(field(used + RING_ENTRIES + (next & (size - 1)) * 8, 0), NO_ID - 1);
+    count64(u32, queue + DRIVER_BAD_USED, 1);
+    return NO_ID;
+  }
+
+  function passUsed(queue: number, places: number): void {
+    const next = field(queue, VQ_NEXT_USED);
+    setField(queue, VQ_NEXT_USED, isPacked(queue) ? advance(next, places, field(queue, VQ_SIZE)) : (next + 1) & 0xffff);
   }
 
   function popSplit(queue: number, want: number): number {
@@ -224,6 +271,8 @@ export function driverRingFunctions({ u16, u32, u64 }: ArenaViews, { isPacked, t
     u32[(structure + name) >>> 2] = value;
   }
 }
+
+const BATCH_OPEN = 1 << 16;
 
 /** The second half of a descriptor. */
 function word(length: number, third: number, last: number): bigint {

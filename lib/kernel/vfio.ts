@@ -21,6 +21,7 @@ import {
 
 export const VFIO_DRIVER = 'vfio-pci';
 const CONTAINER = '/dev/vfio/vfio';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const ENOENT = 2;
 const ENOMEM = 12;
 const EACCES = 13;
@@ -48,8 +49,12 @@ export class VfioDevice {
   readonly #eventfds: number[] = [];
   #closed = false;
 
-  /** Throws EDEVICE, ENOTFOUND, EBUSYQUEUE (another driver, process or group member has it), ERIGHTS, EUNSUPPORTED, ESYSCALL. */
-  constructor(address: string) {
+  /**
+   * `token`: a UUID, that VFIO asks for where a physical function and its virtual ones are all its own: who opens the
+   * physical one sets it, and who opens a virtual one must know it. Throws EDEVICE, ENOTFOUND, EBUSYQUEUE (another
+   * driver, process or group member has it), ERIGHTS, EUNSUPPORTED, EOPTION, ESYSCALL.
+   */
+  constructor(address: string, token = '') {
     this.pci = readDevice(address);
     const group = usableGroup(this.pci);
     const fds = this.#fds = { container: -1, group: -1, device: -1 };
@@ -59,7 +64,7 @@ export class VfioDevice {
       refuseSharers(this.pci, group, fds.group);
       check(binding().ioctl(fds.group, VFIO_GROUP_SET_CONTAINER, u32(fds.container)), 'ioctl(VFIO_GROUP_SET_CONTAINER)');
       check(binding().ioctl(fds.container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 'ioctl(VFIO_SET_IOMMU)');
-      fds.device = check(binding().ioctl(fds.group, VFIO_GROUP_GET_DEVICE_FD, cString(this.pci.address)), 'ioctl(VFIO_GROUP_GET_DEVICE_FD)');
+      fds.device = openDevice(this.pci, fds.group, token);
       this.ranges = readRanges(fds.container);
       this.#flags = this.#info();
       this.#config = this.region(VFIO_PCI_CONFIG_REGION_INDEX);
@@ -184,6 +189,16 @@ function openGroup(pci: PciDevice, group: string): number {
   if (fd === -EBUSY) throw refusal(pci, 'EBUSYQUEUE', `${path} is open already, in another process or by another port: close it there (fuser ${path} names it)`, { syscall: 'open', errno: EBUSY });
   if (fd === -EACCES) throw refusal(pci, 'ERIGHTS', `${path} may not be opened: run as root, or give the file to this user (chown)`, { syscall: 'open', errno: EACCES });
   return check(fd, 'open', `${path} could not be opened for ${pci.address}: pollmode bind ${pci.address} as root.`);
+}
+
+/** drivers/vfio/pci/vfio_pci_core.c: the device's name, and behind it what is asked for. */
+function openDevice(pci: PciDevice, group: number, token: string): number {
+  if (token !== '' && !UUID.test(token)) throw new PollmodeError('EOPTION', `vf_token=${token.slice(0, 60)} is no UUID: write 32 hexadecimal digits as 8-4-4-4-12.`);
+  const name = cString(token === '' ? pci.address : `${pci.address} vf_token=${token}`);
+  const fd = binding().ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+  if (fd === -EACCES) throw refusal(pci, 'ERIGHTS', 'VFIO asks for the token of its physical function (vf_token=, the one that this was opened with), or has that function no token', { syscall: 'ioctl(VFIO_GROUP_GET_DEVICE_FD)', errno: EACCES });
+  if (token === '') return check(fd, 'ioctl(VFIO_GROUP_GET_DEVICE_FD)');
+  return check(fd, 'ioctl(VFIO_GROUP_GET_DEVICE_FD)', `${pci.address}: a token is for a physical function with virtual ones, or for one of those: leave vf_token out, or load vfio-pci with enable_sriov=1.`);
 }
 
 /** A group is one for the IOMMU: no other driver may do DMA in it. */

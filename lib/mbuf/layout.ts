@@ -74,7 +74,23 @@ export const RX_RSS_HASH = 2;
 export const RX_IP_CKSUM_BAD = 4;
 export const RX_L4_CKSUM_BAD = 8;
 export const RX_TIMESTAMP = 16;
-/** A flow rule marked the packet: the mark is the first word of MBUF_USER. */
-export const RX_FDIR_ID = 128;
+/** The checksum was looked at, and is right. Three bits left of its BAD. */
 export const RX_IP_CKSUM_GOOD = 32;
 export const RX_L4_CKSUM_GOOD = 64;
+/**
+ * What a port that offers it shall do before it sends. MBUF_TX_OFFLOAD has the lengths of the headers; a TCP or UDP
+ * checksum field holds the checksum of the pseudo-header alone (RFC 9293 section 3.1, RFC 768), as in DPDK.
+ */
+export const TX_VLAN = 256; // vlan_tci is inserted
+export const TX_IP_CKSUM = 512;
+export const TX_TCP_CKSUM = 1024;
+export const TX_UDP_CKSUM = 2048;
+/** All of these; the IP version that is sent is asked of TX_IPV6 where a checksum of TCP or UDP is wanted. */
+export const TX_IPV6 = 4096;
+export const TX_OFFLOADS = 0xf00;
+export const TX_L2_LEN_MASK = 127;
+export const TX_L3_LEN_SHIFT = 7;
+export const TX_L3_LEN_MASK = 511;
+export const TX_L4_LEN_SHIFT = 16;
+/** A flow rule marked the packet: the mark is the first word of MBUF_USER. */
+export const RX_FDIR_ID = 128;

@@ -72,6 +72,10 @@ export interface PortCapabilities {
   readonly timestamps: 'none' | 'software' | 'hardware' | 'file';
   /** Does the port send and receive without copying a frame in user space? The kernel's or a NIC's copies do not count. */
   readonly zeroCopy: boolean;
+  /** TX_* of mbuf/layout.ts that it does; a frame that wants another is dropped and counted. Absent: none. */
+  readonly txOffloads?: number;
+  /** RX_* that it may set. Absent: none. */
+  readonly rxOffloads?: number;
   /** How it was in fact opened, for people: "native, copy, need-wakeup". */
   readonly mode: string;
 }
@@ -113,9 +117,58 @@ export interface Port {
   promiscuous?(on: boolean): void;
   /** Takes frames for these multicast addresses, instead of those chosen before. A NIC may let others through too. Throws EOPTION. */
   multicast?(groups: readonly string[]): void;
+  /** Takes tagged frames of these VLANs alone, and untagged ones; undefined: of every VLAN, as at first. Throws EOPTION, EUNSUPPORTED. */
+  vlanFilter?(ids: readonly number[] | undefined): void;
   readonly link?: PortLink;
+  /** Which queue a packet comes to. */
+  readonly rss?: PortRss;
+  /** Of a physical function: what its virtual ones may do. */
+  readonly virtualFunctions?: VirtualFunctions;
   /** A descriptor that is readable when the system wants the device back (unplugged, unbound): close the port, it waits for that. */
   readonly removal?: number;
+}
+
+/**
+ * A NIC's receive-side scaling. `Rss` with the same key and types makes the NIC's hash, so `reta[hash % reta.length]` is the
+ * queue, and a RetaGuard changes the table under traffic: `apply: reta => port.rss.set({ reta })`.
+ */
+export interface PortRss {
+  /** RSS_* of rss/layout.ts that are hashed; the others come to queue 0. */
+  readonly types: number;
+  /** RSS_* that the NIC can hash. */
+  readonly canHash: number;
+  readonly key: Uint8Array;
+  /** The queue of each bucket. */
+  readonly reta: readonly number[];
+  /** Changes what is given. Packets that are on their way may still be hashed, or put, as before. Throws EOPTION. */
+  set(change: { readonly key?: Uint8Array; readonly reta?: readonly number[]; readonly types?: number }): void;
+}
+
+/** What a physical function's port does for its virtual ones: only it can reach what they share. For the thread that opened the port. */
+export interface VirtualFunctions {
+  /** How many there were when the port was opened. */
+  readonly count: number;
+  /**
+   * What a function gets. `mac`: its address, from its next reset on. `vlan`: all that it sends is put into this VLAN, and
+   * it receives nothing else (0: as it likes). `trust`: it may take another address, and frames for any address. Throws EOPTION.
+   */
+  set(index: number, change: { readonly mac?: string; readonly vlan?: number; readonly trust?: boolean }): void;
+  read(index: number): VirtualFunctionState;
+  /** Reads the mailbox and answers; the port does so itself every few milliseconds. Returns how many messages there were. */
+  serve(): number;
+}
+
+export interface VirtualFunctionState {
+  readonly mac: string;
+  readonly vlan: number;
+  readonly trust: boolean;
+  /** Has it said hello since its last reset? */
+  readonly ready: boolean;
+  /** VLANs that it has asked for. */
+  readonly vlans: readonly number[];
+  /** Messages of it, and how many were refused. */
+  readonly messages: number;
+  readonly refused: number;
 }
 
 export interface LinkState {

@@ -122,12 +122,11 @@ export class QdiscQueue implements TxQueue {
   }
 
   /**
-   * Takes the first `count` of `burst` into the tree, and sends what may go. Returns how many it took: all, unless an mbuf
-   * of another pool stands among them, which stops it there. After close it takes none.
+   * Takes the first `count` of `burst` into the tree, and sends what may go; 0 is `service`. Returns how many it took: all,
+   * unless an mbuf of another pool stands among them, which stops it there. After close it takes none.
    */
   txBurst(burst: Burst, count: number): number {
     const most = burst.bounded(count);
-    if (most === 0) return 0;
     if (!this.open) {
       this.afterClose += most;
       return 0;
@@ -267,8 +266,9 @@ export class QdiscQueue implements TxQueue {
         out.handles[count++] = memory.takeEntry(entry);
       }
       this.waiting = count;
-      if (count === 0) break;
+      // Also nothing: a port may have something to finish (what was sent comes back, the kernel wants another kick).
       const taken = port.txBurst(out, count);
+      if (count === 0) break;
       sent += taken;
       this.waiting = taken < count ? out.keep(taken, count) : 0;
       if (this.waiting === 0) continue;

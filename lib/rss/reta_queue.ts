@@ -40,6 +40,9 @@ export class GuardedRxQueue extends ReceiveQueue {
   #count = 0;
   #emptyFor = 0;
   #emptySince = 0;
+  /** The move that was last seen, and how many packets were held then: of those some may belong to entries that it moves away from here. */
+  #seen = 0;
+  #older = 0;
 
   /** Use `RetaGuard.queue`. */
   constructor(arena: Arena, guard: number, rss: Rss, number: number, inner: RxQueue, pool: Mempool, { most = 4096, clock = () => performance.now() }: GuardedQueueOptions) {
@@ -123,7 +126,12 @@ export class GuardedRxQueue extends ReceiveQueue {
 
   /** Is this queue's own part of the move done: has it been empty for long enough since the NIC was told? */
   #watch(got: number, move: number): void {
-    if (got > 0 || this.#count > 0) this.#emptyFor = 0;
+    if (this.#seen !== move) {
+      this.#seen = move;
+      this.#older = this.#count;
+    }
+    // What this very move has held here came from elsewhere: to wait for it would have two queues that exchange entries wait for each other.
+    if (got > 0 || this.#older > 0) this.#emptyFor = 0;
     else if (this.#load(this.#guard + RETA_APPLIED) === move && this.#load(this.#mine + RETA_DRAINED) !== move) {
       const now = this.#clock();
       if (this.#emptyFor !== move) {
@@ -172,6 +180,7 @@ export class GuardedRxQueue extends ReceiveQueue {
       burst.handles[taken++] = this.#held[this.#head];
       this.#head = (this.#head + 1) % this.#held.length;
       this.#count--;
+      if (this.#older > 0) this.#older--;
     }
     this.#store(this.#mine + RETA_HOLDING, this.#count);
     return taken;

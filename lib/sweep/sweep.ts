@@ -46,9 +46,9 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
   try {
     const lab = noLab();
     for (const name of options.paths) paths.set(name, await openPath(name, options.xdp, lab, cpus, counter));
-    const { runs, stopped } = await runAll(paths, options);
+    const { runs, planned, stopped } = await runAll(paths, options);
     const rounds = Math.max(0, ...[...runs.values()].map(results => results.length));
-    const { scaling, notes } = await scale(paths, options, cpus);
+    const { scaling, notes } = await scale(paths, options, cpus, planned);
     const head = header({ ...options, rounds, notes: [...options.notes ?? [], ...notes] }, { paths, began, cpus, calls, stopped, taken: takenByOthers(runs) });
     return sweepResult(head, cells(paths, options, runs), latencyCells(options, runs), scaling);
   } finally {
@@ -58,16 +58,16 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
 }
 
 /** Queues × lcores × policy, where it was asked for and AF_XDP could be opened; why not is in its cells already. */
-async function scale(paths: ReadonlyMap<SweepPath, OpenedPath>, { scaling: grid, xdp, signal, progress }: SweepOptions, [senderCpu, receiverCpu]: readonly [number, number]): Promise<{ scaling: ScalingCell[]; notes: string[] }> {
-  const path = paths.get('af_xdp');
-  if (grid === undefined || path === undefined || typeof path === 'string' || signal?.aborted === true) return { scaling: [], notes: [] };
+async function scale(paths: ReadonlyMap<SweepPath, OpenedPath>, options: SweepOptions, [senderCpu, receiverCpu]: readonly [number, number], before: number): Promise<{ scaling: ScalingCell[]; notes: string[] }> {
+  const { scaling: grid, xdp, signal, progress } = options;
+  const { cells: total, seconds } = scalingOf(paths, options);
+  if (grid === undefined || total === 0 || signal?.aborted === true) return { scaling: [], notes: [] };
   const others = allowedCpus().filter(cpu => cpu !== senderCpu && cpu !== receiverCpu);
   const lcoreCpus = [receiverCpu, ...others];
-  const total = scalingShapes(grid).length * grid.rounds;
   let done = 0;
-  const tell = (what: string): void => { progress?.({ done, total, secondsLeft: (total - done++) * scalingSeconds(grid), what }); };
+  const tell = (what: string): void => { progress?.({ done: before + done, total: before + total, secondsLeft: seconds * (1 - done++ / total), what }); };
   const most = Math.max(...grid.lcores);
-  const notes = most > lcoreCpus.length ? [`${most} lcores shared ${lcoreCpus.length === 1 ? 'one CPU' : `${lcoreCpus.length} CPUs`}, because the sender has one of this process's ${lcoreCpus.length + 1}: more lcores show no more packets here.`] : [];
+  const notes = most > lcoreCpus.length && senderCpu !== receiverCpu ? [`${most} lcores shared ${lcoreCpus.length === 1 ? 'one CPU' : `${lcoreCpus.length} CPUs`}, because the sender has one of this process's ${lcoreCpus.length + 1}: more lcores show no more packets here.`] : [];
   try {
     return { scaling: await measureScaling(grid, { xdp, senderCpu, lcoreCpus, progress: tell, ...(signal === undefined ? {} : { signal }) }), notes };
   } catch (cause) {
@@ -75,9 +75,11 @@ async function scale(paths: ReadonlyMap<SweepPath, OpenedPath>, { scaling: grid,
   }
 }
 
-/** What the two runs of a cell take, with the starting of threads. */
-function scalingSeconds({ seconds, warmUp }: NonNullable<SweepOptions['scaling']>): number {
-  return 2 * (seconds + warmUp + 0.15);
+/** How many cells and rounds of it there will be, and how long they take with the starting of threads. */
+function scalingOf(paths: ReadonlyMap<SweepPath, OpenedPath>, { scaling: grid }: SweepOptions): { cells: number; seconds: number } {
+  if (grid === undefined || typeof (paths.get('af_xdp') ?? '') === 'string') return { cells: 0, seconds: 0 };
+  const count = scalingShapes(grid).length * grid.rounds;
+  return { cells: count, seconds: count * 2 * (grid.seconds + grid.warmUp + 0.15) };
 }
 
 function openCounter(): SyscallCounter | PollmodeError {
@@ -119,21 +121,22 @@ function sentence(cause: unknown): string {
   throw cause;
 }
 
-async function runAll(paths: ReadonlyMap<SweepPath, OpenedPath>, options: SweepOptions): Promise<{ runs: Runs; stopped: string | undefined }> {
+async function runAll(paths: ReadonlyMap<SweepPath, OpenedPath>, options: SweepOptions): Promise<{ runs: Runs; planned: number; stopped: string | undefined }> {
   const open = [...paths].filter(([, path]) => typeof path !== 'string').map(([name]) => name);
   const planned = plannedRuns(options, open);
   const estimate = new Estimate(planned.length, options);
+  const after = scalingOf(paths, options);
   const runs: Runs = new Map();
   for (const [done, run] of planned.entries()) {
-    if (options.signal?.aborted === true) return { runs, stopped: `The sweep was stopped after ${done} of ${planned.length} runs: cells have fewer rounds, or none.` };
-    if (estimate.exceeds(done)) return { runs, stopped: `This machine was too busy for ${options.rounds} rounds in ${String(options.limit)} seconds: cells have ${done * options.rounds / planned.length}.` };
-    options.progress?.({ done, total: planned.length, secondsLeft: estimate.left(done), what: describe(run) });
+    if (options.signal?.aborted === true) return { runs, planned: planned.length, stopped: `The sweep was stopped after ${done} of ${planned.length} runs: cells have fewer rounds, or none.` };
+    if (estimate.exceeds(done)) return { runs, planned: planned.length, stopped: `This machine was too busy for ${options.rounds} rounds in ${String(options.limit)} seconds: cells have ${done * options.rounds / planned.length}.` };
+    options.progress?.({ done, total: planned.length + after.cells, secondsLeft: estimate.left(done) + after.seconds, what: describe(run) });
     const { path, ...order } = run;
     const result = await (paths.get(path) as Path).run(order, options.warmUp, options.seconds);
     const key = runKey(run);
     runs.set(key, [...runs.get(key) ?? [], result]);
   }
-  return { runs, stopped: undefined };
+  return { runs, planned: planned.length, stopped: undefined };
 }
 
 function describe({ path, burst, frame, rate }: PlannedRun): string {

@@ -17,6 +17,7 @@ export const VIRTIO_F_VERSION_1 = 1n << 32n;
 /** The device's addresses are those of an IOMMU. */
 export const VIRTIO_F_ACCESS_PLATFORM = 1n << 33n;
 export const VIRTIO_F_RING_PACKED = 1n << 34n;
+export const VIRTIO_F_IN_ORDER = 1n << 35n;
 /** Barriers must order what the device itself sees (6.1). */
 export const VIRTIO_F_ORDER_PLATFORM = 1n << 36n;
 export const VIRTIO_NET_F_RSS = 1n << 60n;
@@ -28,6 +29,8 @@ export interface RingFormat {
   readonly eventIdx: boolean;
   readonly mergeable: boolean;
   readonly indirect: boolean;
+  /** Buffers are used in the order in which they were made available. */
+  readonly inOrder: boolean;
   /** Bytes of struct virtio_net_hdr: 12, or 10 without num_buffers (5.1.6.1: only a legacy one has none). */
   readonly header: number;
 }
@@ -36,6 +39,7 @@ export function ringFormat(features: bigint): RingFormat {
   const has = (bit: bigint): boolean => (features & bit) !== 0n;
   return {
     packed: has(VIRTIO_F_RING_PACKED), eventIdx: has(VIRTIO_RING_F_EVENT_IDX), mergeable: has(VIRTIO_NET_F_MRG_RXBUF),
-    indirect: has(VIRTIO_RING_F_INDIRECT_DESC), header: has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? 12 : 10,
+    indirect: has(VIRTIO_RING_F_INDIRECT_DESC), inOrder: has(VIRTIO_F_IN_ORDER),
+    header: has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? 12 : 10,
   };
 }

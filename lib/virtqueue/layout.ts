@@ -101,13 +101,20 @@ export const VQ_PART_LEFT = 308;
 export const VQ_INFLIGHT = 312;
 /** How often another file was put behind QUEUE_FD. */
 export const VQ_GENERATION = 316;
-export const VQ_STATE_END = 320;
+/** The driver, with VQ_IN_ORDER: 0, or the id that ends a batch of which some are still to be taken, with bit 16. */
+export const VQ_BATCH = 320;
+export const VQ_STATE_END = 324;
 
 // VQ_FLAGS
 export const VQ_PACKED = 1;
 export const VQ_EVENT_IDX = 2;
 export const VQ_MERGEABLE = 4;
 export const VQ_INDIRECT = 8;
+/**
+ * VIRTIO_F_IN_ORDER (2.7.7, 2.8.3): one used entry, the last one's, stands for a batch; it is where the first one's would be.
+ * Of a send ring only: a receiver needs each length.
+ */
+export const VQ_IN_ORDER = 16;
 
 // Counters of the device, u64 each, at QUEUE_X0 and after.
 /** The available index jumped, or named a descriptor that there is not. */

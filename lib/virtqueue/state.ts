@@ -3,7 +3,7 @@ import type { Arena } from '../arena/arena.js';
 import { PollmodeError } from '../errors.js';
 import type { RingFormat } from './features.js';
 import {
-  EVENT_AT, EVENT_DISABLE, EVENT_ENABLE, NO_EVENTS, VQ_EVENT_IDX, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LOCK, VQ_MERGEABLE,
+  EVENT_AT, EVENT_DISABLE, EVENT_ENABLE, NO_EVENTS, VQ_EVENT_IDX, VQ_FLAGS, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_LOCK, VQ_MERGEABLE,
   VQ_NOTIFY, VQ_PACKED, VQ_READY, VQ_SIZE,
 } from './layout.js';
 
@@ -59,8 +59,9 @@ export function openQueue(queue: QueueFields): void {
   withQueue(queue, () => { queue.set(VQ_READY, 1); });
 }
 
-export function formatFlags({ packed, eventIdx, mergeable, indirect }: RingFormat): number {
-  return (packed ? VQ_PACKED : 0) | (eventIdx ? VQ_EVENT_IDX : 0) | (mergeable ? VQ_MERGEABLE : 0) | (indirect ? VQ_INDIRECT : 0);
+export function formatFlags({ packed, eventIdx, mergeable, indirect, inOrder }: RingFormat): number {
+  return (packed ? VQ_PACKED : 0) | (eventIdx ? VQ_EVENT_IDX : 0) | (mergeable ? VQ_MERGEABLE : 0) | (indirect ? VQ_INDIRECT : 0)
+    | (inOrder ? VQ_IN_ORDER : 0);
 }
 
 export function describeFormat(queue: QueueFields, format: RingFormat, size: number): void {

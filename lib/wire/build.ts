@@ -14,7 +14,7 @@ import { foldSum } from './checksum.js';
 import { parseMac } from './ethernet.js';
 import {
   ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_MPLS, ETHERTYPE_QINQ, ETHERTYPE_TEB, ETHERTYPE_VLAN, PORT_VXLAN,
-  PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_GRE, PROTOCOL_HOPOPTS, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IPV4, PROTOCOL_IPV6,
+  PROTOCOL_AH, PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_GRE, PROTOCOL_HOPOPTS, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IPV4, PROTOCOL_IPV6,
   PROTOCOL_NONE, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP,
 } from './protocol_layout.js';
 
@@ -120,7 +120,9 @@ export interface ExtensionFields { readonly kind?: number; readonly body?: reado
 /** An extension header of options: padding, unless its bytes behind the first two are given (6, 14, 22 ... of them). */
 export function extension({ kind = PROTOCOL_DSTOPTS, body = [1, 4, 0, 0, 0, 0], nextHeader }: ExtensionFields = {}): Layer {
   if (body.length % 8 !== 6) refuse(`an extension header has 6, 14, 22 ... bytes behind its first two, not ${body.length}`);
-  return inner => around(kind, inner, [nextHeader ?? inner.protocol ?? PROTOCOL_NONE, (body.length + 2) / 8 - 1, ...body]);
+  // In units of 8 bytes less the first; AH's in words less two (RFC 4302 section 2.2).
+  const length = kind === PROTOCOL_AH ? (body.length + 2) / 4 - 2 : (body.length + 2) / 8 - 1;
+  return inner => around(kind, inner, [nextHeader ?? inner.protocol ?? PROTOCOL_NONE, length, ...body]);
 }
 
 /** Hop-by-hop options. */

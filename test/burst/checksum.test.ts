@@ -144,3 +144,21 @@ t.test('RFC 1624: an update is what the sum over all would be', async t => {
   }), { numRuns: 5000 });
   t.pass('5000 changes');
 });
+
+t.test('long runs of extreme words', async t => {
+  const words = fc.array(fc.record({ word: fc.constantFrom(0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff), other: fc.nat(65535), count: fc.nat(700) }), { minLength: 1, maxLength: 6 });
+  fc.assert(fc.property(words, fc.nat(300), (runs, cut) => {
+    const list = runs.flatMap(({ word, other, count }) => [...new Array<number>(count).fill(word), other]);
+    const bytes = Uint8Array.from(list.flatMap(word => [word >> 8, word & 255])).subarray(0, 2048);
+    const wanted = foldSum(bytes.reduce((sum, byte, i) => sum + (i % 2 === 0 ? byte * 256 : byte), 0));
+    for (const lab of labs) {
+      const { table, vector, to } = makeChains(lab, [{ bytes, cuts: [], odd: 0 }]);
+      const length = Math.max(0, bytes.length - cut);
+      lab.burst.checksumRange(table, vector, 1, 0, bytes.length, to);
+      expectEqual(lab.u32[to >>> 2], wanted);
+      lab.burst.checksumRange(table, vector, 1, bytes.length - length, length, to);
+      expectEqual(lab.u32[to >>> 2], foldSum(bytes.subarray(bytes.length - length).reduce((sum, byte, i) => sum + (i % 2 === 0 ? byte * 256 : byte), 0)));
+    }
+  }), { numRuns: RUNS });
+  t.pass(`${RUNS} of them`);
+});

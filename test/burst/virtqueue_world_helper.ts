@@ -8,7 +8,7 @@ import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_lay
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
   EXTRA_BYTES, MEMORY_BYTES, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
-  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED,
+  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED,
   VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
 import { get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool } from './layout_helper.js';
@@ -19,15 +19,17 @@ export const LONGEST = 4000;
 /** What the guest's addresses are: its offset in the arena and this. */
 const IOVA = 0x1_0000_0000n;
 const GUARD = 0xa5;
+/** Of the guest's send queue. */
+const TX_OWNER = 0x03000001;
 
 export interface VqShape {
   readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
-  readonly eventIdx: boolean; readonly header: number; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
+  readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
 }
 
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
-  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), header: fc.constantFrom(12, 12, 10),
+  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10),
   guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
 }).map(({ power, odd, start, ...shape }) => ({
   ...shape,
@@ -101,7 +103,7 @@ export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
   writeMemory(lab, memory, [{ at: lab.base, bytes: bufferBytes }, up, down]);
   const world: VqWorld = {
     lab, shape, seed: 1, vector: reserve(lab, 256), shared: [up, down], guards,
-    guest: { pool: guests, tx: makeDriver(lab, guests, shape, up, 0x03000001, bufferBytes), rx: makeDriver(lab, guests, shape, down, 0x02000001, bufferBytes), held: [], shared: [] },
+    guest: { pool: guests, tx: makeDriver(lab, guests, shape, up, TX_OWNER, bufferBytes), rx: makeDriver(lab, guests, shape, down, 0x02000001, bufferBytes), held: [], shared: [] },
     host: { pool: hosts, rx: makeDevice(lab, hosts, shape, up, memory, 0x02000002), tx: makeDevice(lab, hosts, shape, down, memory, 0x03000002), held: [], shared: [] },
   };
   lab.burst.virtioFill(world.guest.rx, LCORE);
@@ -123,7 +125,7 @@ function makeRings(lab: Lab, { packed, size, start }: VqShape): Rings {
 }
 
 function makeDriver(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: number, bufferBytes: number): number {
-  const queue = makeVirtqueue(lab, pool, shape, rings, owner);
+  const queue = makeVirtqueue(lab, pool, { ...shape, inOrder: shape.inOrder && owner === TX_OWNER }, rings, owner);
   const [side, free] = [reserve(lab, shape.size * 8), reserve(lab, shape.size * 2)];
   for (let id = 0; id < shape.size; id++) lab.u16[(free >>> 1) + id] = id;
   const fields = [
@@ -144,7 +146,7 @@ function makeDevice(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, memory: 
 
 function makeVirtqueue(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: number): number {
   const queue = makeQueue(lab, pool, { owner });
-  const flags = (shape.packed ? VQ_PACKED : 0) | (shape.eventIdx ? VQ_EVENT_IDX : 0) | (shape.mergeable ? VQ_MERGEABLE : 0) | (shape.indirect ? VQ_INDIRECT : 0);
+  const flags = (shape.packed ? VQ_PACKED : 0) | (shape.eventIdx ? VQ_EVENT_IDX : 0) | (shape.mergeable ? VQ_MERGEABLE : 0) | (shape.indirect ? VQ_INDIRECT : 0) | (shape.inOrder ? VQ_IN_ORDER : 0);
   const fields = [
     [QUEUE_TABLE, pool.table], [QUEUE_ROOM, ROOM], [VQ_FLAGS, flags], [VQ_READY, 1], [VQ_SIZE, shape.size], [VQ_HEADER, shape.header], [VQ_DESC, rings.desc],
     [VQ_AVAIL, rings.avail], [VQ_USED, rings.used], [VQ_NEXT_AVAIL, shape.start], [VQ_NEXT_USED, shape.start], [VQ_LONGEST, LONGEST],

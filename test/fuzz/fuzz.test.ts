@@ -4,10 +4,16 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
+import { Chains } from '../../lib/mbuf/chains.js';
 import { describeLong } from '../../lib/wire/describe.js';
+import { Fragmenter } from '../../lib/wire/fragment.js';
+import { Gro } from '../../lib/wire/gro.js';
+import { Segmenter } from '../../lib/wire/gso.js';
+import { Reassembler } from '../../lib/wire/reassemble.js';
 import { codeThrown } from '../kernel/rights.js';
 import { capturedFrames } from '../wire/captures_helper.js';
 import { brokenFrames } from '../wire/frames_helper.js';
+import { packets } from '../wire/packet_helper.js';
 import { readCapture, writeCapture } from '../wire/pcap_helper.js';
 import { edge, guardedMbufs } from './edge_helper.js';
 import { KEPT } from './seeds.js';
@@ -101,6 +107,34 @@ for (const format of ['pcap', 'pcapng'] as const) {
     if (code !== 'none' && code !== 'EFORMAT') throw new Error(code);
   }));
 }
+
+t.test('fuzz: fragments, segmentation and merging', async t => {
+  const lab = packets({ count: 128 });
+  const { pool } = lab;
+  const [burst, pieces] = [pool.burst(4), pool.burst(64)];
+  const whole = pool.audit().free;
+  const chains = new Chains(pool);
+  const [fragmenter, segmenter, gro] = [new Fragmenter(pool), new Segmenter(pool), new Gro(pool, { udp: true })];
+  const freeAll = (count: number): void => pool.free(pieces, 0, count);
+  fuzz(t, bytes => {
+    const reassembler = new Reassembler(pool, { datagrams: 8 });
+    // The frame twice, so that it can follow or overlap itself.
+    pool.alloc(burst, 2);
+    for (const handle of burst.handles.subarray(0, 2)) chains.copyIn(handle, bytes);
+    freeAll(fragmenter.fragment(burst.handles[0]!, 100 + bytes.length % 1000, pieces));
+    freeAll(segmenter.segment(burst.handles[0]!, 20 + bytes.length % 500, pieces));
+    const kept = gro.merge(burst, 2);
+    let given = 0;
+    for (const handle of burst.handles.slice(0, kept)) {
+      const result = reassembler.add(handle, 0);
+      if (result !== 0) pieces.handles[given++] = result;
+    }
+    freeAll(given);
+    reassembler.close();
+    const { free, twice } = pool.audit();
+    if (free !== whole || twice !== 0) throw new Error(`${free} free of ${whole}, ${twice} twice`);
+  });
+});
 
 t.test('the guards work', async t => {
   const { mbufs, put } = guarded;

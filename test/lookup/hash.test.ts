@@ -37,12 +37,11 @@ t.test('one by one, and in bulk', async t => {
   t.equal(codeThrown(() => HashTable.find(arena, 'flows')), 'ENOTFOUND');
 });
 
-t.test('a table larger than a core\'s cache, which is looked up by another way: every build finds each key, and no other', async t => {
+t.test('tens of thousands of keys: every build finds each, and no other', async t => {
   const arena = Arena.create({ size: MIN_ARENA });
   for (const [keyBytes, entries] of [[16, 60000], [40, 60000]] as const) {
     const words = keyBytes / 4;
     const table = HashTable.create(arena, 'large', { entries, keyBytes });
-    t.ok(arena.find('large').length > 1 << 20);
     const [keys, values] = [table.keys(40), new Vector(arena, 40)];
     for (let from = 0; from < 60000; from += 40) {
       for (let i = 0; i < 40; i++) {

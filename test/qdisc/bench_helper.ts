@@ -40,7 +40,14 @@ class Sink implements TxQueue {
     this.#bench = bench;
   }
 
+  /** Calls that offered nothing: a port's turn to finish what it has. */
+  turns = 0;
+
   txBurst(burst: Burst, count: number): number {
+    if (count === 0) {
+      this.turns++;
+      return 0;
+    }
     const taken = Math.min(count, this.room);
     this.room -= taken;
     const { mbufs } = this.#bench.pool;

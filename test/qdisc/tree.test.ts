@@ -58,8 +58,16 @@ t.test('what is not taken, and what is taken and cannot be sent', async t => {
   bench.sent += 1;
   bench.send({ bytes: 60 }, { bytes: 60 }, { bytes: 60 });
   t.equal(queue.toJSON().drops.tree_full, 1);
-  t.equal(queue.txBurst(burst, 0), 0);
+  bench.sink.room = 1;
+  const turns = bench.sink.turns;
+  t.equal(queue.txBurst(burst, 0), 0, 'nothing more; but what waits goes');
+  t.equal(queue.packets, 1);
+  bench.sink.room = 1;
   t.equal(queue.txBurst(burst, NaN), 0);
+  t.equal(queue.packets, 0);
+  t.equal(bench.sink.turns, turns + 1, 'when all has gone, the port has its turn all the same');
+  bench.sink.room = 0;
+  bench.send({ bytes: 60 }, { bytes: 60 });
   t.equal(queue.flush(), 2);
   queue.close();
   queue.close();

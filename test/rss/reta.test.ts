@@ -125,6 +125,24 @@ t.test('what moved is held until its old queue has been empty for the stated tim
   nic.host.close();
 });
 
+t.test('two queues that exchange entries do not wait for each other', async t => {
+  const nic = new Nic(2);
+  const [one, two] = [flowIn(nic, 0), flowIn(nic, 1)];
+  for (const flow of [one, two]) nic.arrive(flow);
+  const step = nic.guard.begin(nic.guard.reta.map(queue => 1 - queue), nic.set);
+  for (const flow of [one, two]) nic.arrive(flow);
+  t.same([nic.poll(0), nic.poll(1)], [[one], [two]], 'each delivers what came before, and holds what moved to it');
+  t.same(nic.queues.map(queue => queue.holding), [1, 1]);
+  for (const queue of [0, 1]) nic.poll(queue);
+  nic.time += 1.1;
+  t.same([0, 1, 0, 1, 0].flatMap(queue => nic.poll(queue)), [one, two], 'both have been empty for long enough, whatever they hold');
+  t.ok(step.drained() && step.delivered());
+  t.same([nic.guard.counts().reordered, nic.reordered], [0, 0]);
+  step.end();
+  nic.guard.close();
+  nic.host.close();
+});
+
 t.test('a queue that never rests is waited for only so long; too many held are dropped and counted', async t => {
   const nic = new Nic(2, { most: 4 });
   const [flow, busy] = [flowIn(nic, 0), flowIn(nic, 0) + 1];

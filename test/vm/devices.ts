@@ -19,6 +19,8 @@ export const MONITOR_MARK = 'qemu-monitor: ';
 export const e1000e: Wire = { nic: '0000:01:00.0', mac: '52:54:00:00:01:01', peerMac: '52:54:00:00:01:02' };
 /** A second one, for two ports at once. */
 export const e1000eToo: Wire = { nic: '0000:02:00.0', mac: '52:54:00:00:04:01', peerMac: '52:54:00:00:04:02' };
+/** An 82576, with virtual functions. */
+export const igb: Wire = { nic: '0000:04:00.0', mac: '52:54:00:00:03:01', peerMac: '52:54:00:00:03:02' };
 /** A pair of Linux's own virtio-net, for AF_XDP in zero-copy: it needs a device that DMAs for itself (`iommu_platform`). No PCI address of ours. */
 export const linuxPair = { mac: '52:54:00:00:06:01', peerMac: '52:54:00:00:06:02' } as const;
 /** Virtio-net for a driver of ours, with split rings and with packed ones, each behind a port of its own. */
@@ -43,7 +45,7 @@ export const network = [
 /** QEMU's arguments. */
 export function devices(): string[] {
   return [
-    ...wire('e0', 1), ...wire('e1', 2), ...wire('x', 3), ...wire('v0', 4), ...wire('v1', 5),
+    ...wire('e0', 1), ...wire('e1', 2), ...wire('x', 3), ...wire('e2', 4), ...wire('v0', 5), ...wire('v1', 6),
     '-netdev', `tap,id=mq0,ifname=mq0,script=no,downscript=no,vhost=off,queues=${multiQueue.queues}`, '-netdev', 'tap,id=mq1,ifname=mq1,script=no,downscript=no,vhost=off',
     // Two vectors for each queue, one for changes of the configuration and one for the control queue.
     '-device', `virtio-net-pci,netdev=mq0,mac=${multiQueue.mac},mq=on,rss=on,vectors=${2 * multiQueue.queues + 2},addr=0xb,disable-legacy=on,iommu_platform=on,romfile=`,
@@ -57,10 +59,11 @@ export function devices(): string[] {
     '-device', `virtio-net-pci,netdev=xa,mac=${linuxPair.mac},addr=0xd,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', `virtio-net-pci,netdev=xb,mac=${linuxPair.peerMac},addr=0xe,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot2,chassis=2,slot=2,addr=0x9',
-    '-device', 'igb,id=igb0,bus=slot2,mac=52:54:00:00:03:01,romfile=',
+    '-device', `igb,id=igb0,bus=slot2,netdev=e2a,mac=${igb.mac},romfile=`,
+    '-device', `virtio-net-pci,netdev=e2b,mac=${igb.peerMac},addr=0xf,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot4,chassis=4,slot=4,addr=0x10',
     '-device', `virtio-net-pci,id=virtio0,bus=slot4,netdev=v0a,mac=${virtioSplit.mac},disable-legacy=on,iommu_platform=on,romfile=`,
-    '-device', `virtio-net-pci,netdev=v0b,mac=${virtioSplit.peerMac},addr=0xf,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', `virtio-net-pci,netdev=v0b,mac=${virtioSplit.peerMac},addr=0x13,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot5,chassis=5,slot=5,addr=0x11',
     '-device', `virtio-net-pci,id=virtio1,bus=slot5,netdev=v1a,mac=${virtioPacked.mac},packed=on,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', `virtio-net-pci,netdev=v1b,mac=${virtioPacked.peerMac},addr=0x12,disable-legacy=on,iommu_platform=on,romfile=`,

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { PrivateApt } from './packages.js';
 
 /** What the guest loads, in this order, each behind what it depends on. */
-const MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'vfio_pci', 'vfio_iommu_type1', 'virtio_net', 'e1000e', 'igb', 'igbvf', 'vxlan', 'veth', 'tun', 'bridge'];
+const MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'vfio_pci', 'vfio_iommu_type1', 'virtio_net', 'e1000e', 'igb', 'igbvf', '8021q', 'vxlan', 'veth', 'tun', 'bridge'];
 
 export interface Image {
   readonly kernel: string;

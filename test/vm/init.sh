@@ -5,7 +5,11 @@ busybox mkdir -p /proc /sys /dev /host /over /job
 busybox mount -t proc none /proc
 busybox mount -t sysfs none /sys
 busybox mount -t devtmpfs none /dev
-for module in $(busybox cat /modules.list); do busybox insmod "/modules/$module" || busybox echo "insmod $module failed"; done
+for module in $(busybox cat /modules.list); do
+  # A physical function that is ours may have virtual ones.
+  case $module in vfio-pci.ko) with=enable_sriov=1 ;; *) with= ;; esac
+  busybox insmod "/modules/$module" $with || busybox echo "insmod $module failed"
+done
 busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,ro,cache=loose host /host
 busybox mount -t tmpfs none /over
 busybox mkdir -p /over/upper /over/work /root9

@@ -9,9 +9,6 @@ import { loadInOrder, publish8, storeInOrder } from './order';
 const NO_SLOT: usize = 0;
 /** The bits of a bucket's first 16 bytes that are tags. */
 const TAG_BITS: i32 = 0xffc0;
-const LAST_TAG: i32 = 0x8000;
-/** Bytes of a table that a core's own cache holds, about. */
-const IN_CACHE: u64 = 1 << 20;
 
 // @ts-ignore: decorator
 @inline
@@ -116,7 +113,6 @@ function lookUp(table: usize, keys: usize, stride: u32, to: usize, count: u32, n
     store<u32>(at, (home << 8) | tagOf(hash));
     key += stride;
   }
-  if (buckets * (bucketBytes as u64) > IN_CACHE) touchSlots(first, bucketBytes, (bytes as usize) + 8, to, end);
   let hits: u32 = 0;
   for (let at = to; at < end; at += 4) {
     const place = load<u32>(at);
@@ -126,17 +122,6 @@ function lookUp(table: usize, keys: usize, stride: u32, to: usize, count: u32, n
     keys += stride;
   }
   return hits;
-}
-
-/** The same for the slots that the tags speak for: another wait that is one for all. Not worth its price where the table is in the cache. */
-// @ts-ignore: decorator
-@inline
-function touchSlots(first: usize, bucketBytes: usize, slotBytes: usize, from: usize, end: usize): void {
-  for (; from < end; from += 4) {
-    const place = load<u32>(from);
-    const bucket = first + ((place >>> 8) as usize) * bucketBytes;
-    atomic.load<u32>(slotOf(bucket, ctz(tagged(bucket, place & 0xff) | LAST_TAG), slotBytes));
-  }
 }
 
 // @ts-ignore: decorator

@@ -5,7 +5,7 @@ export { xskRx, xskFill, xskTx, xskComplete } from './xsk';
 export { toeplitz, rssHash } from './rss';
 export { steerDistribute, steerTake, steerRecord } from './steer';
 export { packetRx, packetTx } from './packet';
-export { e1000eRx, e1000eFill, e1000eTx, e1000eClean } from './e1000e';
+export { intelRx, intelFill, intelTx, intelClean } from './intel';
 export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm4Mbufs, lpm6Lookup, lpm6Mbufs } from './lpm';
 export { aclClassify } from './acl';

@@ -34,9 +34,9 @@ function gather(queue: usize, want: u32, writable: u32, packed: bool): u32 {
 
 // @ts-ignore: decorator
 @inline
-function put(queue: usize, count: u32, packed: bool): void {
-  if (packed) putPacked(queue, count);
-  else putSplit(queue, count);
+function put(queue: usize, count: u32, packed: bool, together: bool): void {
+  if (packed) putPacked(queue, count, together);
+  else putSplit(queue, count, together);
 }
 
 /** Copies frames that the driver sends into mbufs. */
@@ -54,7 +54,7 @@ export function vhostRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     if (given == 0) break;
     const taken = takeChains(queue, vector, given, lcore);
     const done = taken >> USED_SHIFT;
-    put(queue, done, packed);
+    put(queue, done, packed, true);
     got += taken & COUNT_MASK;
     left -= done;
     if (done < want) break;
@@ -220,7 +220,7 @@ export function vhostTx(queue: usize, burst: usize, count: u32, lcore: u32): u32
     const done = fillChains(queue, burst + ((taken as usize) << 2), count - taken, chains);
     const used = (done >> USED_SHIFT) & USED_MASK;
     taken += done & COUNT_MASK;
-    put(queue, used, packed);
+    put(queue, used, packed, false);
     if (done & FOREIGN) {
       stopped = DEVICE_FOREIGN;
       break;

@@ -4,7 +4,7 @@ import {
   DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_INDEX, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP,
   INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, MOST_SEGMENTS, NO_ID, REGIONS,
   REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_ENTRIES, RING_INDEX, SEGMENTS, SEGMENTS_END, SEGMENT_SHIFT, VQ_AVAIL, VQ_DESC,
-  VQ_FLAGS, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
+  VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
 import { publish16, publish64 } from './publish';
@@ -93,9 +93,12 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
     store<u64>(chain, 1 << 32 | ((rest >> 32) & 0xffff));
     const address = load<u64>(at);
     const kind = flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
+    let places: u32 = 1;
     if (kind == writable) segment = single(queue, memory, chain, segment, address, rest as u32);
-    else segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
-    const places = load<u32>(chain, CHAIN_DESCS);
+    else {
+      segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
+      places = load<u32>(chain, CHAIN_DESCS);
+    }
     left -= places;
     next = advance(next, places, size);
   }
@@ -196,20 +199,27 @@ function descFlags(rest: u64, packed: bool): u32 {
   return (packed ? (rest >> 48) as u32 : (rest >> 32) as u32) & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
 }
 
-/** Gives the first `count` gathered chains back, each with the bytes that were written into it. */
-export function putSplit(queue: usize, count: u32): void {
+/**
+ * Gives the first `count` gathered chains back, each with the bytes that were written into it; `together` says that there
+ * are none, so that one entry can stand for all where buffers are used in order.
+ */
+export function putSplit(queue: usize, count: u32, together: bool): void {
   const used: usize = load<u32>(queue, VQ_USED);
   const size = load<u32>(queue, VQ_SIZE);
   const old = load<u32>(queue, VQ_NEXT_USED);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  const single = together && (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) != 0;
   let index = old;
+  let last: u32 = NO_ID;
   for (let i: u32 = 0; i < count; i++) {
     const chain = scratch + ((i as usize) << CHAIN_SHIFT);
     const id = load<u32>(chain, CHAIN_ID);
     if (id == NO_ID) continue;
-    store<u64>(used + RING_ENTRIES + (((index & (size - 1)) as usize) << 3), (id as u64) | ((load<u32>(chain, CHAIN_WRITTEN) as u64) << 32));
+    if (single) last = id;
+    else store<u64>(used + RING_ENTRIES + (((index & (size - 1)) as usize) << 3), (id as u64) | ((load<u32>(chain, CHAIN_WRITTEN) as u64) << 32));
     index++;
   }
+  if (last != NO_ID) store<u64>(used + RING_ENTRIES + (((old & (size - 1)) as usize) << 3), last as u64);
   index &= 0xffff;
   store<u32>(queue, (load<u32>(queue, VQ_NEXT_AVAIL) + count) & 0xffff, VQ_NEXT_AVAIL);
   store<u32>(queue, index, VQ_NEXT_USED);
@@ -223,15 +233,19 @@ export function putSplit(queue: usize, count: u32): void {
 }
 
 /** The driver looks at them in order, so the first one's flags are what publishes all. */
-export function putPacked(queue: usize, count: u32): void {
+export function putPacked(queue: usize, count: u32, together: bool): void {
   if (count == 0) return;
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
   const old = load<u32>(queue, VQ_NEXT_USED);
+  const single = together && (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) != 0;
   let next = old;
   let places: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
+  if (single) {
+    for (let i: u32 = 0; i < count; i++) places += load<u32>(scratch + ((i as usize) << CHAIN_SHIFT), CHAIN_DESCS);
+    next = advance(old, places, size);
+  } else for (let i: u32 = 0; i < count; i++) {
     const chain = scratch + ((i as usize) << CHAIN_SHIFT);
     if (i > 0) store<u64>(table + (((next & 0x7fff) as usize) << DESC_SHIFT), usedWord(chain, next), 8);
     const descs = load<u32>(chain, CHAIN_DESCS);
@@ -243,7 +257,7 @@ export function putPacked(queue: usize, count: u32): void {
     store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_USED);
     store<u8>(inflight, (next >> 15) as u8, INFLIGHT_WRAP);
   }
-  publish64(table + (((old & 0x7fff) as usize) << DESC_SHIFT) + 8, usedWord(scratch, old));
+  publish64(table + (((old & 0x7fff) as usize) << DESC_SHIFT) + 8, usedWord(single ? chainAt(queue, count - 1) : scratch, old));
   if (inflight) {
     store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_OLD_USED);
     store<u8>(inflight, (next >> 15) as u8, INFLIGHT_OLD_WRAP);

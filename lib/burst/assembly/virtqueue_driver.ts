@@ -1,7 +1,7 @@
 /** The driver's side of the rings: makes descriptors available, and takes what was used. The twin is burst/virtqueue_driver.ts. */
 import {
-  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, RING_ENTRIES, RING_INDEX,
-  SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_DESC, VQ_EXTRA, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IOVA,
+  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, NO_ID, RING_ENTRIES, RING_INDEX,
+  SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_DESC, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IN_ORDER, VQ_IOVA,
   VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
@@ -169,7 +169,65 @@ export function publishAvail(queue: usize, count: u32, packed: bool): void {
 // @ts-ignore: decorator
 @inline
 export function popUsed(queue: usize, want: u32, packed: bool): u32 {
+  if (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) return popInOrder(queue, want, packed);
   return packed ? popPacked(queue, want) : popSplit(queue, want);
+}
+
+/**
+ * Buffers come back in the order they went out, and so their ids stand in the ring of free ones, from its tail on. An
+ * entry ends a batch, of which some may be left for the next call.
+ */
+function popInOrder(queue: usize, want: u32, packed: bool): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  let batch = load<u32>(queue, VQ_BATCH);
+  let next = load<u32>(queue, VQ_NEXT_USED);
+  let pair = scratch + SEGMENTS;
+  for (let i: u32 = 0; i < want; i++) {
+    if (batch == 0) {
+      const id = packed ? usedPacked(queue, next) : usedSplit(queue, next, size);
+      if (id == NO_ID) break;
+      if (id >= size || load<u32>(sideAt(queue, id), SIDE_HANDLE) == 0) {
+        count64(queue + DRIVER_BAD_USED, 1);
+        next = packed ? advance(next, 1, size) : (next + 1) & 0xffff;
+        continue;
+      }
+      batch = id | BATCH_OPEN;
+    }
+    const id: u32 = load<u16>((load<u32>(queue, VQ_FREE) as usize) + ((load<u32>(queue, VQ_FREE_TAIL) as usize) << 1));
+    const places: u32 = load<u16>(sideAt(queue, id), SIDE_DESCS);
+    store<u64>(pair, release(queue, id, size, packed) as u64);
+    pair += 8;
+    next = packed ? advance(next, places, size) : (next + 1) & 0xffff;
+    if ((id | BATCH_OPEN) == batch) batch = 0;
+  }
+  store<u32>(queue, batch, VQ_BATCH);
+  store<u32>(queue, next, VQ_NEXT_USED);
+  return ((pair - scratch - SEGMENTS) as u32) >> 3;
+}
+
+const BATCH_OPEN: u32 = 1 << 16;
+
+/** The id of the used entry at `next`, NO_ID while there is none. */
+// @ts-ignore: decorator
+@inline
+function usedSplit(queue: usize, next: u32, size: u32): u32 {
+  const used: usize = load<u32>(queue, VQ_USED);
+  const ready = ((atomic.load<u16>(used, RING_INDEX) as u32) - next) & 0xffff;
+  if (ready == 0) return NO_ID;
+  if (ready > size) {
+    count64(queue + DRIVER_BAD_USED, 1);
+    return NO_ID;
+  }
+  return min(load<u32>(used + RING_ENTRIES + (((next & (size - 1)) as usize) << 3)), NO_ID - 1);
+}
+
+// @ts-ignore: decorator
+@inline
+function usedPacked(queue: usize, next: u32): u32 {
+  const word = atomic.load<u64>((load<u32>(queue, VQ_DESC) as usize) + (((next & 0x7fff) as usize) << DESC_SHIFT), 8);
+  const turn: u32 = next & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+  return ((word >> 48) as u32 & (DESC_AVAIL | DESC_USED)) == turn ? (word >> 32) as u32 & 0xffff : NO_ID;
 }
 
 function popSplit(queue: usize, want: u32): u32 {

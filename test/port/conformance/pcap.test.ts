@@ -65,7 +65,7 @@ function write(path: string, frames: readonly Uint8Array[], options: OpenOptions
 }
 
 function read(path: string, options: OpenOptions): Uint8Array[] {
-  const host = open([`pcap:${escapeValue(path)}`], options);
+  const host = open([`pcap:${escapeValue(path)},max_frame=9022`], options); // jumbo frames too
   const frames = receiveBy(host, host.ports[0]!);
   host.close();
   return frames;

@@ -2,6 +2,7 @@ import { deepEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Test } from 'tap';
 import { MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN } from '../../../lib/mbuf/layout.js';
+import { Chains } from '../../../lib/mbuf/chains.js';
 import { Bench } from './bench.js';
 import { frame, frames, shiftedFrames, totalBytes } from './frames.js';
 import { RUNS, type Place, type Subject } from './subject.js';
@@ -20,6 +21,7 @@ export function sending(t: Test, subject: Subject, place: Place): void {
     if (subject.refusals[kind] !== undefined) t.test(`a frame that is too ${kind} is counted by name and not lost`, t => unsendable(t, subject, place, kind));
   }
   t.test(`a chain is ${subject.chains}`, t => chain(t, subject, place));
+  if (subject.chains === 'carried') t.test('jumbo frames, of 9000 bytes of IP, leave whole', t => jumbo(t, subject, place));
 }
 
 async function ownership(t: Test, subject: Subject, place: Place): Promise<void> {
@@ -165,6 +167,21 @@ async function chain(t: Test, subject: Subject, place: Place): Promise<void> {
     t.equal(bench.stats().xstats[subject.refusals.chain!], 1, 'the counter that says why');
   }
   bench.balanced(0, 'all segments are back');
+}
+
+async function jumbo(t: Test, subject: Subject, place: Place): Promise<void> {
+  const bench = await Bench.open(t, subject, place);
+  const chains = new Chains(bench.pool);
+  const burst = bench.burst(4);
+  const sent = [9014, 9022, 1800, 9014].map((length, i) => frame(length, i));
+  t.equal(bench.pool.alloc(burst, 4), 4);
+  sent.forEach((bytes, i) => t.ok(chains.copyIn(burst.handles[i]!, bytes)));
+  t.equal(await bench.send(burst, 4), 4);
+  t.match(bench.stats(), { txPackets: 4, txBytes: totalBytes(sent) });
+  if (subject.carries) deepEqual(await bench.departed(4), sent);
+  await bench.settle();
+  bench.balanced(0, 'all segments are back');
+  chains.close();
 }
 
 /** One packet of the mbufs, in order. */

@@ -27,6 +27,8 @@ export interface Subject {
   readonly takesMbufs: boolean;
   /** Counters in xstats of frames that came and were not received. */
   readonly losses: readonly string[];
+  /** Why frames that found no room are in no counter at all; absent where they are. */
+  readonly uncounted?: string;
   /** A hundred frames offered again and again, with nobody at the other end, are refused in the end. */
   readonly fills: boolean;
   /** What the pool of the tests must be like; nothing special by default. */

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { open } from '../../../lib/port/host.js';
-import { Order, joined, linesOf, pattern, writeCapture, type Seen } from '../../wire/pcap_helper.js';
+import { Order, joined, linesOf, pattern, readCapture, writeCapture, type Seen } from '../../wire/pcap_helper.js';
 import { Folder, SMALL, framesOf, openFor, receiveAll, someFrames } from './pcap_helper.js';
 
 for (const name of ['in.pcap', 'in.pcapng']) {
@@ -212,4 +212,38 @@ t.test('a file that is cut while it is read ends, counted', async (t) => {
   receiveAll(host, host.ports[0]!, host.burst(32));
   const { xstats } = host.stats(host.ports[0]!);
   t.equal(xstats['rx_truncated_file']! + xstats['rx_corrupt_file']!, 1);
+});
+
+t.test('jumbo frames come as chains, and go back into a file the same', async (t) => {
+  const folder = new Folder(t);
+  const frames = [60, 9014, 1792, 1793, 65557, 9022, 61].map((length, i): Seen => ({ bytes: pattern(length, i), length, time: [i, 0] }));
+  const path = folder.capture('in.pcap', frames);
+  const host = openFor(t, [`pcap:${path},max_frame=65557,tx=${folder.file('out.pcap')}`], { mbufs: 64 });
+  const [port, burst] = [host.ports[0]!, host.burst(4)];
+  t.equal(port.capabilities.mtu, 65543);
+  const segments: number[] = [];
+  for (let calls = 0; calls < 50 && port.finished !== true; calls++) {
+    const got = port.rx[0]!.rxBurst(burst);
+    for (const handle of burst.handles.subarray(0, got)) segments.push(host.mbufs.segments(handle));
+    t.equal(port.tx[0]!.txBurst(burst, got), got);
+  }
+  t.same(segments, [1, 6, 1, 2, 37, 6, 1]);
+  const [{ free }, stats] = [host.pool.audit(), host.stats(port)];
+  t.equal(free, 64);
+  t.match(stats, { rxPackets: 7, txPackets: 7, rxBytes: stats.txBytes });
+  port.close();
+  t.same(linesOf(readCapture(readFileSync(folder.file('out.pcap')), { window: 1 << 17 }).frames), linesOf(frames));
+
+  const dry = openFor(t, [`pcap:${path},max_frame=9022`], { mbufs: 64 });
+  const all = dry.burst(64);
+  dry.pool.alloc(all, 60);
+  const few = dry.burst(4);
+  t.equal(dry.ports[0]!.rx[0]!.rxBurst(few), 1, 'what the pool has no mbufs for stays in the file');
+  t.equal(dry.stats(dry.ports[0]!).rxNoMbuf, 1);
+  dry.pool.free(all, 0, 60);
+  dry.pool.free(few, 0, 1);
+  t.equal(dry.ports[0]!.rx[0]!.rxBurst(few), 4);
+  t.equal(dry.mbufs.pktLen(few.handles[0]!), 9014);
+  t.equal(dry.stats(dry.ports[0]!).xstats['rx_too_long'], 1, 'the one of 65557 bytes');
+  dry.pool.free(few, 0, 4);
 });

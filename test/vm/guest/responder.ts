@@ -11,10 +11,10 @@ export class Responder {
   readonly #port: Port;
   readonly #mac: Uint8Array;
 
-  constructor(host: Host, port: Port) {
+  constructor(host: Host, port: Port, mac = port.mac!) {
     this.#host = host;
     this.#port = port;
-    this.#mac = Uint8Array.from(port.mac!.split(':'), pair => Number.parseInt(pair, 16));
+    this.#mac = Uint8Array.from(mac.split(':'), pair => Number.parseInt(pair, 16));
   }
 
   /** Until the signal: sleeps on the event loop while there is nothing. */

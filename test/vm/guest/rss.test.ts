@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
+import type { Burst } from '../../../lib/burst/burst.js';
 import { Journal } from '../../../lib/journal/journal.js';
 import { changeNicRss } from '../../../lib/journal/changes.js';
 import { undoLeft } from '../../../lib/journal/left.js';
@@ -32,14 +33,13 @@ function openAll(name: string): Host {
 }
 
 /** Receives what there is on one queue; tells of each frame of ours. */
-function receive(host: Host, queue: RxQueue, seen: (flow: number, number: number) => void, burst = host.burst(32)): void {
+function receive(host: Host, queue: RxQueue, burst: Burst, seen: (flow: number, number: number) => void): void {
   const got = queue.rxBurst(burst);
   for (let i = 0; i < got; i++) {
     const found = readFrame(host.mbufs.copyOut(burst.handles[i]!));
     if (found !== undefined) seen(found.flow, found.number);
   }
   host.pool.free(burst, 0, got);
-  burst.close();
 }
 
 t.test('the queue of each flow is known before its first packet', async t => {
@@ -53,10 +53,12 @@ t.test('the queue of each flow is known before its first packet', async t => {
   const sender = new Sender();
   const came = new Map<number, number>();
   for (let flow = 0; flow < 200; flow++) sender.send(flow, 0);
+  const burst = host.burst(32);
   await until(() => {
-    host.ports[0]!.rx.forEach((rx, queue) => receive(host, rx, flow => { came.set(flow, queue); }));
+    host.ports[0]!.rx.forEach((rx, queue) => receive(host, rx, burst, flow => { came.set(flow, queue); }));
     return came.size === 200;
   });
+  burst.close();
   t.equal(came.size, 200, 'all came');
   t.same([...came].filter(([flow, queue]) => reta[rss.hashFlow(flowOf(flow)) % reta.length] !== queue), [], 'each by the queue that was told');
   t.equal(new Set(came.values()).size, queues, 'and every queue had some');
@@ -70,10 +72,12 @@ interface Outcome { readonly sent: number; readonly received: number; readonly w
 
 /** Rounds of sending, and milliseconds of rest between two such times: no queue is ever empty for long while packets keep coming, and a move waits for that. */
 const BUSY_ROUNDS = 40;
-const REST_MS = 60;
+const REST_MS = 150;
+/** For the last packets under way. */
+const PATIENCE_MS = 3000;
 
-/** Numbered packets of many flows, some queues polled far less often than others, while `shake` is at work. */
-async function traffic(host: Host, rx: readonly RxQueue[], shake: () => Promise<void>): Promise<Outcome> {
+/** Numbered packets of many flows, some queues polled far less often than others, while `shake` is at work; `rest` milliseconds of rest now and then. */
+async function traffic(host: Host, rx: readonly RxQueue[], rest: number, shake: () => Promise<void>): Promise<Outcome> {
   const [sender, random, numbers, next] = [new Sender(), randomNumbers(7), new Uint32Array(FLOWS), new Uint32Array(FLOWS)];
   let [sent, received, wrong, going] = [0, 0, 0, true];
   const check = (flow: number, number: number): void => {
@@ -82,21 +86,23 @@ async function traffic(host: Host, rx: readonly RxQueue[], shake: () => Promise<
     received++;
   };
   const shaken = shake().finally(() => { going = false; });
-  let [idle, busy, rests] = [0, 0, 0];
-  for (let round = 0; going || (received < sent && idle < 5000); round++) {
+  const burst = host.burst(32);
+  let [last, busy, rests] = [performance.now(), 0, 0];
+  for (let round = 0; going || (received < sent && performance.now() - last < PATIENCE_MS); round++) {
     const resting = performance.now() < rests;
-    if (!resting && ++busy % BUSY_ROUNDS === 0) rests = performance.now() + REST_MS;
+    if (!resting && ++busy % BUSY_ROUNDS === 0) rests = performance.now() + rest;
     for (let i = 0; i < 16 && going && !resting && sent - received < WINDOW; i++) {
       const flow = random(FLOWS);
       if (sender.send(flow, numbers[flow]!)) { numbers[flow]!++; sent++; }
     }
     const before = received;
-    // An odd queue has a slow poller: what waits in it is older than what comes to its neighbour after a move.
-    rx.forEach((queue, number) => { if (number % 2 === 0 || round % 8 === 0) receive(host, queue, check); });
-    idle = received > before ? 0 : idle + 1;
+    // An odd queue has a slow poller, while there is much to do: what waits in it is older than what comes to its neighbour after a move.
+    rx.forEach((queue, number) => { if (number % 2 === 0 || resting || round % 8 === 0) receive(host, queue, burst, check); });
+    if (received > before) last = performance.now();
     await turn();
   }
   await shaken;
+  burst.close();
   sender.close();
   return { sent, received, wrong };
 }
@@ -112,7 +118,7 @@ t.test('its redirection table is changed under traffic, and no flow is reordered
   const next = (): number[] => readNicRss(name).reta.map(queue => (random(2) === 0 ? random(queues) : queue));
   const moves = LONG ? 100 : 8;
 
-  const bare = await traffic(host, rx, async () => {
+  const bare = await traffic(host, rx, 0, async () => {
     for (let i = 0; i < moves; i++) {
       setNicRss(name, { reta: next() });
       for (let k = 0; k < 40; k++) await turn();
@@ -123,9 +129,9 @@ t.test('its redirection table is changed under traffic, and no flow is reordered
   const guard = RetaGuard.create(host.arena, 'guard', { reta: readNicRss(name).reta, queues, holdUs: 20_000, rss: { key: was.key } });
   const guarded = rx.map((queue, number) => guard.queue(number, queue, host.pool));
   let [entries, forced] = [0, 0];
-  const kept = await traffic(host, guarded, async () => {
+  const kept = await traffic(host, guarded, REST_MS, async () => {
     for (let i = 0; i < moves; i++) {
-      const move = await guard.move(next(), reta => setNicRss(name, { reta }), { patienceMs: 20_000 });
+      const move = await guard.move(next(), reta => setNicRss(name, { reta }), { patienceMs: 5000 });
       entries += move.entries;
       forced += Number(move.forced);
     }

@@ -16,7 +16,7 @@ export interface PcapOptions {
   readonly rate?: number;
   /** Plays the file with its own gaps between frames. */
   readonly pace?: boolean;
-  /** Largest frame to receive, in bytes without FCS; larger ones are dropped and counted. Default 1792. */
+  /** Largest frame to receive, in bytes without FCS; larger ones are dropped and counted. Default 1792. Frames that no buffer holds (from 3841 on: jumbo frames) come as chains of mbufs. */
   readonly maxFrame?: number;
   /** Format of the file that is written. Default: pcapng where its name ends so, else pcap. */
   readonly format?: 'pcap' | 'pcapng';
@@ -27,6 +27,9 @@ export interface PcapOptions {
 }
 
 const DEFAULT_FRAME = 2048 - HEADROOM;
+/** The largest IP packet in the largest Ethernet header with two tags. */
+const LONGEST_FRAME = 65535 + 14 + 8;
+const LARGEST_BUFFER = 4096;
 
 /**
  * `pcap:in.pcapng,tx=out.pcap`: capture files as a port, like DPDK's net_pcap. What is received is a file's frames, with
@@ -46,7 +49,7 @@ export const pcapDriver: PortDriver<PcapOptions> = {
     loop: { type: 'count', help: 'times to play the file, 0 for ever (default 1)', max: 1e9 },
     rate: { type: 'count', help: 'frames a second (default: as fast as they are taken)', min: 1, max: 1e9 },
     pace: { type: 'flag', help: 'play with the recorded gaps between frames' },
-    maxFrame: { type: 'size', help: `largest frame to receive, without FCS (default ${DEFAULT_FRAME})`, min: 60, max: 4096 - HEADROOM },
+    maxFrame: { type: 'size', help: `largest frame to receive, without FCS (default ${DEFAULT_FRAME})`, min: 60, max: LONGEST_FRAME },
     format: { type: 'choice', help: 'of the written file (default: by its name, else pcap)', choices: ['pcap', 'pcapng'] },
     resolution: { type: 'choice', help: 'of the written times (default ns)', choices: ['us', 'ns'] },
     snaplen: { type: 'size', help: 'bytes of each frame to write (default: all)', min: 1, max: MAX_SNAPLEN },
@@ -54,7 +57,8 @@ export const pcapDriver: PortDriver<PcapOptions> = {
   probe: () => ({ usable: true }),
   plan(options) {
     checkTogether(options);
-    return { mbufs: 0, bufferSize: (options.maxFrame ?? DEFAULT_FRAME) + HEADROOM, registered: false };
+    const whole = (options.maxFrame ?? DEFAULT_FRAME) + HEADROOM;
+    return { mbufs: 0, bufferSize: whole > LARGEST_BUFFER ? DEFAULT_FRAME + HEADROOM : whole, registered: false };
   },
   open(options, host) {
     return openPort(options, host);
@@ -63,7 +67,9 @@ export const pcapDriver: PortDriver<PcapOptions> = {
 
 function openPort(options: PcapOptions, host: PortHost): PcapPort {
   const { device, tx, loop = 1, resolution = 'ns', snaplen = MAX_SNAPLEN } = options;
-  const read = device === undefined ? undefined : { path: device, passes: loop === 0 ? Infinity : loop, pace: paceOf(options) };
+  const read = device === undefined ? undefined : {
+    path: device, passes: loop === 0 ? Infinity : loop, pace: paceOf(options), longest: Math.max(options.maxFrame ?? 0, host.pool.room),
+  };
   const write = tx === undefined ? undefined : {
     path: tx, format: options.format ?? (/\.pcapng$/i.test(tx) ? 'pcapng' as const : 'pcap' as const), nanoseconds: resolution === 'ns', snapLength: snaplen,
   };

@@ -27,6 +27,8 @@ export interface ToRead {
   /** Infinity for ever. */
   readonly passes: number;
   readonly pace: Pace;
+  /** Bytes of the largest frame to receive; larger than a buffer's room for chains. */
+  readonly longest: number;
 }
 
 export interface ToWrite {
@@ -73,7 +75,7 @@ export class PcapPort implements Port {
       throw cause;
     }
     this.capabilities = {
-      mtu: host.pool.room - 14, rxQueues: this.rx.length, txQueues: this.tx.length, timestamps: 'file', zeroCopy: false, mode: words.join('; '),
+      mtu: (read?.longest ?? host.pool.room) - 14, rxQueues: this.rx.length, txQueues: this.tx.length, timestamps: 'file', zeroCopy: false, mode: words.join('; '),
     };
   }
 
@@ -112,20 +114,20 @@ export class PcapPort implements Port {
     return stats;
   }
 
-  #openRx(source: FileSource, { path, passes, pace }: ToRead): { queue: PcapRxQueue; reader: CaptureReader } {
+  #openRx(source: FileSource, { path, passes, pace, longest }: ToRead): { queue: PcapRxQueue; reader: CaptureReader } {
     const file = openToRead(path, this.name);
     this.#taken.push(() => file.release());
     source.fd = file.fd;
     const state = this.#state('rx', file.fd);
     const { bytes, offset } = this.#window(state);
     const window = new CaptureWindow(source, bytes);
-    const reader = this.#readHeader(window, path);
+    const reader = this.#readHeader(window, path, longest);
     return { queue: new PcapRxQueue(state, this.#host, { reader, window: offset, passes, pace }), reader };
   }
 
-  #readHeader(window: CaptureWindow, path: string): CaptureReader {
+  #readHeader(window: CaptureWindow, path: string, longest: number): CaptureReader {
     try {
-      return openCapture(window, `${this.name}: ${path}`, this.#host.pool.room);
+      return openCapture(window, `${this.name}: ${path}`, longest);
     } catch (cause) {
       throw window.failure === undefined ? cause : nodeError(window.failure, 'pread', this.name);
     }

@@ -1,5 +1,6 @@
 import type { Burst } from '../../../burst/burst.js';
 import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_OL_FLAGS, MBUF_PKT_LEN, MBUF_PORT, MBUF_TIMESTAMP, RX_TIMESTAMP } from '../../../mbuf/layout.js';
+import { Chains } from '../../../mbuf/chains.js';
 import type { Mempool } from '../../../mbuf/mempool.js';
 import {
   READ_CORRUPT_BLOCK, READ_CORRUPT_FILE, READ_END, READ_FAILED, READ_NOT_ETHERNET, READ_PACKET, READ_TOO_LONG, READ_TRUNCATED,
@@ -32,16 +33,19 @@ export class PcapRxQueue extends PortRxQueue {
   finished = false;
   readonly #state: QueueState;
   readonly #pool: Mempool;
+  readonly #chains: Chains;
   readonly #port: number;
   readonly #play: Playback;
   /** The reader has a frame that was not handed out yet. */
   #found = false;
   #foundInPass = false;
+  #open = true;
 
   constructor(state: QueueState, host: PortHost, play: Playback) {
     super(state);
     this.#state = state;
     this.#pool = host.pool;
+    this.#chains = new Chains(host.pool);
     this.#port = host.number;
     this.#play = play;
   }
@@ -54,7 +58,7 @@ export class PcapRxQueue extends PortRxQueue {
     if (!this.#ready()) return 0;
     const count = this.#allocate(burst, most);
     let got = 0;
-    while (got < count && this.#ready()) this.#deliver(burst.handles[got++]!);
+    while (got < count && this.#ready() && this.#deliver(burst.handles[got]!)) got++;
     this.#pool.free(burst, got, count);
     this.#state.add(QUEUE_PACKETS, got);
     return got;
@@ -67,6 +71,9 @@ export class PcapRxQueue extends PortRxQueue {
 
   override close(): void {
     super.close();
+    if (!this.#open) return;
+    this.#open = false;
+    this.#chains.close();
     this.finished = true;
   }
 
@@ -94,15 +101,21 @@ export class PcapRxQueue extends PortRxQueue {
     return false;
   }
 
-  #deliver(handle: number): void {
+  /** A frame that is longer than a buffer goes on in more mbufs; when the pool has not so many it stays in the file. Returns whether it was delivered. */
+  #deliver(handle: number): boolean {
     const { u8, u16, u32, table } = this.#state.arena;
     const { at, captured, length, time } = this.#play.reader.frame;
     const header = (table + (handle << HEADER_SHIFT)) >>> 0;
     const from = this.#play.window + at;
-    u8.copyWithin(((handle << HANDLE_SHIFT) >>> 0) + HEADROOM, from, from + captured);
+    const first = captured < this.#pool.room ? captured : this.#pool.room;
+    u8.copyWithin(((handle << HANDLE_SHIFT) >>> 0) + HEADROOM, from, from + first);
     u16[(header + MBUF_PORT) >>> 1] = this.#port;
-    u16[(header + MBUF_DATA_LEN) >>> 1] = captured;
-    u32[(header + MBUF_PKT_LEN) >>> 2] = captured;
+    u16[(header + MBUF_DATA_LEN) >>> 1] = first;
+    u32[(header + MBUF_PKT_LEN) >>> 2] = first;
+    if (first < captured && !this.#chains.append(handle, from + first, captured - first)) {
+      this.#state.add(QUEUE_NOMBUF, 1);
+      return false;
+    }
     if (time.known) {
       u32[(header + MBUF_OL_FLAGS) >>> 2] = RX_TIMESTAMP;
       u32[(header + MBUF_TIMESTAMP) >>> 2] = time.seconds;
@@ -113,6 +126,7 @@ export class PcapRxQueue extends PortRxQueue {
     if (time.outside) this.#state.add(PCAP_TIME_OUTSIDE, 1);
     this.#found = false;
     this.#play.pace.took();
+    return true;
   }
 
   #count(result: number): void {

@@ -4,7 +4,7 @@ import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { unixAddress } from '../../../kernel/unix.js';
 import {
-  VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_ANY_LAYOUT, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
+  VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_ANY_LAYOUT, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../../virtqueue/features.js';
 import {
@@ -13,6 +13,7 @@ import {
 import type { Availability, Port, PortDriver, PortEvent, PortHost, PortLink } from '../../port.js';
 import type { QueueState } from '../../queue.js';
 import { QueuePort, total, type QueuePortParts } from '../../queue_port.js';
+import { ofThisProcess, repairVirtqueue } from '../../virtqueue_attach.js';
 import { VhostControl } from './control.js';
 import { Inflights } from './inflight.js';
 import { GuestMemory } from './memory.js';
@@ -71,8 +72,9 @@ export const vhostDriver: PortDriver<VhostOptions> = {
   },
   open: (options, host) => VhostPort.open(settings(options), host),
   attach: {
-    rx: state => new VhostRxQueue(state, burstFunctions(state.arena)),
-    tx: state => new VhostTxQueue(state, burstFunctions(state.arena)),
+    rx: state => new VhostRxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    tx: state => new VhostTxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    repair: repairVirtqueue,
   },
 };
 
@@ -81,7 +83,7 @@ function settings(options: VhostOptions): Settings {
 }
 
 function offered({ packed, mergeable, indirect, queues }: Settings): bigint {
-  return VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT | VIRTIO_RING_F_EVENT_IDX | VHOST_USER_F_PROTOCOL_FEATURES
+  return VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT | VIRTIO_RING_F_EVENT_IDX | VIRTIO_F_IN_ORDER | VHOST_USER_F_PROTOCOL_FEATURES
     | (packed ? VIRTIO_F_RING_PACKED : 0n) | (mergeable ? VIRTIO_NET_F_MRG_RXBUF : 0n) | (indirect ? VIRTIO_RING_F_INDIRECT_DESC : 0n)
     | (queues > 1 ? VIRTIO_NET_F_MQ | VIRTIO_NET_F_CTRL_VQ : 0n);
 }

@@ -5,7 +5,7 @@ import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../virtqueue/driver.js';
 import {
-  ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
+  ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../../virtqueue/features.js';
 import { VQ_NEXT_AVAIL, VQ_SIZE, VQ_TELL } from '../../../virtqueue/layout.js';
@@ -162,7 +162,7 @@ export class VirtioSide {
     const size = this.#settings.queueSize;
     const { desc, avail, used } = ringPlaces(format.packed, size);
     return this.#lines.map(({ state, kick, call, shared, own }, index) => {
-      resetDriver(state, { format, size, shared, own, iova: IOVA, pool: this.#host.pool, longest: this.longest });
+      resetDriver(state, { format: { ...format, inOrder: format.inOrder && state.direction === 'tx' }, size, shared, own, iova: IOVA, pool: this.#host.pool, longest: this.longest });
       const at = (place: number): bigint => IOVA + BigInt(shared + place);
       const first = state.get(VQ_NEXT_AVAIL);
       return { size, base: format.packed ? (first | (first << 16)) >>> 0 : 0, kick, call, address: { index, flags: 0, desc: at(desc), avail: at(avail), used: at(used) } };
@@ -171,7 +171,7 @@ export class VirtioSide {
 
   #features(): bigint {
     const { packed, mergeable, indirect, queues } = this.#settings;
-    return VIRTIO_F_VERSION_1 | VIRTIO_RING_F_EVENT_IDX | VHOST_USER_F_PROTOCOL_FEATURES | (packed ? VIRTIO_F_RING_PACKED : 0n)
+    return VIRTIO_F_VERSION_1 | VIRTIO_RING_F_EVENT_IDX | VIRTIO_F_IN_ORDER | VHOST_USER_F_PROTOCOL_FEATURES | (packed ? VIRTIO_F_RING_PACKED : 0n)
       | (mergeable ? VIRTIO_NET_F_MRG_RXBUF : 0n) | (indirect ? VIRTIO_RING_F_INDIRECT_DESC : 0n) | (queues > 1 ? VIRTIO_NET_F_MQ | VIRTIO_NET_F_CTRL_VQ : 0n);
   }
 

@@ -5,6 +5,7 @@ import { unixAddress } from '../../../kernel/unix.js';
 import { isRingSize } from '../../../virtqueue/device.js';
 import type { Availability, PortDriver } from '../../port.js';
 import type { VirtioUserOptions } from './options.js';
+import { ofThisProcess, repairVirtqueue } from '../../virtqueue_attach.js';
 import { VirtioUserPort } from './port.js';
 import { VirtioRxQueue, VirtioTxQueue } from './queues.js';
 
@@ -37,8 +38,9 @@ export const virtioUserDriver: PortDriver<VirtioUserOptions> = {
   },
   open: (options, host) => new VirtioUserPort(settings(options), host),
   attach: {
-    rx: state => new VirtioRxQueue(state, burstFunctions(state.arena)),
-    tx: state => new VirtioTxQueue(state, burstFunctions(state.arena)),
+    rx: state => new VirtioRxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    tx: state => new VirtioTxQueue(ofThisProcess(state), burstFunctions(state.arena)),
+    repair: repairVirtqueue,
   },
 };
 

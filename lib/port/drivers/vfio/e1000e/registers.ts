@@ -12,6 +12,7 @@ export const REGISTERS = [
   ['STATUS', 0x00008, 'RO', 'device status: link, speed, duplex'],
   ['EECD', 0x00010, 'RW', 'NVM control: whether the automatic read after a reset is over'],
   ['CTRL_EXT', 0x00018, 'RW', 'extended device control'],
+  ['VET', 0x00038, 'RW', 'EtherType of VLAN tags'],
   // 10.2.4, interrupts
   ['ICR', 0x000c0, 'RW', 'interrupt causes; writing a 1 clears one'],
   ['IMS', 0x000d0, 'RW', 'writing a 1 lets a cause interrupt'],
@@ -44,25 +45,7 @@ export const REGISTERS = [
   ['TDH', 0x03810, 'RW', 'head: the next descriptor that the device sends'],
   ['TDT', 0x03818, 'RW', 'tail: one past the last descriptor that it may send'],
   ['TXDCTL', 0x03828, 'RW', 'when descriptors are fetched and written back'],
-  // 10.2.7, statistics: 32 bits that stop at their end, cleared by reading
-  ['CRCERRS', 0x04000, 'RC', 'frames with a wrong CRC'],
-  ['ALGNERRC', 0x04004, 'RC', 'frames with an alignment error'],
-  ['RXERRC', 0x0400c, 'RC', 'frames with a receive error of the PHY'],
-  ['MPC', 0x04010, 'RC', 'frames missed: no room in the receive FIFO'],
-  ['ECOL', 0x04018, 'RC', 'frames not sent after 16 collisions'],
-  ['LATECOL', 0x04020, 'RC', 'late collisions'],
-  ['SEC', 0x04038, 'RC', 'sequence errors'],
-  ['CEXTERR', 0x0403c, 'RC', 'carrier extension errors'],
-  ['RLEC', 0x04040, 'RC', 'frames whose length field is wrong'],
-  ['GPRC', 0x04074, 'RC', 'good frames received'],
-  ['BPRC', 0x04078, 'RC', 'of them broadcast'],
-  ['MPRC', 0x0407c, 'RC', 'of them multicast'],
-  ['GPTC', 0x04080, 'RC', 'good frames sent'],
-  ['RNBC', 0x040a0, 'RC', 'frames that found no descriptor, whether or not they were lost'],
-  ['RUC', 0x040a4, 'RC', 'frames shorter than 64 bytes'],
-  ['RFC', 0x040a8, 'RC', 'the same with a wrong CRC'],
-  ['ROC', 0x040ac, 'RC', 'frames that are too long'],
-  ['RJC', 0x040b0, 'RC', 'the same with a wrong CRC'],
+  // 10.2.7, statistics: intel/counters.ts
 ] as const satisfies readonly RegisterRow[];
 
 export type RegisterName = (typeof REGISTERS)[number][0];
@@ -75,6 +58,7 @@ export const CTRL_SLU = 1 << 6;
 export const CTRL_FRCSPD = 1 << 11;
 export const CTRL_FRCDPLX = 1 << 12;
 export const CTRL_RST = 1 << 26;
+export const CTRL_VME = 1 << 30;
 // STATUS
 export const STATUS_FD = 1 << 0;
 export const STATUS_LU = 1 << 1;
@@ -91,6 +75,10 @@ export const CAUSE_RXQ1 = 1 << 21;
 export const CAUSE_OTHER = 1 << 24;
 // RCTL (10.2.5.1)
 export const RCTL_EN = 1 << 1;
+export const RCTL_LPE = 1 << 5;
+export const RCTL_VFE = 1 << 18;
+/** KiB of a buffer, where it is not 2048 bytes. */
+export const RCTL_FLXBUF_SHIFT = 27;
 export const RCTL_UPE = 1 << 3;
 export const RCTL_MPE = 1 << 4;
 export const RCTL_BAM = 1 << 15;
@@ -108,7 +96,8 @@ export const MRQC_RSS = 1;
 export const MRQC_TCP_IPV4 = 1 << 16;
 export const MRQC_IPV4 = 1 << 17;
 export const MRQC_IPV6 = 1 << 20;
-export const MRQC_TCP_IPV6 = 1 << 21;
+/** Two bits: with extension headers looked through, and without. */
+export const MRQC_TCP_IPV6 = (1 << 18) | (1 << 21);
 // TCTL
 export const TCTL_EN = 1 << 1;
 export const TCTL_PSP = 1 << 3;

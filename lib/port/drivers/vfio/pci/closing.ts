@@ -1,6 +1,7 @@
+import type { Arena } from '../../../../arena/arena.js';
 import type { BurstFunctions } from '../../../../burst/functions.js';
 import { handles } from '../../../../mbuf/audit.js';
-import { HEADER_SHIFT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../../../mbuf/layout.js';
+import { HEADER_SHIFT, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../../../mbuf/layout.js';
 import type { Mempool } from '../../../../mbuf/mempool.js';
 import type { QueueView } from '../../../queue_view.js';
 
@@ -16,18 +17,28 @@ export function ownerWord({ arena }: QueueView, handle: number): number {
 export function takeBack(pool: Mempool, states: readonly QueueView[], functions: BurstFunctions, scratch: number, room: number): void {
   const { arena } = pool;
   const owners = new Set(states.map(state => state.owner));
+  const held = [...handles(arena, pool.offset)].filter(handle => owners.has(arena.u32[ownerWord(states[0]!, handle)]!));
+  for (const handle of held) arena.u32[ownerWord(states[0]!, handle)] = (OWNER_APP << OWNER_SHIFT) | arena.lcore;
+  // The segments of a packet go with its first.
+  const behind = new Set(held.flatMap(handle => segmentsBehind(arena, handle)));
   const vector = states[0]!.offset + scratch;
-  let count = 0;
-  const free = (): void => {
-    functions.mbufFree(pool.offset, arena.lcore, vector, count);
-    count = 0;
-  };
-  for (const handle of handles(arena, pool.offset)) {
-    const owner = ownerWord(states[0]!, handle);
-    if (!owners.has(arena.u32[owner]!)) continue;
-    arena.u32[owner] = (OWNER_APP << OWNER_SHIFT) | arena.lcore;
-    arena.u32[(vector >>> 2) + count++] = handle;
-    if (count === room) free();
+  const first = held.filter(handle => !behind.has(handle));
+  for (let done = 0; done < first.length; done += room) {
+    const some = first.slice(done, done + room);
+    arena.u32.set(some, vector >>> 2);
+    functions.mbufFree(pool.offset, arena.lcore, vector, some.length);
   }
-  free();
+}
+
+/** None for an mbuf that is alone: what its `next` says is of a packet that was never whole. */
+function segmentsBehind(arena: Arena, handle: number): number[] {
+  const header = (arena.table + (handle << HEADER_SHIFT)) >>> 2;
+  const count = arena.u16[2 * header + MBUF_NB_SEGS / 2]!;
+  if (count <= 1) arena.u32[header + MBUF_NEXT / 4] = 0;
+  const list: number[] = [];
+  for (let next = arena.u32[header + MBUF_NEXT / 4]!; next !== 0 && list.length + 1 < count;) {
+    list.push(next);
+    next = arena.u32[((arena.table + (next << HEADER_SHIFT)) >>> 2) + MBUF_NEXT / 4] ?? 0;
+  }
+  return list;
 }

@@ -18,10 +18,10 @@ export class NicDevice {
   readonly #host: PortHost;
   readonly #zones: Memzone[] = [];
 
-  /** Opens it and maps the pool's buffers for it. Throws as VfioDevice, and EMEMLOCK. */
-  constructor(host: PortHost, address: string) {
+  /** Opens it and maps the pool's buffers for it; `token` as VfioDevice's. Throws as VfioDevice, and EMEMLOCK. */
+  constructor(host: PortHost, address: string, token = '') {
     this.#host = host;
-    this.vfio = new VfioDevice(address);
+    this.vfio = new VfioDevice(address, token);
     try {
       this.iova = chooseIovaBase(this.vfio.ranges, host.arena.size);
       this.removal = this.vfio.irqs(VFIO_PCI_REQ_IRQ_INDEX) > 0 ? this.vfio.signal(VFIO_PCI_REQ_IRQ_INDEX, 1)[0]! : -1;

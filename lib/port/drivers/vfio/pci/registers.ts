@@ -30,6 +30,11 @@ export class Registers<Name extends string> {
     return Atomics.load(this.#u32, this.at(name, further) >>> 2);
   }
 
+  /** The same by its offset in the BAR. */
+  readAt(offset: number): number {
+    return Atomics.load(this.#u32, (this.base + offset) >>> 2);
+  }
+
   /** A plain store: an atomic one would read the register too. */
   write(name: Name, value: number, further = 0): void {
     this.#u32[this.at(name, further) >>> 2] = value;
@@ -44,8 +49,8 @@ export class Registers<Name extends string> {
   }
 
   /** Waits until the register's `bits` are `wanted`, a millisecond at a time. Returns false after `milliseconds`. */
-  waitFor(name: Name, bits: number, wanted: number, milliseconds: number): boolean {
-    for (let left = milliseconds; (this.read(name) & bits) >>> 0 !== wanted; left--) {
+  waitFor(name: Name, bits: number, wanted: number, milliseconds: number, further = 0): boolean {
+    for (let left = milliseconds; (this.read(name, further) & bits) >>> 0 !== wanted; left--) {
       if (left <= 0) return false;
       pause(1);
     }

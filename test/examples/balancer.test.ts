@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { build, open } from '../../lib/index.js';
+import { needs } from '../kernel/rights.js';
+import { escapeValue } from '../port/device_helper.js';
+import { receiveBy, sendBy } from '../port/conformance/wires.js';
+import { LinuxHost, start } from './helper.js';
+
+const SERVICE = '10.0.0.100';
+const SERVE = `require('net').createServer(s => { s.on('error', () => {}); s.end(process.argv[1]); }).listen(80, '${SERVICE}', () => console.log('up'))`;
+/** So many connections, one after the other; prints what each said. */
+const ASK = `(async () => { for (let i = 0; i < Number(process.argv[1]); i++) { await new Promise(next => { let said = ''; const s = require('net').connect(80, '${SERVICE}');
+  s.setTimeout(3000, () => s.destroy()); s.on('data', data => said += data).on('error', () => {}).on('close', () => { console.log(said || 'nothing'); next(); }); }); } })()`;
+
+/** A host on the same wire as `world`, which says nothing by ARP of addresses on its loopback; in a namespace that lasts as long as a process of the test's. */
+async function neighbour(t: { teardown(work: () => void): void }, world: LinuxHost, name: string, address: string): Promise<{ run(...words: string[]): string; start(...words: string[]): void }> {
+  const holder = world.start(t, 'unshare', '-n', 'sleep', '100');
+  await sleep(100);
+  world.ip('link', 'add', 'link', world.name, 'name', name, 'type', 'macvlan', 'mode', 'bridge');
+  world.ip('link', 'set', name, 'netns', String(holder.pid));
+  const within = ['-t', String(holder.pid), '-n'];
+  const run = (...words: string[]): string => world.run('nsenter', ...within, ...words).stdout;
+  run('sh', '-c', `ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
+  return { run, start: (...words) => { world.start(t, 'nsenter', ...within, ...words); } };
+}
+
+t.test('connections are spread over Linux hosts that answer by themselves; one that goes is left out', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
+  const world = new LinuxHost(t, '10.0.9.9/24', '');
+  const client = await neighbour(t, world, 'client', '10.0.0.2');
+  const names = ['one', 'two', 'three'];
+  const servers = await Promise.all(names.map((name, i) => neighbour(t, world, name, `10.0.0.1${i}`)));
+  servers.forEach((server, i) => {
+    server.run('ip', 'addr', 'add', `${SERVICE}/32`, 'dev', 'lo');
+    server.start(process.execPath, '-e', SERVE, names[i]!);
+  });
+  const stop = await start(t, 'balancer', world.device, '10.0.0.1/24', '--service', SERVICE, ...names.flatMap((name, i) => ['--backend', `${name}=10.0.0.1${i}`]));
+  const ask = (count: number): string[] => client.run(process.execPath, '-e', ASK, String(count)).trim().split('\n');
+  await sleep(1500);
+  const first = ask(60);
+  t.same([...new Set(first)].sort(), [...names].sort(), 'all serve, and every connection is served');
+  servers[1]!.run('ip', 'link', 'set', 'two', 'down');
+  await sleep(4500);
+  const second = ask(30);
+  t.same([...new Set(second)].sort(), ['one', 'three'], 'without the one that went');
+  t.match(await stop(), /two is down: \d+\.\d % of the table moved/);
+});
+
+t.test('two balancers choose alike, whatever the order of their lists; one backend less moves few', async t => {
+  const dir = t.testdir({});
+  const [mac, names] = ['02:00:00:00:01:00', ['a', 'b', 'c', 'd']];
+  const frames = names.map((_, i) => build.frame(build.ethernet({ destination: mac, source: `02:00:00:00:aa:0${i}` }),
+    build.arp({ operation: 2, senderMac: `02:00:00:00:aa:0${i}`, senderAddress: `10.0.0.1${i}`, targetMac: mac, targetAddress: '10.0.0.1' })));
+  const flows = Array.from({ length: 400 }, (_, i) => build.frame(build.ethernet({ destination: mac, source: '02:00:00:00:bb:01' }),
+    build.ipv4({ source: `10.1.${i >> 8}.${i & 255}`, destination: SERVICE }), build.udp({ sourcePort: 1000 + i, destinationPort: 80 }), [1, 2, 3, 4]));
+  const choose = async (order: readonly number[]): Promise<number[]> => {
+    const [input, output] = [join(dir, `in-${order.join('')}.pcap`), join(dir, `out-${order.join('')}.pcap`)];
+    const writer = open([`pcap:,tx=${escapeValue(input)}`]);
+    // The first burst finds out who is there: its packets have no backend yet.
+    sendBy(writer, writer.ports[0]!, [...order.map(i => frames[i]!), ...Array.from({ length: 32 - order.length }, () => frames[order[0]!]!), ...flows]);
+    writer.close();
+    const stop = await start(t, 'balancer', `pcap:${escapeValue(input)},tx=${escapeValue(output)}`, '10.0.0.1/24', '--service', SERVICE, ...order.flatMap(i => ['--backend', `${names[i]!}=10.0.0.1${i}`]));
+    await sleep(500);
+    await stop();
+    const reader = open([`pcap:${escapeValue(output)}`]);
+    const got = receiveBy(reader, reader.ports[0]!).filter(bytes => bytes[12] === 8 && bytes[13] === 0).map(bytes => bytes[5]!);
+    reader.close();
+    return got;
+  };
+  const [one, other, fewer] = [await choose([0, 1, 2, 3]), await choose([2, 0, 3, 1]), await choose([0, 1, 2])];
+  t.equal(one.length, 400, 'every packet is given to one');
+  t.same(one, other);
+  const counts = [0, 1, 2, 3].map(i => one.filter(each => each === i).length);
+  t.ok(counts.every(count => count > 50 && count < 150), counts.join());
+  const moved = one.filter((each, i) => each !== 3 && fewer[i] !== each).length;
+  t.ok(moved < 40, `${moved} of ${400 - counts[3]!} connections of the others moved`);
+});
+
+t.test('words that are none', async t => {
+  for (const words of [['--service', '10.0.0.100', '--backend', 'x'], ['--service', 'no', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=10.9.0.2']]) {
+    await t.rejects(start(t, 'balancer', 'null:', '10.0.0.1/24', ...words), { message: /^exit 1: balancer: / }, words.join(' '));
+  }
+});

@@ -1,0 +1,36 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { needs } from '../kernel/rights.js';
+import { LinuxHost, start } from './helper.js';
+
+t.test('hosts inside reach the outside, which reaches what is published', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
+  const inside = new LinuxHost(t, '10.0.0.5/24', '10.0.0.1');
+  const outside = new LinuxHost(t, '192.0.2.1/24', '');
+  outside.ip('addr', 'add', '198.51.100.7/32', 'dev', 'lo');
+  const stop = await start(t, 'firewall', inside.device, '10.0.0.1/24', outside.device, '192.0.2.10/24', '--gateway', '192.0.2.1', '--publish', 'tcp:8080=10.0.0.5:5201', '--publish', 'udp:8080=10.0.0.5:5201');
+  t.equal(inside.ping('10.0.0.1'), 5, 'itself');
+  t.equal(inside.ping('192.0.2.1'), 5, 'a neighbour outside');
+  t.equal(inside.ping('198.51.100.7', 5, '-s', '1400'), 5, 'behind the gateway');
+  t.equal(outside.ping('192.0.2.10'), 5, 'its own address outside');
+  t.ok(await inside.iperf(t, outside, '198.51.100.7') > 10, 'TCP out');
+  t.ok(await inside.iperf(t, outside, '192.0.2.1', '-R') > 10, 'and back');
+  t.ok(await inside.iperf(t, outside, '192.0.2.1', '-u', '-b', '20M') > 5, 'UDP');
+  t.ok(await outside.iperf(t, inside, '192.0.2.10', '-p', '8080') > 10, 'what is published');
+  // Without NAT there is no way in: the outside has no route to the inside, and with one it is not asked for.
+  outside.ip('route', 'add', '10.0.0.0/24', 'via', '192.0.2.10');
+  t.equal(outside.ping('10.0.0.5', 2), 0, 'no way in');
+  const server = inside.start(t, 'iperf3', '-s', '-p', '9000');
+  await sleep(300);
+  t.match(outside.run('iperf3', '-c', '192.0.2.10', '-p', '9000', '-t', '1', '--connect-timeout', '500').stdout, /unable to connect|timed out|refused/i, 'a port that is not published');
+  server.kill();
+  const said = await stop();
+  t.match(said, /translated [1-9]\d{3,}, connections [1-9]/);
+  t.match(said, /not asked for [1-9]/);
+});
+
+t.test('words that are none', async t => {
+  const words = ['null:', '10.0.0.1/24', 'null:', '192.0.2.10/24'];
+  for (const more of [['--gateway', '10.9.9.9'], ['--publish', 'tcp:80'], ['--connections', '0'], ['--publish', 'tcp:99999=10.0.0.5:80']]) {
+    await t.rejects(start(t, 'firewall', ...words, ...more), { message: /^exit 1: firewall: / }, more.join(' '));
+  }
+});
