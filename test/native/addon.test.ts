@@ -8,7 +8,7 @@ const NAMES: readonly (keyof Binding)[] = [
   'address', 'overlay', 'restore', 'advise', 'memfd', 'guard', 'open', 'close', 'replace', 'ioctl', 'read', 'write', 'poll',
   'eventfd', 'readEach', 'writeEach', 'sendEach', 'socket', 'bind', 'connect', 'setsockopt', 'getsockopt', 'send',
   'recv', 'bpf', 'gettid', 'setAffinity', 'affinity', 'setns', 'unshare', 'capabilities', 'usage', 'rlimit', 'alive', 'clock',
-  'listen', 'accept', 'sendFds', 'recvFds', 'watch', 'rearm', 'unwatch',
+  'listen', 'accept', 'sendFds', 'recvFds', 'watch', 'rearm', 'unwatch', 'calls',
 ];
 
 t.test('the addon has what its type says, and no more', async (t) => {
@@ -17,7 +17,7 @@ t.test('the addon has what its type says, and no more', async (t) => {
 
 t.test('wrong types throw a TypeError from every door, and never reach the kernel', async (t) => {
   const doors = binding() as unknown as Record<string, (...values: unknown[]) => unknown>;
-  const free = new Set(['gettid', 'affinity', 'capabilities']); // these take nothing
+  const free = new Set(['gettid', 'affinity', 'capabilities', 'calls']); // these take nothing
   for (const name of NAMES.filter((one) => !free.has(one))) {
     t.throws(() => doors[name]!(), TypeError, `${name}()`);
     t.throws(() => doors[name]!({}, {}, {}, {}, {}, {}), TypeError, `${name}({}, ...)`);

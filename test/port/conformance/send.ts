@@ -21,7 +21,7 @@ export function sending(t: Test, subject: Subject, place: Place): void {
     if (subject.refusals[kind] !== undefined) t.test(`a frame that is too ${kind} is counted by name and not lost`, t => unsendable(t, subject, place, kind));
   }
   t.test(`a chain is ${subject.chains}`, t => chain(t, subject, place));
-  if (subject.chains === 'carried') t.test('jumbo frames, of 9000 bytes of IP, leave whole', t => jumbo(t, subject, place));
+  if (subject.chains === 'carried' && subject.jumbo !== false) t.test('jumbo frames, of 9000 bytes of IP, leave whole', t => jumbo(t, subject, place));
 }
 
 async function ownership(t: Test, subject: Subject, place: Place): Promise<void> {

@@ -21,6 +21,8 @@ export interface Subject {
   readonly longest: (room: number) => number;
   /** Does it send a packet in several segments? */
   readonly chains: 'carried' | 'refused';
+  /** False: chains are carried, but frames of more than 1514 bytes are not, as the port is opened here. */
+  readonly jumbo?: false;
   /** Counters in xstats that name why a frame was not sent; absent where there is no such frame. */
   readonly refusals: { readonly short?: string; readonly long?: string; readonly chain?: string };
   /** Does receiving take mbufs from the pool? */

@@ -9,6 +9,7 @@ conformance(t, {
   shortest: 14,
   longest: room => room,
   chains: 'carried',
+  jumbo: false,
   refusals: { short: 'tx_bad_frame', long: 'tx_bad_frame' },
   takesMbufs: true,
   losses: [],

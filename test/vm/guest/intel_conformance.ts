@@ -14,6 +14,7 @@ export function intelConformance(wires: readonly Wire[], more: Partial<Subject> 
     shortest: 17,
     longest: room => Math.min(room, 1514),
     chains: 'carried',
+    jumbo: false,
     refusals: { short: 'tx_bad_frame', long: 'tx_bad_frame' },
     takesMbufs: true,
     losses: ['rx_missed'],
