@@ -15,6 +15,7 @@ export function virtioSubject(nics: readonly Wire[]): Subject {
     shortest: 14,
     longest: room => Math.min(room, 1514),
     chains: 'carried',
+    jumbo: false,
     refusals: { short: 'tx_bad_frame', long: 'tx_bad_frame' },
     takesMbufs: true,
     losses: [],
