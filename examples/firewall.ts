@@ -1,7 +1,7 @@
 /**
  * firewall: a stateful IPv4 firewall with NAT (RFC 3022's NAPT, with RFC 4787's and 5382's words). What hosts inside begin
  * goes out under the one address outside, and its answers come back; what comes from outside by itself ends here, but for
- * what is published.
+ * what is published. Fragments, and ICMP errors about a connection, are dropped and counted: it keeps no state for them.
  *
  *   node dist/examples/firewall.js af_xdp:eth0 10.0.0.1/24 af_xdp:eth1 192.0.2.10/24 --gateway 192.0.2.1 --publish tcp:8080=10.0.0.5:80
  *

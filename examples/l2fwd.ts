@@ -7,7 +7,7 @@
 import { Command } from 'commander';
 import { Ethernet, open, parseMac, PollmodeError, type Host, type Port } from '../lib/index.js';
 import { Out } from './parts/out.js';
-import { main, run, type RunOptions } from './parts/run.js';
+import { main, portLine, run, type RunOptions } from './parts/run.js';
 
 interface Options extends RunOptions { readonly macUpdating: boolean }
 
@@ -52,11 +52,7 @@ async function l2fwd(devices: string[], options: Options): Promise<void> {
   const partner = (index: number): Port => host.ports[index ^ 1]!;
   const lanes = host.ports.flatMap((port, index) => port.rx.length > 0 && partner(index).tx.length > 0 ? [new Lane(host, port, partner(index), options.macUpdating)] : []);
   for (const port of host.ports) process.stdout.write(`${port.name}: ${port.capabilities.mode}, ${port.mac ?? 'no address of its own'}\n`);
-  const line = (): string => host.ports.map(port => {
-    const { rxPackets, txPackets, txRefused } = host.stats(port);
-    return `${port.name} rx ${rxPackets} tx ${txPackets} refused ${txRefused}`;
-  }).join('   ');
-  await run(host, () => lanes.reduce((sum, lane) => sum + lane.turn(), 0), line, options, () => undefined);
+  await run(host, () => lanes.reduce((sum, lane) => sum + lane.turn(), 0), () => portLine(host), options, () => undefined);
 }
 
 await main(new Command('l2fwd').description('Forwards between pairs of ports, with new MAC addresses.')

@@ -45,7 +45,8 @@ class Router {
     this.#host = host;
     this.drops = new Drops(host);
     this.legs = networks.map((network, i) => new Leg(host, host.ports[i]!, network, this.drops));
-    this.#lpm = Lpm.create(host.arena, 'routes', { family: 4, routes });
+    // Neighbours are learned from what others send: they must not use up what the user's routes are to have.
+    this.#lpm = Lpm.create(host.arena, 'routes', { family: 4, routes: routes + ADJACENCIES });
     this.#burst = host.burst(32);
     this.#addresses = this.#lpm.addresses(32);
     this.#hops = new Vector(host.arena, 32);

@@ -4,8 +4,8 @@ import {
 } from '../../lib/index.js';
 import { Out, type Drops } from './out.js';
 
-/** A packet that waits for its neighbour's address, and since when (`performance.now()`). */
-interface Waiting { readonly handles: number[]; asked: number }
+/** Packets that wait for their neighbour's address, since when, and when it was last asked for (`performance.now()`). */
+interface Waiting { readonly handles: number[]; readonly since: number; asked: number }
 
 const ASK_AGAIN_MS = 1000;
 const GIVE_UP_MS = 3000;
@@ -159,9 +159,13 @@ export class Leg {
   /** Now and then: asks again, and gives up. */
   tick(now: number): void {
     for (const [address, waiting] of this.#waiting) {
-      if (now - waiting.asked < GIVE_UP_MS) continue;
-      this.#waiting.delete(address);
-      for (const handle of waiting.handles) this.#drops.put(handle, 'no such neighbour');
+      if (now - waiting.since >= GIVE_UP_MS) {
+        this.#waiting.delete(address);
+        for (const handle of waiting.handles) this.#drops.put(handle, 'no such neighbour');
+      } else if (now - waiting.asked >= ASK_AGAIN_MS) {
+        waiting.asked = now;
+        this.ask(address >>> 0);
+      }
     }
   }
 
@@ -172,15 +176,12 @@ export class Leg {
   }
 
   #wait(handle: number, address: number): void {
-    const now = performance.now();
     let waiting = this.#waiting.get(address | 0);
     if (waiting === undefined) {
       if (this.#waiting.size === ASKED_MAX) return this.#drops.put(handle, 'no such neighbour');
-      waiting = { handles: [], asked: -Infinity };
+      const now = performance.now();
+      waiting = { handles: [], since: now, asked: now };
       this.#waiting.set(address | 0, waiting);
-    }
-    if (now - waiting.asked > ASK_AGAIN_MS) {
-      if (waiting.asked === -Infinity) waiting.asked = now;
       this.ask(address);
     }
     if (waiting.handles.length === WAITING_MAX) this.#drops.put(handle, 'no such neighbour');

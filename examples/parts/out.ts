@@ -6,8 +6,6 @@ export class Out {
   readonly #port: Port;
   readonly #burst: Burst;
   #count = 0;
-  /** Packets that the port did not take. */
-  refused = 0;
 
   constructor(host: Host, port: Port, capacity = 64) {
     this.#host = host;
@@ -21,14 +19,11 @@ export class Out {
     if (this.#count === this.#burst.capacity) this.flush();
   }
 
-  /** At the end of each turn. */
+  /** At the end of each turn. What the port does not take is freed; its `txRefused` counts it. */
   flush(): void {
     if (this.#count === 0) return;
     const sent = this.#port.tx[0]!.txBurst(this.#burst, this.#count);
-    if (sent < this.#count) {
-      this.refused += this.#count - sent;
-      this.#host.pool.free(this.#burst, sent, this.#count);
-    }
+    if (sent < this.#count) this.#host.pool.free(this.#burst, sent, this.#count);
     this.#count = 0;
   }
 }

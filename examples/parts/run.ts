@@ -9,7 +9,7 @@ export interface RunOptions {
 
 /**
  * Runs a packet program until Ctrl-C or its time is over: `turn` once a burst, asleep while its queues are empty;
- * `tick` ten times a second, and a line of what it says every second. Closes the host at the end.
+ * `tick` ten times a second, and a line of what it says every second. Closes the host at the end, and says what its ports counted.
  */
 export async function run(host: Host, turn: () => number, tick: () => string, options: RunOptions, end: () => void): Promise<void> {
   const stop = new AbortController();
@@ -31,7 +31,16 @@ export async function run(host: Host, turn: () => number, tick: () => string, op
     process.stdout.write(`${tick()}\n`);
     end();
     host.close();
+    process.stdout.write(`${portLine(host)}\n`);
   }
+}
+
+/** What the ports count; "refused" is what they had no room for. */
+export function portLine(host: Host): string {
+  return host.ports.map(port => {
+    const { rxPackets, txPackets, txRefused } = host.stats(port);
+    return `${port.name} rx ${rxPackets} tx ${txPackets} refused ${txRefused}`;
+  }).join('   ');
 }
 
 /** Runs a program's command. What its user can mend is said in a sentence. */

@@ -16,7 +16,10 @@ t.test('two Linux hosts reach each other through it, and itself', rights, async 
   t.equal(left.ping('10.9.1.1'), 5, 'a network behind a neighbour');
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '-t', '1', '10.2.0.10').stdout, /From 10\.1\.0\.1.*Time to live exceeded/);
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '10.200.0.1').stdout, /From 10\.1\.0\.1.*Destination Net Unreachable/);
-  t.equal(left.ping('10.2.0.99', 1), 0, 'a host that is not there');
+  const wire = right.wire(t);
+  t.equal(left.ping('10.2.0.99', 25, '-i', '0.1'), 0, 'a host that is not there');
+  const asked = wire.receive().filter(bytes => bytes[12] === 8 && bytes[13] === 6 && bytes[41] === 99).length;
+  t.ok(asked >= 2 && asked <= 6, `asked for ${asked} times: once a second, not once a packet`);
   t.ok(await left.iperf(t, right, '10.2.0.10') > 10, 'TCP');
   t.ok(await left.iperf(t, right, '10.2.0.10', '-R') > 10, 'TCP the other way');
   const said = await stop();
