@@ -1,4 +1,4 @@
-/** Bursts of Intel's NICs, in plain TypeScript, over descriptor rings that the device shares. The fast double is assembly/intel.ts; neither calls the other. */
+/** Bursts of Intel's NICs, in plain TypeScript, over descriptor rings that the device shares. The fast double is assembly/intel_rx.ts and intel_tx.ts; neither calls the other. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PKT_LEN, MBUF_TX_OFFLOAD, MBUF_VLAN_TCI, OWNER_APP, OWNER_SHIFT, RX_IP_CKSUM_BAD, RX_IP_CKSUM_GOOD, RX_L4_CKSUM_BAD,
