@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Arena } from '../../../lib/arena/arena.js';
 import { Mempool } from '../../../lib/mbuf/mempool.js';
 import { open, type Host } from '../../../lib/port/host.js';
-import type { Place, Rig, Setup } from './subject.js';
+import type { Place, Rig, Setup, Subject } from './subject.js';
 import { receiveBy } from './wires.js';
 
 /** So that the longest frame is the longest that fits in a buffer of 2048 behind the headroom, with a VLAN tag on top. */
@@ -69,7 +69,7 @@ function folder(): { path: string; remove: () => void } {
 }
 
 /** The vhost port is under test, and a driver's side comes and goes with it. `words`: what its rings are like. */
-export function vhostPlace(words: string): Place {
+function vhostPlace(words: string): Place {
   const { path, remove } = folder();
   const device = `vhost:${path},guest_memory=16,mtu=${MTU}`;
   const arena = Arena.create({ size: 32 << 20 });
@@ -97,7 +97,7 @@ export function vhostPlace(words: string): Place {
 }
 
 /** The driver's side is under test; the back-end stays, and takes by itself what it is sent, or no buffer would come back. */
-export function virtioUserPlace(words: string): Place {
+function virtioUserPlace(words: string): Place {
   const { path, remove } = folder();
   const device = `virtio_user:${path},mtu=${MTU},${words}`;
   const other = new OtherEnd(open([`vhost:${path},guest_memory=16,mtu=${MTU}`], { mbufs: 2048, arenaOptions: { size: 64 << 20 } }), true);
@@ -118,4 +118,28 @@ export function virtioUserPlace(words: string): Place {
       remove();
     },
   };
+}
+
+/** What both ends of vhost-user promise, with either kind of rings. */
+function subject(driver: string, refused: Subject['refused'], place: () => Place): Subject {
+  return {
+    driver, carries: true, shortest: 14, longest: room => room, chains: 'carried', jumbo: false,
+    refusals: { short: 'tx_bad_frame', long: 'tx_bad_frame' }, takesMbufs: true, losses: [], fills: true, pool: { file: 'own' }, refused, place,
+  };
+}
+
+/** The other end is our own driver's side. */
+export function vhostSubject(options: string): Subject {
+  return subject('vhost', [
+    ['vhost:', 'EDEVICE'], ['vhost:/nonexistent/folder/s', 'ENOTFOUND'], [`vhost:/tmp/${'x'.repeat(120)}`, 'EOPTION'], ['vhost:/tmp', 'EEXISTS'],
+    ['vhost:/tmp/pollmode-never-made,queues=65', 'EDEVICE'],
+  ], () => vhostPlace(options));
+}
+
+/** The other end is our own vhost port. */
+export function virtioUserSubject(options: string): Subject {
+  return subject('virtio_user', [
+    ['virtio_user:', 'EDEVICE'], ['virtio_user:/nonexistent/folder/s', 'ENOTFOUND'], [`virtio_user:/tmp/${'x'.repeat(120)}`, 'EOPTION'],
+    ['virtio_user:/nonexistent/s,queue_size=100', 'EOPTION'],
+  ], () => virtioUserPlace(options));
 }

@@ -10,7 +10,6 @@ import type { Test } from 'tap';
 import type { Burst } from '../../../lib/burst/burst.js';
 import { binding } from '../../../lib/binding.js';
 import { macBytes } from '../../../lib/kernel/address.js';
-import { addAddress } from '../../../lib/kernel/link.js';
 import { writeSysfs } from '../../../lib/kernel/pci.js';
 import { launch } from '../../../lib/lcore/lcore.js';
 import { Idle } from '../../../lib/lcore/idle.js';
@@ -21,8 +20,8 @@ import type { Port } from '../../../lib/port/port.js';
 import { copyWhole, frame } from '../../port/conformance/frames.js';
 import { RawWire, receiveBy } from '../../port/conformance/wires.js';
 import type { Wire } from '../devices.js';
+import { equals, fromLinux, MANY, numbered, pings, toLinux, type Both } from './exchange.js';
 import { MOVER_CALLS, MOVER_MOVED, MOVER_STOP, MOVER_TID } from './mover.js';
-import { ADDRESS, Responder } from './responder.js';
 import { kernelLog, monitor, peerOf, until } from './wire.js';
 
 export interface IntelSubject {
@@ -42,8 +41,6 @@ export interface IntelSubject {
   readonly virtual?: boolean;
 }
 
-/** Frames each way. */
-const MANY = process.env['POLLMODE_LONG'] === '1' ? 1_000_000 : 20_000;
 const TRAFFIC = fileURLToPath(new URL('traffic.js', import.meta.url));
 const HOLDER = fileURLToPath(new URL('vfio_holder.js', import.meta.url));
 
@@ -61,7 +58,7 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
   const peer = peerOf(at);
 
   /** Opens the port, and a raw socket at the other end; both are closed at the end of the test. */
-  async function openBoth(t: { teardown(work: () => void): void }, options = ''): Promise<{ host: Host; port: Port; wire: RawWire }> {
+  async function openBoth(t: { teardown(work: () => void): void }, options = ''): Promise<Both> {
     const wire = new RawWire(peer.ifindex);
     const host = open([`${DEVICE}${options}`]);
     t.teardown(() => { host.close(); wire.close(); });
@@ -80,63 +77,18 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
     t.same(port.link!.read(), { up: true, mbps: 1000, fullDuplex: true });
   });
 
-  t.test('ARP and pings of Linux are answered, asleep in between', async t => {
-    const { host, port } = await openBoth(t);
-    addAddress(peer.ifindex, '192.0.2.1', 24);
-    const stop = new AbortController();
-    const responder = new Responder(host, port);
-    t.teardown(() => stop.abort());
-    const running = responder.run(stop.signal);
-    const ping = spawn('/bin/busybox', ['ping', '-c', '20', '-i', '0.05', '-W', '5', ADDRESS], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let said = '';
-    ping.stdout.on('data', (chunk: Buffer) => { said += String(chunk); });
-    const [code] = await once(ping, 'close') as [number];
-    t.equal(code, 0, said);
-    t.match(said, /20 packets transmitted, 20 packets received/);
-    t.ok(responder.counts.arp >= 1 && responder.counts.ping >= 20, JSON.stringify(responder.counts));
-    stop.abort();
-    await running;
-    t.equal(host.pool.audit().app, 0);
-  });
+  t.test('ARP and pings of Linux are answered, asleep in between', async t => pings(t, await openBoth(t), peer.ifindex));
 
   t.test(`${MANY} frames to Linux, every byte checked`, async t => {
-    const { host, port, wire } = await openBoth(t);
-    const burst = host.burst(64);
-    let wrong = 0;
-    let received = 0;
-    for (let sent = 0; sent < MANY;) {
-      host.pool.alloc(burst, 64);
-      for (let i = 0; i < 64; i++) host.mbufs.copyIn(burst.handles[i]!, outgoing(numbered(sent + i)));
-      for (let left = 64; left > 0;) {
-        const taken = port.tx[0]!.txBurst(burst, left);
-        if (taken > 0 && taken < left) burst.keep(taken, left);
-        left -= taken;
-      }
-      sent += 64;
-      const all = await until(() => {
-        for (const bytes of wire.receive()) if (!equals(bytes, outgoing(numbered(received++)))) wrong++;
-        return received >= sent;
-      });
-      if (!all) break;
-    }
-    t.same([received, wrong], [Math.ceil(MANY / 64) * 64, 0]);
-    t.match(stats(host), { txPackets: received, txRefused: 0, xstats: { device_tx_packets: received } });
+    const both = await openBoth(t);
+    const received = await toLinux(t, both, outgoing);
+    t.match(stats(both.host), { txPackets: received, txRefused: 0, xstats: { device_tx_packets: received } });
   });
 
   t.test(`${MANY} frames from Linux, every byte checked`, async t => {
-    const { host, port, wire } = await openBoth(t, EVERY);
-    let wrong = 0;
-    let received = 0;
-    for (let sent = 0; sent < MANY; sent += 32) {
-      await wire.send(Array.from({ length: 32 }, (_, i) => numbered(sent + i)));
-      const all = await until(() => {
-        for (const bytes of receiveBy(host, port)) if (!equals(bytes, numbered(received++))) wrong++;
-        return received >= sent + 32;
-      });
-      if (!all) break;
-    }
-    t.same([received, wrong], [Math.ceil(MANY / 32) * 32, 0]);
-    t.match(stats(host), { rxPackets: received, rxNoMbuf: 0, xstats: { device_rx_packets: received, ...(virtual ? {} : { rx_missed: 0 }) } });
+    const both = await openBoth(t, EVERY);
+    const received = await fromLinux(t, both);
+    t.match(stats(both.host), { rxPackets: received, rxNoMbuf: 0, xstats: { device_rx_packets: received, ...(virtual ? {} : { rx_missed: 0 }) } });
   });
 
   t.test('filters: its own address, all, chosen groups; everything when promiscuous', async t => {
@@ -440,15 +392,6 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
   });
 
   t.teardown(() => { spawnSync('ip', ['address', 'flush', 'dev', peer.name]); });
-}
-
-/** A frame of 60 to 1514 bytes that is no other's. */
-function numbered(number: number): Uint8Array {
-  return frame(60 + (number * 7919) % 1455, number + 1);
-}
-
-function equals(one: Uint8Array, other: Uint8Array): boolean {
-  return Buffer.compare(one, other) === 0;
 }
 
 async function firstLine(child: ChildProcess): Promise<void> {

@@ -1,9 +1,7 @@
 /** A virtio-net device in our hands, Linux at the other end of its wire: what is tested with split rings and with packed ones. */
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import type { Test } from 'tap';
 import { binding } from '../../../lib/binding.js';
-import { addAddress } from '../../../lib/kernel/link.js';
 import { openSyscallCounter } from '../../../lib/kernel/syscall_counter.js';
 import { PollmodeError } from '../../../lib/errors.js';
 import { Idle } from '../../../lib/lcore/idle.js';
@@ -13,11 +11,9 @@ import type { Port } from '../../../lib/port/port.js';
 import { frame } from '../../port/conformance/frames.js';
 import { RawWire, receiveBy } from '../../port/conformance/wires.js';
 import type { Wire } from '../devices.js';
-import { ADDRESS, Responder } from './responder.js';
+import { equals, fromLinux, MANY, numbered, pings, toLinux, type Both } from './exchange.js';
 import { monitor, peerOf, until } from './wire.js';
 
-/** Frames each way. */
-const MANY = process.env['POLLMODE_LONG'] === '1' ? 1_000_000 : 20_000;
 
 /** The tests of a device with one kind of rings; `id` is QEMU's name of it. */
 export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: Wire, id: string): Promise<void> {
@@ -25,7 +21,7 @@ export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: 
   const peer = peerOf({ peerMac });
   t.teardown(() => { spawnSync('ip', ['address', 'flush', 'dev', peer.name]); });
   /** Opens the port, and a raw socket at the other end; both are closed at the end of the test. */
-  const openBoth = (t: Test, options = ''): { host: Host; port: Port; wire: RawWire } => {
+  const openBoth = (t: Test, options = ''): Both => {
     const wire = new RawWire(peer.ifindex);
     const host = open([`vfio:${nic}${options}`]);
     t.teardown(() => { host.close(); wire.close(); });
@@ -44,63 +40,20 @@ export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: 
   });
 
   await t.test('ARP and pings of Linux are answered, asleep in between', async t => {
-    const { host, port } = openBoth(t);
-    addAddress(peer.ifindex, '192.0.2.1', 24);
-    const stop = new AbortController();
-    const responder = new Responder(host, port);
-    t.teardown(() => stop.abort());
-    const running = responder.run(stop.signal);
-    const ping = spawn('/bin/busybox', ['ping', '-c', '20', '-i', '0.05', '-W', '5', ADDRESS], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let said = '';
-    ping.stdout.on('data', (chunk: Buffer) => { said += String(chunk); });
-    const [code] = await once(ping, 'close') as [number];
-    t.equal(code, 0, said);
-    t.match(said, /20 packets transmitted, 20 packets received/);
-    t.ok(responder.counts.arp >= 1 && responder.counts.ping >= 20, JSON.stringify(responder.counts));
-    stop.abort();
-    await running;
-    t.equal(host.pool.audit().app, 0);
+    await pings(t, openBoth(t), peer.ifindex);
     spawnSync('ip', ['address', 'flush', 'dev', peer.name]);
   });
 
   await t.test(`${MANY} frames to Linux, every byte checked`, async t => {
-    const { host, port, wire } = openBoth(t);
-    const burst = host.burst(64);
-    let wrong = 0;
-    let received = 0;
-    for (let sent = 0; sent < MANY;) {
-      host.pool.alloc(burst, 64);
-      for (let i = 0; i < 64; i++) host.mbufs.copyIn(burst.handles[i]!, numbered(sent + i));
-      for (let left = 64; left > 0;) {
-        const taken = port.tx[0]!.txBurst(burst, left);
-        if (taken > 0 && taken < left) burst.keep(taken, left);
-        left -= taken;
-      }
-      sent += 64;
-      const all = await until(() => {
-        for (const bytes of wire.receive()) if (!equals(bytes, numbered(received++))) wrong++;
-        return received >= sent;
-      });
-      if (!all) break;
-    }
-    t.same([received, wrong], [Math.ceil(MANY / 64) * 64, 0]);
-    t.match(host.stats(port), { txPackets: received, xstats: { tx_bad_used: 0, tx_bad_frame: 0 } });
+    const both = openBoth(t);
+    const received = await toLinux(t, both);
+    t.match(both.host.stats(both.port), { txPackets: received, xstats: { tx_bad_used: 0, tx_bad_frame: 0 } });
   });
 
   await t.test(`${MANY} frames from Linux, every byte checked`, async t => {
-    const { host, port, wire } = openBoth(t, ',promiscuous');
-    let wrong = 0;
-    let received = 0;
-    for (let sent = 0; sent < MANY; sent += 32) {
-      await wire.send(Array.from({ length: 32 }, (_, i) => numbered(sent + i)));
-      const all = await until(() => {
-        for (const bytes of receiveBy(host, port)) if (!equals(bytes, numbered(received++))) wrong++;
-        return received >= sent + 32;
-      });
-      if (!all) break;
-    }
-    t.same([received, wrong], [Math.ceil(MANY / 32) * 32, 0]);
-    t.match(host.stats(port), { rxPackets: received, rxNoMbuf: 0, xstats: { rx_bad_used: 0, rx_bad_length: 0 } });
+    const both = openBoth(t, ',promiscuous');
+    const received = await fromLinux(t, both);
+    t.match(both.host.stats(both.port), { rxPackets: received, rxNoMbuf: 0, xstats: { rx_bad_used: 0, rx_bad_length: 0 } });
   });
 
   await t.test('filters: its own address, all, chosen groups; everything when promiscuous', async t => {
@@ -203,13 +156,4 @@ async function passing(host: Host, port: Port, wire: RawWire, frames: readonly U
   const came: Uint8Array[] = [];
   await until(() => came.push(...receiveBy(host, port)) > 0 && equals(came.at(-1)!, frames.at(-1)!));
   return came;
-}
-
-/** A frame of 60 to 1514 bytes that is no other's. */
-function numbered(number: number): Uint8Array {
-  return frame(60 + (number * 7919) % 1455, number + 1);
-}
-
-function equals(one: Uint8Array, other: Uint8Array): boolean {
-  return Buffer.compare(one, other) === 0;
 }

@@ -1,55 +1,23 @@
-/** A virtio_user port's queues: the burst module does it all; here is how a thread sleeps. */
-import { binding } from '../../../binding.js';
+/** A virtio_user port's queues: the burst module does it all; here is how the device is asked to tell of its frames. */
 import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { armDriver, disarmDriver } from '../../../virtqueue/driver.js';
-import type { WakeSource } from '../../port.js';
-import { PortRxQueue, PortTxQueue } from '../../port_queue.js';
+import { ArmedRxQueue } from '../../armed_queue.js';
+import { PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
 import { noTurn, VirtqueueCaller } from '../../virtqueue_caller.js';
 
-export class VirtioRxQueue extends PortRxQueue {
-  private readonly caller: VirtqueueCaller;
-  readonly #state: QueueView;
-  readonly #wake: WakeSource;
-  readonly #count = new Uint8Array(8);
-  private armed = false;
-  #closed = false;
-
+export class VirtioRxQueue extends ArmedRxQueue {
   constructor(state: QueueView, functions: BurstFunctions, turn: () => void = noTurn) {
-    super(state);
-    this.caller = new VirtqueueCaller(state, functions.virtioRx, turn);
-    this.#state = state;
-    this.#wake = { fd: state.fd, arm: () => this.#arm() };
+    super(state, new VirtqueueCaller(state, functions.virtioRx, turn));
   }
 
-  override get wake(): WakeSource {
-    return this.#wake;
+  protected ask(): boolean {
+    return armDriver(this.state);
   }
 
-  rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (!this.admits()) return 0;
-    if (this.armed) this.#disarm();
-    const most = burst.bounded(max);
-    return most > 0 ? this.caller.call(burst, most) : 0;
-  }
-
-  override close(): void {
-    this.#closed = true;
-    super.close();
-  }
-
-  /** Forgets old interrupts, asks for new ones, and looks whether something came before that. */
-  #arm(): boolean {
-    if (this.#closed) return true;
-    binding().read(this.#state.fd, this.#count);
-    this.armed = true;
-    return armDriver(this.#state);
-  }
-
-  #disarm(): void {
-    this.armed = false;
-    disarmDriver(this.#state);
+  protected unask(): void {
+    disarmDriver(this.state);
   }
 }
 

@@ -51,20 +51,20 @@ export class IntelRxQueue extends FunctionRxQueue {
 }
 
 export class IntelTxQueue extends PortTxQueue {
-  readonly #intelTx: BurstFunctions['intelTx'];
-  readonly #queue: number;
-  readonly #lcore: number;
+  private readonly intelTx: BurstFunctions['intelTx'];
+  private readonly queue: number;
+  private readonly lcore: number;
 
   constructor(state: QueueView, functions: BurstFunctions) {
     super(state);
-    this.#intelTx = functions.intelTx;
-    this.#queue = state.offset;
-    this.#lcore = state.arena.lcore;
+    this.intelTx = functions.intelTx;
+    this.queue = state.offset;
+    this.lcore = state.arena.lcore;
   }
 
   /** A count of 0 frees what was sent. */
   txBurst(burst: Burst, count: number): number {
-    return this.admits() ? this.#intelTx(this.#queue, burst.offset, burst.bounded(count), this.#lcore) : 0;
+    return this.admits() ? this.intelTx(this.queue, burst.offset, burst.bounded(count), this.lcore) : 0;
   }
 }
 

@@ -1,12 +1,11 @@
 /** A virtio-net device's queues: the burst module does it all, but for the doorbell; and how a thread sleeps. */
-import { binding, type Binding } from '../../../../binding.js';
 import type { Burst } from '../../../../burst/burst.js';
 import type { BurstFunctions } from '../../../../burst/functions.js';
 import { armDriver, disarmDriver } from '../../../../virtqueue/driver.js';
 import { VQ_NOTIFY, VQ_TELL } from '../../../../virtqueue/layout.js';
 import { withQueue } from '../../../../virtqueue/state.js';
-import type { WakeSource } from '../../../port.js';
-import { PortRxQueue, PortTxQueue } from '../../../port_queue.js';
+import { ArmedRxQueue, type BurstCaller } from '../../../armed_queue.js';
+import { PortTxQueue } from '../../../port_queue.js';
 import type { QueueFunction } from '../../../queue.js';
 import type { QueueView } from '../../../queue_view.js';
 
@@ -16,7 +15,7 @@ export function virtqueueIndex(state: QueueView): number {
 }
 
 /** A burst call, and the store to the doorbell when the device wants to be told (4.1.5.2: the queue's number, 16 bits). */
-class Caller {
+class Caller implements BurstCaller {
   private readonly move: QueueFunction;
   private readonly u16: Uint16Array;
   private readonly u32: Uint32Array;
@@ -48,50 +47,17 @@ class Caller {
   }
 }
 
-export class VirtioPciRxQueue extends PortRxQueue {
-  private readonly caller: Caller;
-  readonly #state: QueueView;
-  readonly #wake: WakeSource;
-  readonly #count = new Uint8Array(8);
-  readonly #binding: Binding;
-  private armed = false;
-  #closed = false;
-
+export class VirtioPciRxQueue extends ArmedRxQueue {
   constructor(state: QueueView, functions: BurstFunctions) {
-    super(state);
-    this.caller = new Caller(state, functions.virtioRx);
-    this.#state = state;
-    this.#binding = binding();
-    this.#wake = { fd: state.fd, arm: () => this.#arm() };
+    super(state, new Caller(state, functions.virtioRx));
   }
 
-  override get wake(): WakeSource {
-    return this.#wake;
+  protected ask(): boolean {
+    return armDriver(this.state);
   }
 
-  rxBurst(burst: Burst, max: number = burst.capacity): number {
-    if (!this.admits()) return 0;
-    if (this.armed) this.#disarm();
-    const most = burst.bounded(max);
-    return most > 0 ? this.caller.call(burst, most) : 0;
-  }
-
-  override close(): void {
-    this.#closed = true;
-    super.close();
-  }
-
-  /** Forgets old interrupts, asks for new ones, and looks whether something came before that. */
-  #arm(): boolean {
-    if (this.#closed) return true;
-    this.#binding.read(this.#state.fd, this.#count);
-    this.armed = true;
-    return armDriver(this.#state);
-  }
-
-  #disarm(): void {
-    this.armed = false;
-    disarmDriver(this.#state);
+  protected unask(): void {
+    disarmDriver(this.state);
   }
 }
 
