@@ -130,8 +130,10 @@ export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: 
     }
   });
 
-  await t.test('more queues than it has, and the same device twice, are refused', async t => {
+  await t.test('more queues than it has, options that it has not, and the same device twice are refused', async t => {
     t.throws(() => open([`vfio:${nic},queues=2`]), { code: 'EUNSUPPORTED' });
+    t.throws(() => open([`vfio:${nic},vlan_offload`]), { code: 'EUNSUPPORTED', message: /no vlan_offload/ });
+    t.throws(() => open([`vfio:${nic},vf_token=12345678-1234-1234-1234-123456789abc`]), { code: 'EUNSUPPORTED', message: /no vf_token/ });
     openBoth(t);
     t.throws(() => open([`vfio:${nic}`]), { code: 'EBUSYQUEUE' });
   });

@@ -49,7 +49,7 @@ const DEVICES: readonly { readonly vendor: number; readonly device: number; read
   { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: intel((name, nic, host, { queues }) => new E1000eChip(name, nic, host, queues)) },
   ...[0x10c9, 0x10e6, 0x10e7, 0x10e8].map(device => ({ vendor: 0x8086, device, name: '82576 (igb)', open: intel((name, nic, host, { queues }) => new IgbChip(name, nic, host, queues)) })),
   { vendor: 0x8086, device: 0x10ca, name: '82576 virtual function (igbvf)', open: intel((name, nic, host) => new IgbvfChip(name, nic, host)) },
-  { vendor: 0x1af4, device: 0x1041, name: 'virtio-net', open: (settings, host) => new VirtioPort(settings, host) },
+  { vendor: 0x1af4, device: 0x1041, name: 'virtio-net', open: virtio },
 ];
 
 /**
@@ -114,6 +114,13 @@ function ofThisProcess(state: QueueView): QueueView {
 
 function settings(options: VfioOptions): Settings {
   return { queues: 1, rxRing: 512, txRing: 512, mtu: 1500, vlanOffload: false, promiscuous: false, vlanFilter: false, throttleUs: 20, vfToken: '', ...options };
+}
+
+/** What the virtio-net driver has no part in is refused, not ignored. */
+function virtio(settings: Settings, host: PortHost): Port {
+  const without = settings.vlanOffload ? 'vlan_offload' : settings.vfToken !== '' ? 'vf_token' : undefined;
+  if (without !== undefined) throw new PollmodeError('EUNSUPPORTED', `${host.device}: the driver of virtio-net has no ${without}: leave it out.`);
+  return new VirtioPort(settings, host);
 }
 
 /** One of Intel's, of which only the registers are different. */
