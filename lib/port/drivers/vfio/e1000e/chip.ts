@@ -5,14 +5,14 @@
 import { PollmodeError } from '../../../../errors.js';
 import { macText } from '../../../../kernel/address.js';
 import { RSS_IPV4, RSS_IPV6, RSS_TCP_IPV4, RSS_TCP_IPV6 } from '../../../../rss/layout.js';
-import type { LinkState, PortHost } from '../../../port.js';
+import type { LinkState } from '../../../port.js';
 import type { Chip, Counter, DescriptorKind, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
 import { COMMON_COUNTERS } from '../intel/counters.js';
 import { multicastTable, TABLE_WORDS, vlanTable } from '../intel/filters.js';
 import { INTEL_82574, RXD_ERRORS, TXD_IFCS } from '../intel/layout.js';
 import { IntelRss } from '../intel/rss.js';
-import type { NicDevice } from '../pci/device.js';
-import { pause, Registers } from '../pci/registers.js';
+import type { Nic } from '../pci/device.js';
+import type { Registers } from '../pci/registers.js';
 import {
   BAR0_BYTES, CAUSE_LSC, CAUSE_OTHER, CAUSE_RXQ0, CAUSE_RXQ1, CTRL_ASDE, CTRL_EXT_PBA_CLR, CTRL_FRCDPLX, CTRL_FRCSPD,
   CTRL_GIO_MASTER_DISABLE, CTRL_RST, CTRL_SLU, CTRL_VME, EECD_AUTO_RD, MRQC_IPV4, MRQC_IPV6, MRQC_RSS, MRQC_TCP_IPV4, MRQC_TCP_IPV6,
@@ -42,9 +42,9 @@ export class E1000eChip implements Chip {
   /** RCTL as it will be once receiving is on. */
   #receive = 0;
 
-  constructor(name: string, nic: NicDevice, host: PortHost, queues: number) {
+  constructor(name: string, nic: Nic, queues: number) {
     this.#name = name;
-    const registers = this.registers = new Registers(host.arena, nic.bar(0, BAR0_BYTES).offset, REGISTERS);
+    const registers = this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
     if (queues === 1) return;
     this.rss = new IntelRss(name, queues, RSS_KIND, {
       key: (word, value) => { registers.write('RSSRK', value, 4 * word); },
@@ -61,7 +61,7 @@ export class E1000eChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
-    pause(1); // no access for a microsecond
+    registers.pause(1); // no access for a microsecond
     const back = registers.waitFor('CTRL', CTRL_RST, 0, 100) && registers.waitFor('EECD', EECD_AUTO_RD, EECD_AUTO_RD, 100);
     if (!back) throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC did not come back from its reset: start the machine anew, from cold.`);
     registers.write('IMC', 0xffffffff);
@@ -108,8 +108,10 @@ export class E1000eChip implements Chip {
     this.#receive = RCTL_BAM | RCTL_SECRC | size | (promiscuous ? RCTL_UPE | RCTL_MPE : 0);
   }
 
-  startReceive(): void {
+  /** Once it is enabled: a tail that is written before may be forgotten. */
+  startReceive(fill: () => void): void {
     this.registers.write('RCTL', RCTL_EN | this.#receive);
+    fill();
   }
 
   promiscuous(on: boolean): void {
@@ -165,7 +167,7 @@ export class E1000eChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 20);
     registers.set('CTRL', CTRL_RST);
-    pause(1);
+    registers.pause(1);
     registers.write('IMC', 0xffffffff);
   }
 

@@ -5,13 +5,13 @@
 import { PollmodeError } from '../../../../errors.js';
 import { macText } from '../../../../kernel/address.js';
 import { RSS_IPV4, RSS_IPV6, RSS_TCP_IPV4, RSS_TCP_IPV6, RSS_UDP_IPV4, RSS_UDP_IPV6 } from '../../../../rss/layout.js';
-import type { LinkState, PortHost } from '../../../port.js';
+import type { LinkState } from '../../../port.js';
 import type { Chip, Counter, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
 import { COMMON_COUNTERS } from '../intel/counters.js';
 import { multicastTable, TABLE_WORDS, vlanTable } from '../intel/filters.js';
 import { IntelRss } from '../intel/rss.js';
-import type { NicDevice } from '../pci/device.js';
-import { pause, Registers } from '../pci/registers.js';
+import type { Nic } from '../pci/device.js';
+import type { Registers } from '../pci/registers.js';
 import { ADVANCED } from './descriptors.js';
 import { Pools } from './pools.js';
 import {
@@ -54,10 +54,10 @@ export class IgbChip implements Chip {
   /** RCTL as it will be once receiving is on. */
   #receive = 0;
 
-  constructor(name: string, nic: NicDevice, host: PortHost, queues: number) {
+  constructor(name: string, nic: Nic, queues: number) {
     this.#name = name;
     this.#queues = queues;
-    const registers = this.registers = new Registers(host.arena, nic.bar(0, BAR0_BYTES).offset, REGISTERS);
+    const registers = this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
     if (queues === 1) return;
     this.#rss = new IntelRss(name, queues, RSS_KIND, {
       key: (word, value) => { registers.write('RSSRK', value, 4 * word); },
@@ -82,7 +82,7 @@ export class IgbChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
-    pause(1); // no access for a microsecond
+    registers.pause(1); // no access for a microsecond
     if (!registers.waitFor('CTRL', CTRL_RST, 0, 100) || registers.read('STATUS') === 0xffffffff) {
       throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC did not come back from its reset: start the machine anew, from cold.`);
     }
@@ -146,8 +146,10 @@ export class IgbChip implements Chip {
     this.#receive = RCTL_BAM | RCTL_SECRC | (long || this.#pools !== undefined ? RCTL_LPE : 0) | (promiscuous ? RCTL_UPE | RCTL_MPE : 0) | (this.#pools === undefined ? 0 : RCTL_VFE);
   }
 
-  startReceive(): void {
+  /** Once it is enabled: a tail that is written before may be forgotten. */
+  startReceive(fill: () => void): void {
     this.registers.write('RCTL', RCTL_EN | this.#receive);
+    fill();
   }
 
   promiscuous(on: boolean): void {
@@ -213,7 +215,7 @@ export class IgbChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 20);
     registers.set('CTRL', CTRL_RST);
-    pause(1);
+    registers.pause(1);
     this.#maskAll();
   }
 

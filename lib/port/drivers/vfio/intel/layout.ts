@@ -62,6 +62,8 @@ export const INTEL_CONTEXT = 276;
 export const INTEL_MOST_SEGMENTS = 284;
 /** u32, tx: TX_* that the port offers; a frame that wants another is bad. */
 export const INTEL_OFFERS = 288;
+/** u32, tx: most descriptors of which the last alone reports; 0: as many as a burst has. Not below what one frame can take. */
+export const INTEL_REPORTS = 292;
 /** A vector of INTEL_SCRATCH_COUNT handles. */
 export const INTEL_SCRATCH = 512;
 export const INTEL_SCRATCH_COUNT = 64;
