@@ -14,6 +14,7 @@ import { INTEL_TAIL } from './intel/layout.js';
 import { IgbvfChip } from './igbvf/chip.js';
 import { IntelPort, type MakeChip } from './intel/port.js';
 import { IntelRxQueue, IntelTxQueue, repair } from './intel/queues.js';
+import { IxgbeChip } from './ixgbe/chip.js';
 import { NicDevice } from './pci/device.js';
 import { VFIO_DEVICE, VFIO_VIRTIO } from './layout.js';
 import { VirtioPort } from './virtio/port.js';
@@ -48,6 +49,8 @@ const DEVICES: readonly { readonly vendor: number; readonly device: number; read
   { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: intel(({ queues }) => (name, nic) => new E1000eChip(name, nic, queues)) },
   ...[0x10c9, 0x10e6, 0x10e7, 0x10e8].map(device => ({ vendor: 0x8086, device, name: '82576 (igb)', open: intel(({ queues }) => (name, nic) => new IgbChip(name, nic, queues)) })),
   { vendor: 0x8086, device: 0x10ca, name: '82576 virtual function (igbvf)', open: intel(() => (name, nic) => new IgbvfChip(name, nic)) },
+  // SFP+: others of the family are no different here, but for the link, which nobody has tried.
+  ...[0x10fb, 0x154d, 0x1557].map(device => ({ vendor: 0x8086, device, name: '82599 (ixgbe)', open: intel(({ queues }) => (name, nic) => new IxgbeChip(name, nic, queues)) })),
   { vendor: 0x1af4, device: 0x1041, name: 'virtio-net', open: virtio },
 ];
 

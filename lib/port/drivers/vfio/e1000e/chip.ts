@@ -3,11 +3,11 @@
  * interrupts off, global reset, link, statistics, receive, transmit.
  */
 import { PollmodeError } from '../../../../errors.js';
-import { macText } from '../../../../kernel/address.js';
 import { RSS_IPV4, RSS_IPV6, RSS_TCP_IPV4, RSS_TCP_IPV6 } from '../../../../rss/layout.js';
 import type { LinkState } from '../../../port.js';
+import { stationAddress } from '../intel/address.js';
 import type { Chip, Counter, DescriptorKind, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
-import { COMMON_COUNTERS } from '../intel/counters.js';
+import { GIGABIT_COUNTERS } from '../intel/counters.js';
 import { multicastTable, TABLE_WORDS, vlanTable } from '../intel/filters.js';
 import { INTEL_82574, RXD_ERRORS, TXD_IFCS } from '../intel/layout.js';
 import { IntelRss } from '../intel/rss.js';
@@ -16,7 +16,7 @@ import type { Registers } from '../pci/registers.js';
 import {
   BAR0_BYTES, CAUSE_LSC, CAUSE_OTHER, CAUSE_RXQ0, CAUSE_RXQ1, CTRL_ASDE, CTRL_EXT_PBA_CLR, CTRL_FRCDPLX, CTRL_FRCSPD,
   CTRL_GIO_MASTER_DISABLE, CTRL_RST, CTRL_SLU, CTRL_VME, EECD_AUTO_RD, MRQC_IPV4, MRQC_IPV6, MRQC_RSS, MRQC_TCP_IPV4, MRQC_TCP_IPV6,
-  QUEUE_STRIDE, RAH_AV, RCTL_BAM, RCTL_EN, RCTL_FLXBUF_SHIFT, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RFCTL_EXSTEN,
+  QUEUE_STRIDE, RCTL_BAM, RCTL_EN, RCTL_FLXBUF_SHIFT, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RFCTL_EXSTEN,
   RXCSUM_IPOFLD, RXCSUM_PCSD, RXCSUM_TUOFLD, STATUS_FD, STATUS_GIO_MASTER, STATUS_LU, STATUS_SPEED_SHIFT, TCTL_COLD_SHIFT, TCTL_CT_SHIFT,
   TCTL_EN, TCTL_PSP, TXDCTL_AT_ONCE, type RegisterName,
 } from './registers.js';
@@ -35,7 +35,7 @@ export class E1000eChip implements Chip {
   readonly descriptors: DescriptorKind = { context: INTEL_82574, command: TXD_IFCS, payload: 0, errors: RXD_ERRORS, ipBadShift: 28, l4BadShift: 26 };
   readonly queues = 2;
   readonly mtu = 9000;
-  readonly counters: readonly Counter[] = COMMON_COUNTERS;
+  readonly counters: readonly Counter[] = GIGABIT_COUNTERS;
   readonly rss?: IntelRss;
   readonly registers: Registers<RegisterName>;
   readonly #name: string;
@@ -70,10 +70,7 @@ export class E1000eChip implements Chip {
 
   /** Receive address 0, which the reset has loaded from the NVM (10.2.5). */
   get mac(): string {
-    const low = this.registers.read('RAL');
-    const high = this.registers.read('RAH');
-    if ((high & RAH_AV) === 0 || low === 0xffffffff) throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC has no MAC address in its NVM: repair the NVM, or use another NIC.`);
-    return macText(Uint8Array.of(low, low >>> 8, low >>> 16, low >>> 24, high, high >>> 8));
+    return stationAddress(this.#name, this.registers);
   }
 
   /** 4.6.3: the PHY negotiates by itself; the MAC takes speed and duplex from it. */

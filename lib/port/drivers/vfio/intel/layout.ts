@@ -1,6 +1,6 @@
 /**
  * The driver's part of the state of a queue of an Intel NIC, and its descriptors. Plain number constants: TypeScript and
- * AssemblyScript both read this file. Sections are those of the 82574 datasheet, rev. 3.4, and of the 82576 datasheet.
+ * AssemblyScript both read this file. Sections are those of the datasheets of 82574 (rev. 3.4), 82576 and 82599.
  *
  * 82574, 82576 and 82599 share it: rings of 16-byte descriptors; what a receive writes back stands in the same places in
  * the extended descriptors of the 82574 (7.1.5) and the advanced ones of the others (82576 7.1.5), but for its error bits;
@@ -101,7 +101,7 @@ export const RXD_STATUS = 8;
 export const RXD_LENGTH = 12;
 export const RXD_DD = 1;
 export const RXD_EOP = 2;
-/** 82574: the device looked at no checksum. Reserved in the others, and 0. */
+/** 82574: the device looked at no checksum. Reserved in the 82576; a flow director's match in the 82599, which is off: 0. */
 export const RXD_IXSM = 4;
 /** A VLAN tag was taken off. */
 export const RXD_VP = 8;
@@ -110,6 +110,8 @@ export const RXD_L4CS = 32;
 export const RXD_IPCS = 64;
 /** CE, SE, SEQ, CXE and RXE: bits 24, 25, 26, 28, 31. 82574 and 82576. */
 export const RXD_ERRORS = 0x97000000;
+/** RXE: any error that the MAC found. 82599 (7.1.6.2), where L4E and IPE are the bits 30 and 31. */
+export const RXD_ERRORS_82599 = 0x20000000;
 /** TCPE (L4E) and IPE: checksums that are wrong. 82574 and 82576. */
 export const RXD_L4_BAD = 0x20000000;
 export const RXD_IP_BAD = 0x40000000;
