@@ -1,10 +1,13 @@
 /** The model by itself, driven by the datasheet's own sequences: each register access as section 4.6 has it. */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import t, { type Test as Tap } from 'tap';
 import { frameOf } from '../../../../rss/frames_helper.js';
 import { checksum, tagged } from '../../kernel_helper.js';
 import { Bench, DROP_EN, ENTRIES, HOLE, IFCS, IOVA, IXSM, KEY, RINGS, TXSM, VLE, VME, count, forStation, plainFrame, start, type Access } from './helper.js';
 import { frameCheck } from './packet.js';
 import { REGISTERS, at } from './registers.js';
+import type { StepperData } from './stepper.js';
 
 const BROADCAST = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 
@@ -473,6 +476,42 @@ t.test('between two steps plain memory has no order, and the model asks for none
   bench.model.step();
   t.same([bench.peek('EIMS'), bench.peek('EIMC')], [1, 0]);
 });
+
+t.test('a model in another thread: nothing is missed and nothing is taken for a fault', async t => {
+  const control = new SharedArrayBuffer(12);
+  const words = new Int32Array(control);
+  // A model is made here too, for the bench, and never stepped; the other one then takes the registers over.
+  const bench = new Bench('elsewhere');
+  const worker = new Worker(new URL('./stepper.js', import.meta.url), { workerData: { memory: bench.memory, control } satisfies StepperData });
+  const result = once(worker, 'message') as Promise<[{ violations: string[]; faults: number }]>;
+  Atomics.wait(words, 0, 0, 10_000);
+  for (let round = 0; round < 20; round++) {
+    start(bench, { queues: [0, 1] });
+    const lost = exchange(bench, round % 2, 100);
+    t.equal(lost, 0, `round ${round}: 100 frames out and back`);
+  }
+  Atomics.store(words, 0, 0);
+  const [{ violations, faults }] = await result;
+  t.same(violations, []);
+  t.equal(faults, 0);
+  t.equal(Atomics.load(words, 2), 0);
+});
+
+/** Sends frames one by one, waits for each to come back in queue 0, and tells how many did not come as they went. */
+function exchange(bench: Bench, queue: number, frames: number): number {
+  let lost = 0;
+  for (let i = 0; i < frames; i++) {
+    const frame = plainFrame(60 + i, i);
+    bench.set('TDT', bench.putFrame(queue, i % ENTRIES, frame), queue);
+    const status = bench.descriptor(bench.rxRing(0), i % ENTRIES);
+    for (let tries = 0; tries < 1000 && (status[2]! & 1) === 0; tries++) bench.step();
+    const { done, bytes } = bench.received(0, i % ENTRIES);
+    if (!done || Buffer.compare(bytes, frame) !== 0) lost++;
+    bench.arm(0, i % ENTRIES);
+    bench.set('RDT', i % ENTRIES);
+  }
+  return lost;
+}
 
 t.test('a PCIe reset: as at power-up', async t => {
   const bench = start(new Bench());

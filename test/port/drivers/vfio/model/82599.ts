@@ -15,6 +15,7 @@
  *   order (RTTDCS.ARBDIS around MTQC, SECRXCTRL.RX_DIS around RXCTRL.RXEN, FCTRL while receiving, ENABLE reading as 0
  *   first) hold for accesses through `write()`, and for all of them where the caller says that it steps after each
  *   (`sequential`). In one step the device is reset first, rings come before their enabling, and tails last.
+ * - A driver in another thread is faster than the hardware is here: it may read back its own write before a step has seen it.
  * - Writing is 32 bits wide and aligned (section 8.1.1), since memory would take anything.
  *
  * Not modelled: virtualisation and DCB (one pool, one packet buffer, queues by RSS), Flow Director and the other queue
@@ -194,11 +195,30 @@ export class Model82599 {
 
   /** The driver's writes, in the order that they can be in. */
   private observe(): void {
-    const rank = (changed: number): number => RANKS[this.bank.place(changed)?.register.name ?? ''] ?? 1;
-    for (const changed of this.bank.changed().sort((a, b) => rank(a) - rank(b) || a - b)) {
+    for (const changed of this.changes().sort((a, b) => this.rank(a) - this.rank(b) || a - b)) {
       const value = this.bank.peek(changed);
       if (value !== this.bank.get(changed)) this.take(changed, value, this.sequential);
     }
+  }
+
+  /**
+   * A driver in another thread writes while this looks, and one look can see an enabling and miss the ring that was
+   * written before it. Two looks that see the same have missed nothing that came before what they saw; until then, what
+   * depends on other registers waits for the next step.
+   */
+  private changes(): number[] {
+    let seen = this.bank.changed();
+    for (let looks = 0; looks < 8; looks++) {
+      if (seen.every(changed => this.rank(changed) < 2)) return seen;
+      const again = this.bank.changed();
+      if (again.length === seen.length && again.every((changed, i) => changed === seen[i])) return again;
+      seen = again;
+    }
+    return seen.filter(changed => this.rank(changed) < 2);
+  }
+
+  private rank(changed: number): number {
+    return RANKS[this.bank.place(changed)?.register.name ?? ''] ?? 1;
   }
 
   private take(changed: number, value: number, ordered: boolean): void {

@@ -4,20 +4,22 @@ import { words } from './bank.js';
 import { at, offsets } from './registers.js';
 
 export const IOVA = 0x1_0000_0000;
-const BAR = 1 << 20;
+export const BAR = 1 << 20;
 export const RINGS = 2 << 20, BUFFERS = 4 << 20, SIZE = 16 << 20;
 /** A page in the window that the IOMMU does not map. */
 export const HOLE = 15 << 20;
 export const ENTRIES = 16;
 
-/** How a driver reaches the registers: as the bus would, or in plain memory with a step after each access. */
-export type Access = 'bus' | 'memory';
+/** How a driver reaches the registers: as the bus would, in plain memory with a step after each access, or in plain memory with a model that steps in another thread. */
+export type Access = 'bus' | 'memory' | 'elsewhere';
+
+const NOBODY = new Int32Array(new SharedArrayBuffer(4));
 
 export class Bench {
-  readonly memory = new SharedArrayBuffer(SIZE);
-  readonly u8 = new Uint8Array(this.memory);
-  readonly u32 = new Uint32Array(this.memory);
-  readonly view = new DataView(this.memory);
+  readonly memory: SharedArrayBuffer;
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  readonly view: DataView;
   readonly sent: Uint8Array[] = [];
   readonly vectors: number[] = [];
   readonly model: Model82599;
@@ -25,6 +27,10 @@ export class Bench {
 
   constructor(access: Access = 'bus', options: Partial<ModelOptions> = {}) {
     this.access = access;
+    this.memory = options.memory ?? new SharedArrayBuffer(SIZE);
+    this.u8 = new Uint8Array(this.memory);
+    this.u32 = new Uint32Array(this.memory);
+    this.view = new DataView(this.memory);
     this.model = new Model82599({
       memory: this.memory,
       bar: BAR,
@@ -39,7 +45,13 @@ export class Bench {
   set(name: string, value: number, n = 0): void {
     if (this.access === 'bus') return this.model.write(at(name, n), value);
     this.raw(name, value, n);
-    this.model.step();
+    if (this.access === 'memory') this.step();
+  }
+
+  /** Lets the hardware do something: here, or by waiting for it. */
+  step(): void {
+    if (this.access === 'elsewhere') Atomics.wait(NOBODY, 0, 0, 1);
+    else this.model.step();
   }
 
   /** A store and nothing else. */
@@ -64,9 +76,9 @@ export class Bench {
     words(name).forEach((_, n) => this.set(name, value(n), n));
   }
 
-  /** Waits for the hardware, which is given ten moments. */
+  /** Waits for the hardware, which is given ten moments, or a second where it has its own. */
   until(name: string, mask: number, wanted: number, n = 0): boolean {
-    for (let i = 0; i < 10 && ((this.get(name, n) & mask) >>> 0) !== wanted >>> 0; i++) this.model.step();
+    for (let i = 0; i < (this.access === 'elsewhere' ? 1000 : 10) && ((this.get(name, n) & mask) >>> 0) !== wanted >>> 0; i++) this.step();
     return ((this.get(name, n) & mask) >>> 0) === wanted >>> 0;
   }
 
