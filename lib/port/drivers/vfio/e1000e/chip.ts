@@ -57,7 +57,7 @@ export class E1000eChip implements Chip {
   reset(): void {
     const { registers } = this;
     registers.write('IMC', 0xffffffff);
-    // 5.2: what is on its way on the bus is finished first; a device that never finishes is reset all the same.
+    // 3.1.3.10: what is on its way on the bus is finished first; a device that never finishes is reset all the same.
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
@@ -68,15 +68,15 @@ export class E1000eChip implements Chip {
     registers.read('ICR');
   }
 
-  /** Receive address 0, which the reset has loaded from the NVM (10.2.5). */
+  /** Receive address 0, which the reset has loaded from the NVM (10.2.5.23). */
   get mac(): string {
     return stationAddress(this.#name, this.registers);
   }
 
-  /** 4.6.3: the PHY negotiates by itself; the MAC takes speed and duplex from it. */
+  /** 4.6.3: the PHY negotiates by itself; the MAC takes speed and duplex from it. ASDE must be 0 in an 82574 (10.2.2.1). */
   linkUp(): void {
-    this.registers.clear('CTRL', CTRL_FRCSPD | CTRL_FRCDPLX);
-    this.registers.set('CTRL', CTRL_SLU | CTRL_ASDE);
+    this.registers.clear('CTRL', CTRL_FRCSPD | CTRL_FRCDPLX | CTRL_ASDE);
+    this.registers.set('CTRL', CTRL_SLU);
   }
 
   get link(): LinkState {
@@ -126,14 +126,14 @@ export class E1000eChip implements Chip {
     else this.registers.set('RCTL', RCTL_VFE);
   }
 
-  /** 4.6.6. Gaps and collision values are those of IEEE 802.3 for copper; in full duplex only the first counts. */
+  /** 4.6.6, which has the gaps (IPGT 8, IPGR1 2, IPGR2 10; in full duplex the first alone counts) and the collision values. */
   startTransmit(rings: readonly RingPlace[]): void {
     const { registers } = this;
     rings.forEach((ring, queue) => {
       this.#place(['TDBAL', 'TDBAH', 'TDLEN', 'TDH', 'TDT'], ring, queue);
       registers.write('TXDCTL', TXDCTL_AT_ONCE, queue * QUEUE_STRIDE);
     });
-    registers.write('TIPG', 8 | (8 << 10) | (6 << 20));
+    registers.write('TIPG', 8 | (2 << 10) | (10 << 20));
     registers.write('TCTL', TCTL_EN | TCTL_PSP | (15 << TCTL_CT_SHIFT) | (63 << TCTL_COLD_SHIFT));
   }
 

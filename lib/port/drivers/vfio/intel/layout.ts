@@ -3,9 +3,9 @@
  * AssemblyScript both read this file. Sections are those of the datasheets of 82574 (rev. 3.4), 82576 and 82599.
  *
  * 82574, 82576 and 82599 share it: rings of 16-byte descriptors; what a receive writes back stands in the same places in
- * the extended descriptors of the 82574 (7.1.5) and the advanced ones of the others (82576 7.1.5), but for its error bits;
- * what a send wants is the same but for constants and the context descriptor. What differs is in the queue's state, so
- * that there is one set of burst functions.
+ * the extended descriptors of the 82574 (7.1.4) and the advanced ones of the others (82576 7.1.5, 82599 7.1.6), but for its
+ * error bits; what a send wants is the same but for constants and the context descriptor. What differs is in the queue's
+ * state, so that there is one set of burst functions.
  *
  * A ring of descriptors is shared with the device; beside it stands a side ring that the device cannot reach, and that
  * says which mbuf each descriptor's buffer belongs to (0: it gives none back): a descriptor that comes back is never asked
@@ -90,7 +90,7 @@ export const INTEL_RING_FULL = 72; // QUEUE_X2
 
 export const INTEL_DESCRIPTOR_SHIFT = 4;
 
-// Receive descriptor (82574 7.1.5, 82576 7.1.5): given as buffer address, then 8 bytes of zeros.
+// Receive descriptor (82574 7.1.4, 82576 7.1.5, 82599 7.1.6): given as buffer address, then 8 bytes of zeros.
 /** u32, written back: the low 4 bits are the RSS type, 0 for no hash. */
 export const RXD_MRQ = 0;
 /** u32, written back: RSS hash. */
@@ -117,7 +117,7 @@ export const RXD_L4_BAD = 0x20000000;
 export const RXD_IP_BAD = 0x40000000;
 export const RXD_RSS_TYPE = 15;
 
-// Transmit descriptor (82574 7.2.10, 82576 7.2.2): address; then length and command; then status and options.
+// Transmit descriptor (82574 7.2.10, 82576 7.2.2, 82599 7.2.3.2): address; then length and command; then status and options.
 export const TXD_STATUS = 12;
 export const TXD_DD = 1;
 /** End of packet, insert the FCS, report status, extension, insert a VLAN tag: bits of the third u32 in all of them. */
