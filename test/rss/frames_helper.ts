@@ -48,3 +48,23 @@ export const frames: fc.Arbitrary<Uint8Array> = fc.tuple(
   for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
   return cut < bytes.length ? bytes.slice(0, cut) : bytes;
 });
+
+/** Flows of TCP, UDP and what has no ports. */
+export const flows: fc.Arbitrary<Flow> = fc.tuple(fc.boolean(), fc.ipV4(), fc.ipV4(), fc.ipV6(), fc.ipV6(), fc.constantFrom('tcp', 'udp', undefined), fc.nat(65535), fc.nat(65535))
+  .map(([six, a, b, c, d, protocol, sourcePort, destinationPort]) => ({
+    source: six ? plainIpv6(c) : a, destination: six ? plainIpv6(d) : b, ...(protocol === undefined ? {} : { protocol: protocol as 'tcp' | 'udp', sourcePort, destinationPort }),
+  }));
+
+/** Without an IPv4 address in it. */
+function plainIpv6(text: string): string {
+  return text.includes('.') ? '2001:db8::1' : text;
+}
+
+/** A frame of the flow; its number stands behind what IP says is the packet. */
+export function marked(flow: Flow, number: number): Uint8Array {
+  const bytes = frameOf({ ...flow, tags: 0, extensions: [], fragment: false });
+  const whole = new Uint8Array(Math.max(60, bytes.length + 4));
+  whole.set(bytes);
+  new DataView(whole.buffer).setUint32(whole.length - 4, number);
+  return whole;
+}
