@@ -61,7 +61,7 @@ class ModelRegisters<Name extends string> extends Registers<Name> {
   }
 }
 
-/** Outlives ports that are opened on it, as a device does. */
+/** Outlives ports that are opened on it, as a device does, unless it is made for `once`. */
 export class ModelNic implements Nic {
   readonly iova = 3 * 2 ** 32;
   readonly removal = -1;
@@ -75,13 +75,17 @@ export class ModelNic implements Nic {
   eventfds: number[] = [];
   readonly #arena: Arena;
   readonly #bar: Memzone;
+  readonly #name: string;
+  readonly #once: boolean;
   #master = false;
   #mapped: Memzone[] = [];
   #zones: Memzone[] = [];
 
-  constructor({ arena, pool }: { arena: Arena; pool: Mempool }) {
+  constructor({ arena, pool }: { arena: Arena; pool: Mempool }, name = 'model', once = false) {
     this.#arena = arena;
-    this.#bar = arena.reserve('model/bar', 512 << 10, { align: PAGE });
+    this.#name = name;
+    this.#once = once;
+    this.#bar = arena.reserve(`${name}/bar`, 512 << 10, { align: PAGE });
     const one = new Uint8Array(new BigUint64Array([1n]).buffer);
     this.model = new Model82599({
       memory: arena.u8.buffer as SharedArrayBuffer, bar: this.#bar.offset,
@@ -103,7 +107,7 @@ export class ModelNic implements Nic {
   }
 
   memory(name: string, bytes: number, align = 64): Memzone {
-    const zone = this.#arena.reserve(`model/${name}`, bytes, { align });
+    const zone = this.#arena.reserve(`${this.#name}/${name}`, bytes, { align });
     this.#zones.push(zone);
     return zone;
   }
@@ -120,6 +124,7 @@ export class ModelNic implements Nic {
     this.#mapped = [];
     for (const zone of this.#zones.splice(0)) this.#arena.release(zone);
     for (const fd of this.eventfds.splice(0)) binding().close(fd);
+    if (this.#once) this.#arena.release(this.#bar);
   }
 
   /** Within the pool's buffers and the rings: nothing else is mapped. */
