@@ -7,23 +7,12 @@ import { open } from '../../../lib/port/host.js';
 import { Rss, type RssOptions } from '../../../lib/rss/rss.js';
 import { layout } from '../../../lib/index.js';
 import { RSS_IPV4, RSS_TCP_IPV4 } from '../../../lib/rss/layout.js';
-import type { Flow } from '../../../lib/rss/tuple.js';
 import { RawWire } from '../../port/conformance/wires.js';
-import { frameOf } from '../../rss/frames_helper.js';
+import { flows, markOf, marked } from '../../rss/frames_helper.js';
 import { e1000e, igb, multiQueue, type Wire } from '../devices.js';
 import { peerOf, until } from './wire.js';
 
 const FLOWS = process.env['POLLMODE_LONG'] === '1' ? 10_000 : 1_500;
-
-const flows: fc.Arbitrary<Flow> = fc.tuple(fc.boolean(), fc.ipV4(), fc.ipV4(), fc.ipV6(), fc.ipV6(), fc.constantFrom('tcp', 'udp', undefined), fc.nat(65535), fc.nat(65535))
-  .map(([six, a, b, c, d, protocol, sourcePort, destinationPort]) => ({
-    source: six ? plainIpv6(c) : a, destination: six ? plainIpv6(d) : b, ...(protocol === undefined ? {} : { protocol: protocol as 'tcp' | 'udp', sourcePort, destinationPort }),
-  }));
-
-/** Without an IPv4 address in it. */
-function plainIpv6(text: string): string {
-  return text.includes('.') ? '2001:db8::1' : text;
-}
 
 /** `tells`: the NIC writes the hash beside the packet. */
 function check(name: string, wire: Wire, queues: number, tells = true): void {
@@ -62,8 +51,8 @@ function check(name: string, wire: Wire, queues: number, tells = true): void {
             const got = rx.rxBurst(burst);
             for (const handle of burst.handles.subarray(0, got)) {
               const bytes = host.mbufs.copyOut(handle);
-              const flow = list[new DataView(bytes.buffer).getUint32(bytes.length - 4)];
-              if (flow === undefined) continue; // a bridge says something of its own
+              const flow = list[markOf(bytes)];
+              if (flow === undefined) continue; // Linux says something of its own
               came[queue]!++;
               left--;
               const hash = predict.hashFlow(flow);
@@ -84,15 +73,6 @@ function check(name: string, wire: Wire, queues: number, tells = true): void {
       return came;
     }
   });
-}
-
-/** Its number stands behind what IP says is the packet. */
-function marked(flow: Flow, number: number): Uint8Array {
-  const bytes = frameOf({ ...flow, tags: 0, extensions: [], fragment: false });
-  const whole = new Uint8Array(Math.max(60, bytes.length + 4));
-  whole.set(bytes);
-  new DataView(whole.buffer).setUint32(whole.length - 4, number);
-  return whole;
 }
 
 check('igb', igb, 8);

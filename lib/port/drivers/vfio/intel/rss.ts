@@ -1,4 +1,4 @@
-/** Receive-side scaling of an Intel NIC: 40 bytes of key and 128 entries, at the same places in all of them (82574 7.1.11, 82576 7.1.1.7). */
+/** Receive-side scaling of an Intel NIC: 40 bytes of key and 128 entries, at the same places in all of them (82574 7.1.11, 82576 7.1.1.7, 82599 7.1.2.8). */
 import { NicRss } from '../nic_rss.js';
 
 /** The registers that it takes; of each, 32 bits are written. */
