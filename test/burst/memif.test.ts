@@ -2,10 +2,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { MBUF_OWNER } from '../../lib/mbuf/layout.js';
-import { MEMIF_NEXT, MEMIF_RING, MEMIF_THEIRS, RING_FLAGS, RING_MASK_INT } from '../../lib/port/drivers/memif/layout.js';
-import { QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS } from '../../lib/port/layout.js';
+import { MEMIF_NEXT, MEMIF_POSTED, MEMIF_RING, MEMIF_THEIRS, RING_FLAGS, RING_MASK_INT } from '../../lib/port/drivers/memif/layout.js';
+import { QUEUE_BYTES_TOTAL, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS } from '../../lib/port/layout.js';
 import {
-  DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_TOO_SMALL, VQ_LOCK, VQ_NOTIFY, VQ_READY,
+  DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_TOO_SMALL, VQ_LOCK, VQ_NOTIFY, VQ_READY, VQ_STATE_END,
 } from '../../lib/virtqueue/layout.js';
 import { expectEqual, get, get64, HIGH_BASE, IMPLEMENTATIONS, makeLab, set } from './layout_helper.js';
 import { accounted, apply, bytesOf, free, guardsStand, headerOf, LCORE, LONGEST, makeMemifWorld, memifCommands, memifShapes, receive, ROOM, send, type MemifShape, type MemifWorld, type Outgoing, type Side } from './memif_world_helper.js';
@@ -27,6 +27,10 @@ function arriving({ shape, client }: MemifWorld, from: Side, { offered, taken }:
   };
   return offered.slice(0, taken).filter(({ frame }) => isFrame(frame) && fits(frame)).map(({ bytes }) => bytes);
 }
+
+t.test('a queue\'s state has room for both kinds', async t => {
+  t.ok(MEMIF_RING >= VQ_STATE_END && MEMIF_POSTED + 4 <= QUEUE_BYTES_TOTAL);
+});
 
 for (const implementation of EVERYWHERE) {
   const lab = makeLab(implementation);

@@ -35,27 +35,27 @@ export const MEMIF_DESC_NEXT = 1;
 /** No ring has more descriptors: 2^14 (the others' most, too). */
 export const MOST_LOG2_RING = 14;
 
-// The state of a queue, u32 each, behind the virtqueues' (VQ_STATE_END).
+// The state of a queue, u32 each, well behind the virtqueues' (VQ_STATE_END).
 /** Offset of the ring. */
-export const MEMIF_RING = 324;
+export const MEMIF_RING = 512;
 /** Offsets of the two indices. */
-export const MEMIF_THEIRS = 328;
-export const MEMIF_OURS = 332;
+export const MEMIF_THEIRS = 516;
+export const MEMIF_OURS = 520;
 /** Copying: the next descriptor to be taken, u16. Sharing: the next one to come back from the other end. */
-export const MEMIF_NEXT = 336;
+export const MEMIF_NEXT = 524;
 /** Copying: what is added to their index (the ring's size, where they empty what we fill), and to our own as it is published. */
-export const MEMIF_LEAD = 340;
-export const MEMIF_AHEAD = 344;
+export const MEMIF_LEAD = 528;
+export const MEMIF_AHEAD = 532;
 /** Server: offset of the table of regions. */
-export const MEMIF_REGIONS = 348;
+export const MEMIF_REGIONS = 536;
 /** Client that copies: offset of the ring's own buffers, one for each descriptor, their size, and what is subtracted to make an offset in region 0. */
-export const MEMIF_BUFFERS = 352;
-export const MEMIF_BUFFER_BYTES = 356;
-export const MEMIF_ORIGIN = 360;
+export const MEMIF_BUFFERS = 540;
+export const MEMIF_BUFFER_BYTES = 544;
+export const MEMIF_ORIGIN = 548;
 /** Client that shares its pool: a u32 for each descriptor, private: the mbuf that is out, at the last one of a packet's; else 0. */
-export const MEMIF_SIDE = 364;
+export const MEMIF_SIDE = 552;
 /** Client that shares its pool: the next descriptor to be handed over. */
-export const MEMIF_POSTED = 368;
+export const MEMIF_POSTED = 556;
 
 /** The pool's region, where it is shared. */
 export const POOL_REGION = 1;

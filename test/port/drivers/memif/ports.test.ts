@@ -1,10 +1,15 @@
 /** Both ends as programs use them: several queues and ports on a socket, sleeping, coming and going, and memory that is cut off. */
-import { ftruncateSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, ftruncateSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { binding } from '../../../../lib/binding.js';
+import { seqpacketSocket, unixAddress } from '../../../../lib/kernel/unix.js';
+import { attachRx, attachTx, releaseQueue } from '../../../../lib/port/attach.js';
 import { open, type Host, type OpenOptions } from '../../../../lib/port/host.js';
 import type { Port } from '../../../../lib/port/port.js';
 import { QueueView } from '../../../../lib/port/queue_view.js';
@@ -215,6 +220,77 @@ t.test('a server comes and goes, and the client goes on with the next', async t 
     }
     server.close();
     t.match(host.stats(ports[0]!).xstats, words === '' ? { tx_lost: 21 } : { disconnections: 3 });
+  }
+});
+
+t.test('a peer that is killed in the middle of traffic, in either role, and the next one', async t => {
+  for (const [ours, theirs] of [[SERVER, ',rsize=6'], [SERVER, ',rsize=6,zero_copy=0'], [',rsize=6', SERVER], [',rsize=6,zero_copy=0', SERVER]] as const) {
+    const path = folder(t);
+    const listens = theirs === SERVER;
+    // Who listens is there first.
+    let child = listens ? await peer(t, `memif:${path}${theirs}`, listens) : undefined;
+    const { host, ports } = opened(t, `memif:${path}${ours}`);
+    const [port] = ports as [Port];
+    const burst = host.burst(32);
+    for (let i = 0; i < 3; i++) {
+      child ??= await peer(t, `memif:${path}${theirs}`, listens);
+      let got = 0;
+      t.equal(await until(() => {
+        const now = port.rx[0]!.rxBurst(burst);
+        got += now;
+        host.pool.free(burst, 0, now);
+        const made = host.pool.alloc(burst, 32);
+        for (const handle of burst.handles.subarray(0, made)) host.mbufs.append(handle, 60);
+        const sent = port.tx[0]!.txBurst(burst, made);
+        if (sent < made) host.pool.free(burst, sent, made);
+        return got > 1000;
+      }), true, `${got} frames`);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      child = undefined;
+      t.equal(await until(() => port.link!.read().up !== true), true, 'it is noticed');
+      t.equal(host.pool.audit().free, host.pool.size, 'and every mbuf is back');
+    }
+    host.close();
+  }
+});
+
+/** A program at the other end; returns when its link is up, or, for one that listens, when it does. */
+async function peer(t: Test, device: string, listens: boolean): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./peer_program.js', import.meta.url)), device], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => { child.kill('SIGKILL'); });
+  if (!listens) await once(child.stdout, 'data');
+  else await until(() => existsSync(/:(.*?),/.exec(device)![1]!) && connects(device));
+  return child;
+}
+
+/** A stale file of a killed server is there too. */
+function connects(device: string): boolean {
+  const fd = seqpacketSocket();
+  const result = binding().connect(fd, unixAddress(/:(.*?),/.exec(device)![1]!));
+  binding().close(fd);
+  return result >= 0;
+}
+
+t.test('a queue in other hands: let go, and taken by its name', async t => {
+  for (const words of CLIENTS) {
+    const path = folder(t);
+    const { host, ports } = opened(t, `memif:${path}${SERVER}`, `memif:${path},rsize=6${words}`);
+    for (const [from, to] of [[0, 1], [1, 0]] as const) {
+      releaseQueue(host.arena, ports[to]!.number, 'rx', 0);
+      releaseQueue(host.arena, ports[from]!.number, 'tx', 0);
+      const [rx, tx] = [attachRx(host.arena, ports[to]!.number, 0), attachTx(host.arena, ports[from]!.number, 0)];
+      const burst = host.burst(8);
+      const made = host.pool.alloc(burst, 5);
+      for (const handle of burst.handles.subarray(0, made)) host.mbufs.append(handle, 99);
+      t.equal(tx.txBurst(burst, made), 5);
+      const got = rx.rxBurst(burst);
+      t.same(Array.from(burst.handles.subarray(0, got), handle => host.mbufs.pktLen(handle)), [99, 99, 99, 99, 99]);
+      host.pool.free(burst, 0, got);
+      burst.close();
+    }
+    host.close();
+    t.equal(host.pool.audit().free, host.pool.size);
   }
 });
 
