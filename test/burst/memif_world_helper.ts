@@ -3,6 +3,7 @@
  * end with a pool of its own. The client shares its pool, or copies from and to buffers beside its rings.
  */
 import fc from 'fast-check';
+import { HANDLE_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
 import {
   MEMIF_AHEAD, MEMIF_BUFFERS, MEMIF_BUFFER_BYTES, MEMIF_COOKIE, MEMIF_LEAD, MEMIF_NEXT, MEMIF_ORIGIN, MEMIF_OURS, MEMIF_POSTED, MEMIF_REGIONS, MEMIF_RING, MEMIF_SIDE,
   MEMIF_TABLE, MEMIF_TABLE_BYTES, MEMIF_THEIRS, RING_COOKIE, RING_DESCS, RING_FLAGS, RING_HEAD, RING_MASK_INT, RING_TAIL,
@@ -11,10 +12,22 @@ import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
   SCRATCH_BYTES, VQ_BUFFER_MASK, VQ_FLAGS, VQ_LONGEST, VQ_MERGEABLE, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_SCRATCH, VQ_SIZE, VQ_TELL,
 } from '../../lib/virtqueue/layout.js';
-import { align, guard, LCORE, LONGEST, outgoing, ROOM, stageFrames, type Outgoing, type Sent, type Side, type Stage } from './frames_helper.js';
 import { makePool, makeQueue, readVector, reserve, reset, set, writeVector, type Lab, type Pool } from './layout_helper.js';
+import { align, bytesOf, guard, headerOf, LCORE, LONGEST, ROOM, type Side } from './virtqueue_world_helper.js';
 
-export { accounted, bytesOf, guardsStand, headerOf, LCORE, LONGEST, ROOM, type Outgoing, type Side } from './frames_helper.js';
+export { accounted, bytesOf, guardsStand, headerOf, LCORE, LONGEST, ROOM, type Side } from './virtqueue_world_helper.js';
+
+/** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
+export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean }
+
+const outgoing: fc.Arbitrary<Outgoing> = fc.record({
+  parts: fc.oneof(
+    { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 14, max: ROOM })) },
+    { weight: 2, arbitrary: fc.array(fc.integer({ min: 1, max: ROOM }), { minLength: 2, maxLength: 4 }) },
+    { weight: 1, arbitrary: fc.tuple(fc.constantFrom(0, 13)) },
+  ),
+  shift: fc.constantFrom(0, 0, 0, -200, -250, 40), held: fc.constantFrom(false, false, false, false, true),
+}).map(({ parts, shift, held }) => ({ parts: (parts as number[]).map(part => shift > 0 ? Math.min(part, ROOM - shift) : part), shift, held: held && parts.length === 1 }));
 
 export interface MemifShape {
   readonly log2: number; readonly start: number; readonly zeroCopy: boolean; readonly bufferBytes: number;
@@ -42,7 +55,12 @@ export function memifCommands(hostile: boolean): fc.Arbitrary<MemifCommand[]> {
   return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<MemifCommand[]>;
 }
 
-export interface MemifWorld extends Stage {
+export interface MemifWorld {
+  readonly lab: Lab;
+  readonly vector: number;
+  readonly guards: readonly number[];
+  /** Changes the frames' contents. */
+  seed: number;
   readonly shape: MemifShape;
   readonly client: Side;
   readonly server: Side;
@@ -111,6 +129,40 @@ function makeEnd(lab: Lab, pool: Pool, shape: MemifShape, ring: number, owner: n
   ] as const;
   for (const [field, value] of fields) set(lab, queue, field, value);
   return queue;
+}
+
+export interface Sent { readonly bytes: Buffer; readonly frame: Outgoing; readonly handle: number }
+
+/** Builds frames of new mbufs, as many as the pool has. A second holder of some is noted in the side. */
+function stageFrames(stage: MemifWorld, side: Side, frames: readonly Outgoing[]): Sent[] {
+  const { lab, vector } = stage;
+  const staged: Sent[] = [];
+  for (const frame of frames) {
+    const count = frame.parts.length;
+    if (lab.burst.mbufAlloc(side.pool.offset, LCORE, vector, count) === 0) break;
+    const handles = readVector(lab, vector, count);
+    handles.forEach((handle, i) => fillPart(stage, side, handle, frame, i, handles[i + 1] ?? 0));
+    const head = headerOf(side, handles[0]!);
+    lab.u16[(head + MBUF_NB_SEGS) >>> 1] = count;
+    set(lab, head, MBUF_PKT_LEN, frame.parts.reduce((sum, part) => sum + part, 0));
+    staged.push({ bytes: bytesOf(stage, side, handles[0]!), frame, handle: handles[0]! });
+    if (frame.held) {
+      lab.u16[(head + 2) >>> 1] = 2;
+      side.shared.push(handles[0]!);
+    }
+  }
+  return staged;
+}
+
+function fillPart({ lab, seed }: MemifWorld, side: Side, handle: number, { parts, shift }: Outgoing, i: number, next: number): void {
+  const header = headerOf(side, handle);
+  const offset = HEADROOM + (i === 0 ? shift : 0);
+  lab.u16[(header + MBUF_DATA_OFF) >>> 1] = offset;
+  lab.u16[(header + MBUF_DATA_LEN) >>> 1] = parts[i]!;
+  set(lab, header, MBUF_PKT_LEN, parts[i]!);
+  set(lab, header, MBUF_NEXT, next);
+  const at = (handle << HANDLE_SHIFT >>> 0) + offset - lab.base;
+  for (let byte = 0; byte < parts[i]!; byte++) lab.zone[at + byte] = (seed + i * 31 + byte * 7) & 0xff;
 }
 
 /** Frames of new mbufs, offered. */

@@ -3,19 +3,22 @@
  * pair of virtqueues, each end with a pool of its own. The host knows the guest's buffers and rings and nothing else of it.
  */
 import fc from 'fast-check';
+import { HANDLE_SHIFT, HEADER_BYTES, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
+import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
   EXTRA_BYTES, MEMORY_BYTES, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
   VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED,
   VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
-import { align, guard, LCORE, LONGEST, outgoing, ROOM, stageFrames, type Outgoing, type Sent, type Side, type Stage } from './frames_helper.js';
-import { makePool, makeQueue, readVector, reserve, reset, set, writeVector, type Lab, type Pool } from './layout_helper.js';
+import { get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool } from './layout_helper.js';
 
-export { accounted, bytesOf, guardsStand, headerOf, LCORE, LONGEST, ROOM, type Outgoing, type Side } from './frames_helper.js';
-
+export const LCORE = 1;
+export const ROOM = 2048 - HEADROOM;
+export const LONGEST = 4000;
 /** What the guest's addresses are: its offset in the arena and this. */
 const IOVA = 0x1_0000_0000n;
+const GUARD = 0xa5;
 /** Of the guest's send queue. */
 const TX_OWNER = 0x03000001;
 
@@ -36,10 +39,21 @@ export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   cache: Math.min(shape.cache, Math.floor(Math.min(shape.guestBuffers, shape.hostBuffers) / 3)),
 }));
 
+/** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
+export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean }
 export type VqCommand =
   | { readonly kind: 'guestSend' | 'hostSend'; readonly frames: readonly Outgoing[] }
   | { readonly kind: 'guestReceive' | 'hostReceive' | 'guestFree' | 'hostFree'; readonly count: number }
   | { readonly kind: 'scribble'; readonly place: 'desc' | 'avail' | 'used' | 'extra'; readonly at: number; readonly value: number };
+
+const outgoing: fc.Arbitrary<Outgoing> = fc.record({
+  parts: fc.oneof(
+    { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 14, max: ROOM })) },
+    { weight: 2, arbitrary: fc.array(fc.integer({ min: 1, max: ROOM }), { minLength: 2, maxLength: 4 }) },
+    { weight: 1, arbitrary: fc.tuple(fc.constantFrom(0, 13)) },
+  ),
+  shift: fc.constantFrom(0, 0, 0, -200, -250, 40), held: fc.constantFrom(false, false, false, false, true),
+}).map(({ parts, shift, held }) => ({ parts: (parts as number[]).map(part => shift > 0 ? Math.min(part, ROOM - shift) : part), shift, held: held && parts.length === 1 }));
 
 export function vqCommands(hostile: boolean): fc.Arbitrary<VqCommand[]> {
   const count = fc.integer({ min: 1, max: 14 });
@@ -52,13 +66,28 @@ export function vqCommands(hostile: boolean): fc.Arbitrary<VqCommand[]> {
   return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<VqCommand[]>;
 }
 
-export interface VqWorld extends Stage {
+export interface Side {
+  readonly pool: Pool;
+  readonly rx: number;
+  readonly tx: number;
+  /** The program's mbufs; and those that it has a second hold on, which it may give up once they were sent. */
+  readonly held: number[];
+  readonly shared: number[];
+}
+
+export interface VqWorld {
+  readonly lab: Lab;
   readonly shape: VqShape;
   readonly guest: Side;
   readonly host: Side;
+  readonly vector: number;
   /** The two rings' memory, that both sides write. */
   readonly shared: readonly Rings[];
+  readonly guards: readonly number[];
+  seed: number;
 }
+
+export const align = (lab: Lab, to: number): void => { lab.next = Math.ceil(lab.next / to) * to; };
 
 export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
   reset(lab);
@@ -137,15 +166,69 @@ function writeMemory(lab: Lab, memory: number, regions: readonly { at: number; b
   });
 }
 
-/** Frames of new mbufs, offered. Returns what was offered and how many were taken; the rest is freed. */
+/** Bytes beside what the guest shares, which nobody may ever write. */
+export function guard(lab: Lab): number {
+  const at = reserve(lab, 256);
+  lab.zone.fill(GUARD, at - lab.base, at - lab.base + 256);
+  return at;
+}
+
+export function guardsStand({ lab, guards }: Pick<VqWorld, 'lab' | 'guards'>): boolean {
+  return guards.every(at => lab.zone.subarray(at - lab.base, at - lab.base + 256).every(byte => byte === GUARD));
+}
+
+export const headerOf = ({ pool }: Side, handle: number): number => (pool.table + handle * HEADER_BYTES) >>> 0;
+
+/** A frame's bytes over all its segments. */
+export function bytesOf({ lab }: Pick<VqWorld, 'lab'>, side: Side, first: number): Buffer {
+  const parts: Buffer[] = [];
+  let handle = first;
+  for (let left = lab.u16[(headerOf(side, first) + MBUF_NB_SEGS) >>> 1]!; left > 0; left--) {
+    const header = headerOf(side, handle);
+    const at = (handle << HANDLE_SHIFT >>> 0) + lab.u16[(header + MBUF_DATA_OFF) >>> 1]! - lab.base;
+    parts.push(lab.zone.subarray(at, at + lab.u16[(header + MBUF_DATA_LEN) >>> 1]!));
+    handle = get(lab, header, MBUF_NEXT);
+  }
+  return Buffer.concat(parts);
+}
+
+export interface Sent { readonly bytes: Buffer; readonly frame: Outgoing }
+
+/** Builds frames of new mbufs and offers them. Returns what was offered and how many were taken; the rest is freed. */
 export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): { offered: Sent[]; taken: number } {
   const { lab, vector } = world;
-  const offered = stageFrames(world, side, frames);
-  writeVector(lab, vector, offered.map(({ handle }) => handle));
-  const taken = side === world.guest ? lab.burst.virtioTx(side.tx, vector, offered.length, LCORE) : lab.burst.vhostTx(side.tx, vector, offered.length, LCORE);
-  writeVector(lab, vector, offered.slice(taken).map(({ handle }) => handle));
-  lab.burst.mbufFree(side.pool.offset, LCORE, vector, offered.length - taken);
+  const [offered, heads]: [Sent[], number[]] = [[], []];
+  for (const frame of frames) {
+    const count = frame.parts.length;
+    if (lab.burst.mbufAlloc(side.pool.offset, LCORE, vector, count) === 0) break;
+    const handles = readVector(lab, vector, count);
+    handles.forEach((handle, i) => fillPart(world, side, handle, frame, i, handles[i + 1] ?? 0));
+    const head = headerOf(side, handles[0]!);
+    lab.u16[(head + MBUF_NB_SEGS) >>> 1] = count;
+    set(lab, head, MBUF_PKT_LEN, frame.parts.reduce((sum, part) => sum + part, 0));
+    offered.push({ bytes: bytesOf(world, side, handles[0]!), frame });
+    if (frame.held) {
+      lab.u16[(head + 2) >>> 1] = 2;
+      side.shared.push(handles[0]!);
+    }
+    heads.push(handles[0]!);
+  }
+  writeVector(lab, vector, heads);
+  const taken = side === world.guest ? lab.burst.virtioTx(side.tx, vector, heads.length, LCORE) : lab.burst.vhostTx(side.tx, vector, heads.length, LCORE);
+  writeVector(lab, vector, heads.slice(taken));
+  lab.burst.mbufFree(side.pool.offset, LCORE, vector, heads.length - taken);
   return { offered, taken };
+}
+
+function fillPart({ lab, ...world }: VqWorld, side: Side, handle: number, { parts, shift }: Outgoing, i: number, next: number): void {
+  const header = headerOf(side, handle);
+  const offset = HEADROOM + (i === 0 ? shift : 0);
+  lab.u16[(header + MBUF_DATA_OFF) >>> 1] = offset;
+  lab.u16[(header + MBUF_DATA_LEN) >>> 1] = parts[i]!;
+  set(lab, header, MBUF_PKT_LEN, parts[i]!);
+  set(lab, header, MBUF_NEXT, next);
+  const at = (handle << HANDLE_SHIFT >>> 0) + offset - lab.base;
+  for (let byte = 0; byte < parts[i]!; byte++) lab.zone[at + byte] = (world.seed + i * 31 + byte * 7) & 0xff;
 }
 
 export function receive(world: VqWorld, side: Side, count: number): number[] {
@@ -160,6 +243,14 @@ export function free(world: VqWorld, side: Side, count: number): void {
   const chosen = side.held.splice(0, count);
   writeVector(world.lab, world.vector, chosen);
   world.lab.burst.mbufFree(side.pool.offset, LCORE, world.vector, chosen.length);
+}
+
+/** Whatever the program holds, and whatever is in the rings, counted by mbufs: the whole pool. */
+export function accounted({ lab }: Pick<VqWorld, 'lab'>, side: Side, ...owners: readonly number[]): number {
+  const cached = [0, 1].map(core => get(lab, side.pool.offset, POOL_CACHES + core * CACHE_STRIDE + CACHE_LENGTH));
+  const listed = ringContents(lab, side.pool.ring).length + cached[0]! + cached[1]!;
+  const out = side.pool.handles.filter(handle => owners.includes(get(lab, headerOf(side, handle), MBUF_OWNER))).length;
+  return listed + out;
 }
 
 export function apply(world: VqWorld, command: VqCommand): unknown {

@@ -24,6 +24,8 @@ const PERIOD_MS = 10;
 const MOST_MESSAGES = 64;
 const TURN_MS = 20;
 const NEXT_MESSAGE_MS = 1;
+/** A client that has begun and does not go on is sent away after so long: another may be waiting. */
+const SILENCE_MS = 1000;
 
 /**
  * A queue, and the eventfd of its ring: the number stays for life, whatever the client puts behind it (dup3), as a thread
@@ -52,6 +54,7 @@ export class MemifServer implements Interface {
   #channel: MemifChannel | undefined;
   #name = '';
   #connected = false;
+  #sayBy = 0;
 
   constructor(settings: MemifSettings, regions: ClientRegions) {
     this.#settings = settings;
@@ -99,6 +102,7 @@ export class MemifServer implements Interface {
     this.counts.messages++;
     this.#channel = channel;
     this.#name = fitted(name);
+    this.#sayBy = performance.now() + SILENCE_MS;
     if (!channel.send({ kind: 'ack' })) this.#hangUp('does not read what it is answered');
   }
 
@@ -110,7 +114,8 @@ export class MemifServer implements Interface {
       const received = this.#channel.receive();
       if (received === 'end') this.#hangUp();
       else if (received === 'none') {
-        if (!patient || this.#connected || performance.now() > end || binding().poll(Int32Array.of(this.#channel.fd, POLLIN), NEXT_MESSAGE_MS) <= 0) break;
+        if (!this.#connected && performance.now() > this.#sayBy) this.#hangUp('Nothing was said');
+        else if (!patient || this.#connected || performance.now() > end || binding().poll(Int32Array.of(this.#channel.fd, POLLIN), NEXT_MESSAGE_MS) <= 0) break;
       } else if ('fault' in received) this.#hangUp(received.fault);
       else this.#handle(received);
     }
@@ -138,6 +143,7 @@ export class MemifServer implements Interface {
   /** The message's descriptor is closed or kept. */
   #handle({ message, fd }: Incoming): void {
     this.counts.messages++;
+    this.#sayBy = performance.now() + SILENCE_MS;
     const fds = fd === undefined ? [] : [fd];
     if (message.kind === 'disconnect') return this.#hangUp(undefined, message.reason);
     const fault = this.#do(message, fds);

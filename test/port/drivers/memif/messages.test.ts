@@ -162,6 +162,14 @@ t.test('clients that say nothing, or do not read, hold nobody for ever', async t
   t.equal(stat(it, 'connections_refused'), 20);
   for (const each of silent) each.close();
   serves(t, it);
+  const half = new Stranger(it.path);
+  it.port.side.service();
+  for (const each of handshake(it.files).slice(0, 2)) ask(it, half, each);
+  const begun = stat(it, 'disconnections');
+  while (stat(it, 'disconnections') === begun && performance.now() < until) await sleep(20);
+  t.equal(stat(it, 'disconnections'), begun + 1, 'nor one that begins and does not go on');
+  half.close();
+  serves(t, it);
   const deaf = new Stranger(it.path);
   it.port.side.service();
   for (const each of handshake(it.files)) deaf.say(each);
