@@ -18,7 +18,7 @@ import { MEMIF_SIDE } from './layout.js';
 import { farewell, fitted, MEMIF_VERSION, MODE_ETHERNET, type Hello, type Message } from './messages.js';
 import { longestFrame, socketAddress, type MemifSettings } from './options.js';
 import { takeBack } from './outstanding.js';
-import { makeRing, startCopying, startSharing } from './ring.js';
+import { makeRing, startCopying, startSharing, wakeLate } from './ring.js';
 
 const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
@@ -85,7 +85,7 @@ export class MemifClient {
       this.service();
     }
     if (!this.#connected) throw this.#failure!;
-    this.#timer = setInterval(() => this.service(), PERIOD_MS).unref();
+    this.#timer = setInterval(() => this.#onTimer(), PERIOD_MS).unref();
     this.#leaveTurns = takeTurns(this.service);
   }
 
@@ -107,6 +107,11 @@ export class MemifClient {
       }
     }
   };
+
+  #onTimer(): void {
+    this.service();
+    for (const { state, event } of this.#lines) if (state.direction === 'rx') wakeLate(state, event);
+  }
 
   close(): void {
     clearInterval(this.#timer);

@@ -1,12 +1,16 @@
 /** One ring as either end's queue has it: what a burst finds in the queue's state, from the moment that it runs. */
+import { binding } from '../../../binding.js';
 import type { Mempool } from '../../../mbuf/mempool.js';
 import { VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_NOTIFY, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_SCRATCH, VQ_SIZE } from '../../../virtqueue/layout.js';
 import { wishEvents, withQueue } from '../../../virtqueue/state.js';
 import type { QueueView } from '../../queue_view.js';
 import {
   MEMIF_AHEAD, MEMIF_BUFFERS, MEMIF_BUFFER_BYTES, MEMIF_COOKIE, MEMIF_DESC_OFFSET, MEMIF_DESC_SHIFT, MEMIF_LEAD, MEMIF_NEXT, MEMIF_ORIGIN, MEMIF_OURS,
-  MEMIF_POSTED, MEMIF_REGIONS, MEMIF_RING, MEMIF_THEIRS, RING_COOKIE, RING_DESCS, RING_FLAGS, RING_HEAD, RING_TAIL,
+  MEMIF_POSTED, MEMIF_REGIONS, MEMIF_RING, MEMIF_THEIRS, RING_COOKIE, RING_DESCS, RING_FLAGS, RING_HEAD, RING_MASK_INT, RING_TAIL,
 } from './layout.js';
+
+/** What is written into an eventfd. */
+const ONE = new Uint8Array(BigUint64Array.of(1n).buffer);
 
 export function ringBytes(log2Size: number): number {
   return RING_DESCS + (1 << (log2Size + MEMIF_DESC_SHIFT));
@@ -73,6 +77,16 @@ export function wishInterrupts(queue: QueueView, wanted: boolean): void {
 /** Is there something that was not looked at? */
 export function hasCome(queue: QueueView): boolean {
   return Atomics.load(queue.arena.u16, queue.get(MEMIF_THEIRS) >>> 1) !== queue.get(MEMIF_NEXT);
+}
+
+/**
+ * Something came to a queue that has asked to be told, and may not have been: DPDK's sender looks at the flags with no
+ * barrier behind its index, and so perhaps at those from before. The port looks for this now and then.
+ */
+export function wakeLate(queue: QueueView, event: number): void {
+  if (queue.get(VQ_READY) === 0) return;
+  const wanted = (queue.arena.u16[(queue.get(MEMIF_RING) + RING_FLAGS) >>> 1]! & RING_MASK_INT) === 0;
+  if (wanted && hasCome(queue)) binding().write(event, ONE);
 }
 
 function clientIndices({ ring }: RingSetup): Record<number, number> {

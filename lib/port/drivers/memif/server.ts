@@ -14,7 +14,7 @@ import { Listener, type Interface } from './listener.js';
 import { farewell, fitted, type AddRing, type Init, type Message } from './messages.js';
 import { longestFrame, type MemifSettings } from './options.js';
 import type { ClientRegions } from './regions.js';
-import { ringBytes, startServer } from './ring.js';
+import { ringBytes, startServer, wakeLate } from './ring.js';
 
 const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
@@ -72,7 +72,7 @@ export class MemifServer implements Interface {
   /** Throws EBUSYQUEUE, EEXISTS, EOPTION, ERIGHTS for a place where it cannot listen. */
   start(): void {
     this.#listener = Listener.join(this.#settings, this);
-    this.#timer = setInterval(() => this.service(true), PERIOD_MS).unref();
+    this.#timer = setInterval(() => this.#onTimer(), PERIOD_MS).unref();
     this.#leaveTurns = takeTurns(() => this.service());
   }
 
@@ -119,6 +119,11 @@ export class MemifServer implements Interface {
       } else if ('fault' in received) this.#hangUp(received.fault);
       else this.#handle(received);
     }
+  }
+
+  #onTimer(): void {
+    this.service(true);
+    for (const { state, event } of this.#rx) wakeLate(state, event);
   }
 
   close(): void {

@@ -16,7 +16,7 @@ import { QueueView } from '../../../../lib/port/queue_view.js';
 import { MEMIF_NEXT, MEMIF_POSTED, MEMIF_SIDE } from '../../../../lib/port/drivers/memif/layout.js';
 import { repairMemif } from '../../../../lib/port/drivers/memif/outstanding.js';
 import { MBUF_OWNER } from '../../../../lib/mbuf/layout.js';
-import { VQ_LOCK } from '../../../../lib/virtqueue/layout.js';
+import { VQ_LOCK, VQ_TELL } from '../../../../lib/virtqueue/layout.js';
 import { frame, frames } from '../../conformance/frames.js';
 import { receiveBy, sendBy } from '../../conformance/wires.js';
 import { Stranger } from './stranger_helper.js';
@@ -130,6 +130,33 @@ t.test('either end sleeps on its descriptor, and is woken only when it wants to 
     }
     host.close();
   }
+});
+
+t.test('a frame of a sender that did not see in time that it was to tell of it', async t => {
+  const path = folder(t);
+  const { host, ports } = opened(t, `memif:${path}${SERVER}`, `memif:${path},rsize=6`);
+  for (const [asleep, other] of [[0, 1], [1, 0]] as const) {
+    const { wake } = ports[asleep]!.rx[0]!;
+    t.equal(wake!.arm!(), true);
+    const tx = new QueueView(host.arena, host.arena.find(`port/${ports[other]!.number}/tx/0`).offset, 'tx');
+    const tell = tx.get(VQ_TELL);
+    tx.set(VQ_TELL, 0xffffffff);
+    sendBy(host, ports[other]!, frames(1));
+    tx.set(VQ_TELL, tell);
+    t.equal(await until(() => binding().poll(Int32Array.of(wake!.fd, 1), 0) > 0), true, 'is told of a little later');
+    t.equal(receiveBy(host, ports[asleep]!).length, 1);
+  }
+});
+
+t.test('a client whose memory finds no room', async t => {
+  const path = folder(t);
+  const host = open([`memif:${path}${SERVER}`], { mbufs: 512, arenaOptions: { size: 24 << 20 } });
+  t.throws(() => open([`memif:${path},zero_copy=0,rsize=12,bsize=4096`], { mbufs: 512, arenaOptions: { size: 64 << 20 } }), { code: 'EUNSUPPORTED', message: /No room for a region/ });
+  const client = open([`memif:${path},zero_copy=0,rsize=5`], { mbufs: 512 });
+  sendBy(client, client.ports[0]!, frames(4));
+  t.equal(receiveBy(host, host.ports[0]!).length, 4);
+  client.close();
+  host.close();
 });
 
 t.test('a server that sleeps is woken by its next client too', async t => {
