@@ -6,6 +6,8 @@ import type { BurstFunctions, BurstHooks } from './functions.js';
 import { hashFunctions } from './hash.js';
 import { lpmFunctions } from './lpm.js';
 import { maglevFunctions } from './maglev.js';
+import { memifZcFunctions } from './memif.js';
+import { memifRingFunctions } from './memif_ring.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { packetFunctions } from './packet.js';
@@ -13,7 +15,7 @@ import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
-import { vhostFunctions } from './vhost.js';
+import { copyingFunctions } from './vhost.js';
 import { virtioFunctions } from './virtio.js';
 import { virtqueueFunctions } from './virtqueue.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
@@ -37,11 +39,14 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
+  const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues), pools);
+  const memif = copyingFunctions(views, queues, memifRingFunctions(views, queues), pools);
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
-    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
+    ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
     parse, tuples, ...checksumFunctions(views, parser),
   };
 }

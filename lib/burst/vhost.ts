@@ -1,14 +1,13 @@
-/** The device's side of a virtqueue, moving frames, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
+/** The device's side of a virtqueue, moving frames, and memif's, which copies in the same way, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN,
   OWNER_APP, OWNER_SHIFT,
 } from '../mbuf/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
-  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, MOST_GOES, NET_HEADER, NET_NUM_BUFFERS, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_SCRATCH,
+  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
+  DEVICE_TOO_SMALL, MOST_GOES, NET_HEADER, NET_NUM_BUFFERS, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_SCRATCH, VQ_SIZE,
 } from '../virtqueue/layout.js';
-import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
@@ -20,10 +19,17 @@ const SHORTEST = 14;
 /** What stops a burst before its end. */
 type Stop = 'none' | 'short' | 'foreign';
 
-export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, pools: MempoolFunctions): Pick<BurstFunctions, 'vhostRx' | 'vhostTx'> {
-  return { vhostRx, vhostTx };
+/** As `vhostRx` and `memifRx`, `vhostTx` and `memifTx` of BurstFunctions. */
+export interface CopyingFunctions {
+  receive(queue: number, burst: number, max: number, lcore: number): number;
+  send(queue: number, burst: number, count: number, lcore: number): number;
+}
 
-  function vhostRx(queue: number, burst: number, max: number, lcore: number): number {
+/** Over one kind of rings. */
+export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, pools: MempoolFunctions): CopyingFunctions {
+  return { receive, send };
+
+  function receive(queue: number, burst: number, max: number, lcore: number): number {
     if (!enter(queue, lcore)) return 0;
     let got = 0;
     // As many chains as frames are wanted, good or bad.
@@ -148,7 +154,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     return segment;
   }
 
-  function vhostTx(queue: number, burst: number, count: number, lcore: number): number {
+  function send(queue: number, burst: number, count: number, lcore: number): number {
     if (!enter(queue, lcore)) {
       count64(u32, queue + QUEUE_NOMBUF, count);
       return 0;
@@ -165,8 +171,8 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
         stopped = DEVICE_FOREIGN;
         break;
       }
-      if (done.used === 0 && done.stop === 'short' && chains === CHUNK) {
-        // All that can be looked at does not hold it.
+      if (done.used === 0 && done.stop === 'short' && (chains === CHUNK || chains === field(queue, VQ_SIZE))) {
+        // All that can be looked at, or all that there is, does not hold it.
         count64(u32, queue + DEVICE_TOO_SMALL, 1);
         taken++;
       } else if (chains < want && (done.used === chains || done.stop === 'short')) break;
@@ -268,6 +274,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     for (; run > 0; run--, chain += 1 << CHAIN_SHIFT) {
       const written = Math.min(need, field(chain, CHAIN_LENGTH));
       setField(chain, CHAIN_WRITTEN, written);
+      setField(chain, CHAIN_MORE, run > 1 ? 1 : 0);
       need -= written;
     }
   }

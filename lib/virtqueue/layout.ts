@@ -166,6 +166,8 @@ export const CHAIN_COUNT = 12;
 export const CHAIN_LENGTH = 16;
 /** Bytes that were written into it. */
 export const CHAIN_WRITTEN = 20;
+/** 1: what was written goes on in the next chain. Only memif's rings say so. */
+export const CHAIN_MORE = 24;
 /** Where no descriptor is: nothing to give back. */
 export const NO_ID = 0xffffffff;
 export const SEGMENTS = 2048;

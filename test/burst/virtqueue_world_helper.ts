@@ -87,7 +87,7 @@ export interface VqWorld {
   seed: number;
 }
 
-const align = (lab: Lab, to: number): void => { lab.next = Math.ceil(lab.next / to) * to; };
+export const align = (lab: Lab, to: number): void => { lab.next = Math.ceil(lab.next / to) * to; };
 
 export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
   reset(lab);
@@ -167,20 +167,20 @@ function writeMemory(lab: Lab, memory: number, regions: readonly { at: number; b
 }
 
 /** Bytes beside what the guest shares, which nobody may ever write. */
-function guard(lab: Lab): number {
+export function guard(lab: Lab): number {
   const at = reserve(lab, 256);
   lab.zone.fill(GUARD, at - lab.base, at - lab.base + 256);
   return at;
 }
 
-export function guardsStand({ lab, guards }: VqWorld): boolean {
+export function guardsStand({ lab, guards }: Pick<VqWorld, 'lab' | 'guards'>): boolean {
   return guards.every(at => lab.zone.subarray(at - lab.base, at - lab.base + 256).every(byte => byte === GUARD));
 }
 
 export const headerOf = ({ pool }: Side, handle: number): number => (pool.table + handle * HEADER_BYTES) >>> 0;
 
 /** A frame's bytes over all its segments. */
-export function bytesOf({ lab }: VqWorld, side: Side, first: number): Buffer {
+export function bytesOf({ lab }: Pick<VqWorld, 'lab'>, side: Side, first: number): Buffer {
   const parts: Buffer[] = [];
   let handle = first;
   for (let left = lab.u16[(headerOf(side, first) + MBUF_NB_SEGS) >>> 1]!; left > 0; left--) {
@@ -246,7 +246,7 @@ export function free(world: VqWorld, side: Side, count: number): void {
 }
 
 /** Whatever the program holds, and whatever is in the rings, counted by mbufs: the whole pool. */
-export function accounted({ lab }: VqWorld, side: Side, ...owners: readonly number[]): number {
+export function accounted({ lab }: Pick<VqWorld, 'lab'>, side: Side, ...owners: readonly number[]): number {
   const cached = [0, 1].map(core => get(lab, side.pool.offset, POOL_CACHES + core * CACHE_STRIDE + CACHE_LENGTH));
   const listed = ringContents(lab, side.pool.ring).length + cached[0]! + cached[1]!;
   const out = side.pool.handles.filter(handle => owners.includes(get(lab, headerOf(side, handle), MBUF_OWNER))).length;
