@@ -15,6 +15,9 @@ const RETRY_MS = 100;
 const MOST_MESSAGES = 64;
 const TURN_MS = 20;
 const NEXT_MESSAGE_MS = 1;
+/** Waits that a handshake may need; one more comes with each turn of the timer, so that a front-end that talks for ever holds nobody. */
+const WAITS = 64;
+const WAITS_EACH_VRING = 16;
 
 export interface ControlParts extends Omit<BackEndParts, 'channel'> {
   readonly path: string;
@@ -34,10 +37,12 @@ export class VhostControl {
   #channel: Channel | undefined;
   #backEnd: BackEnd | undefined;
   #tried = -Infinity;
+  #waits = 0;
 
   /** Throws EBUSYQUEUE, EEXISTS, EOPTION, ERIGHTS for a place where it cannot listen. */
   constructor(parts: ControlParts) {
     this.#parts = parts;
+    this.#waits = this.#mostWaits;
     try {
       unixAddress(parts.path);
       this.#door = parts.client ? undefined : new Door(parts.path, [process.geteuid!()], SOCK_STREAM);
@@ -60,6 +65,7 @@ export class VhostControl {
 
   /** Its turn. `patient`: a handshake that is under way is waited for, for a moment. */
   service(patient = false): void {
+    if (patient) this.#waits = Math.min(this.#waits + 1, this.#mostWaits);
     if (this.#channel === undefined) this.#connect();
     if (this.#channel === undefined) return;
     const end = performance.now() + TURN_MS;
@@ -86,7 +92,13 @@ export class VhostControl {
     this.#door?.close();
   }
 
+  get #mostWaits(): number {
+    return WAITS + WAITS_EACH_VRING * this.#parts.vrings.length;
+  }
+
   #waitForMore({ fd }: Channel): boolean {
+    if (this.#waits === 0) return false;
+    this.#waits--;
     return binding().poll(Int32Array.of(fd, POLLIN), NEXT_MESSAGE_MS) > 0;
   }
 

@@ -67,3 +67,36 @@ t.test('a guest gets the room that its port was given, and leaves the others the
   others.close();
   it.close();
 });
+
+t.test('a front-end that talks for ever, over one connection or many, is not waited for all the time', async t => {
+  const it = stage();
+  const addon = binding() as { poll: ReturnType<typeof binding>['poll'] };
+  const { poll } = addon;
+  let [waits, turns] = [0, 0];
+  // A message comes during each wait, as fast as it is waited for.
+  let stranger = new Stranger(it.path);
+  addon.poll = (...args) => {
+    if (args[1] > 0) {
+      waits++;
+      stranger.say(message('SET_OWNER'));
+    }
+    return poll(...args);
+  };
+  try {
+    for (; turns < 1000; turns++) {
+      stranger.say(message('SET_OWNER'));
+      it.port.control.service(true);
+      if (turns % 50 !== 49) continue;
+      stranger.close();
+      stranger = new Stranger(it.path);
+    }
+  } finally {
+    addon.poll = poll;
+  }
+  t.ok(waits >= 64, `${waits} waits, as many as a handshake needs`);
+  t.ok(waits <= turns + 200, `and in ${turns} turns no more than one for each`);
+  t.ok(it.port.control.counts.messages > turns, `${it.port.control.counts.messages} messages were heard`);
+  stranger.close();
+  it.port.control.service();
+  it.close();
+});
