@@ -33,6 +33,8 @@ export class Vring {
   readonly #scratch: number;
   readonly #call: number;
   readonly #kick: number;
+  /** The front-end's eventfd stands behind #call, whether it is told or not. */
+  #calls = false;
   size = 0;
   address: VringAddress | undefined;
   /** Where to go on: split, the next available index; packed, both indices with their wrap counters. */
@@ -57,6 +59,7 @@ export class Vring {
   /** The descriptor is taken over; undefined: the guest polls, and is not told. */
   setCall(fd: number | undefined): void {
     if (fd !== undefined) replace(this.#call, fd);
+    this.#calls ||= fd !== undefined;
     this.state.set(VQ_TELL, fd === undefined ? NOBODY : this.#call);
   }
 
@@ -110,8 +113,9 @@ export class Vring {
 
   /** Lets go of the front-end's descriptors; the numbers stay. */
   dropDescriptors(): void {
-    if (this.state.get(VQ_TELL) !== NOBODY) this.setCall(binding().eventfd(0, EFD_NONBLOCK));
     this.state.set(VQ_TELL, NOBODY);
+    if (this.#calls) replace(this.#call, binding().eventfd(0, EFD_NONBLOCK));
+    this.#calls = false;
     if (this.kicked) this.#putKick(binding().eventfd(0, EFD_NONBLOCK));
     this.kicked = false;
   }

@@ -1,4 +1,5 @@
 /** A front-end that takes more than its share, or takes away what is in use: other ports of the process, and memory that is nobody's of its own, stay as they are. */
+import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { binding } from '../../../../lib/binding.js';
 import { concat, getU64 } from '../../../../lib/kernel/bytes.js';
@@ -7,7 +8,7 @@ import type { VhostPort } from '../../../../lib/port/drivers/vhost/vhost.js';
 import { queueZone } from '../../../../lib/port/queue_view.js';
 import { VIRTIO_F_RING_PACKED } from '../../../../lib/virtqueue/features.js';
 import { VQ_INFLIGHT } from '../../../../lib/virtqueue/layout.js';
-import { u64, writeInflight, writeTable } from '../../../../lib/vhost_user/messages.js';
+import { u64, VRING_NO_FD, writeInflight, writeTable } from '../../../../lib/vhost_user/messages.js';
 import { ask, FEATURES, handshake, message, stage, Stranger, type Stage } from './stranger.js';
 
 const MIB = 1 << 20;
@@ -98,5 +99,34 @@ t.test('a front-end that talks for ever, over one connection or many, is not wai
   t.ok(it.port.control.counts.messages > turns, `${it.port.control.counts.messages} messages were heard`);
   stranger.close();
   it.port.control.service();
+  it.close();
+});
+
+/** The kernel's own numbers of all eventfds that this process has. */
+function eventfds(): string[] {
+  return readdirSync('/proc/self/fdinfo').flatMap(fd => {
+    try {
+      return /^eventfd-id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? [];
+    } catch {
+      return []; // the directory's own
+    }
+  });
+}
+
+t.test('no descriptor of a front-end outlives its connection', async t => {
+  const it = stage();
+  const mine = binding().eventfd(0, 0x800);
+  const id = /^eventfd-id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${mine}`, 'utf8'))![1]!;
+  for (const request of ['SET_VRING_CALL', 'SET_VRING_KICK', 'SET_VRING_ERR'] as const) {
+    for (const after of [[], [message(request, u64(BigInt(VRING_NO_FD)))], [message('GET_VRING_BASE', u64(0n))]]) {
+      const stranger = new Stranger(it.path);
+      for (const said of [message(request, u64(0n), [mine]), ...after]) ask(it, stranger, said);
+      t.equal(it.port.control.counts.protocol_errors, 0);
+      stranger.close();
+      it.port.control.service();
+      t.equal(eventfds().filter(each => each === id).length, 1, `${request}${after.map(({ name }) => `, ${name}`).join('')}: only the front-end's own`);
+    }
+  }
+  binding().close(mine);
   it.close();
 });
