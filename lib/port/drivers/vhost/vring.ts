@@ -4,7 +4,7 @@ import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import { isRingSize, ringNeeds, startDevice } from '../../../virtqueue/device.js';
 import type { RingFormat } from '../../../virtqueue/features.js';
-import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
+import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
 import { stopQueue } from '../../../virtqueue/state.js';
 import type { VringAddress } from '../../../vhost_user/messages.js';
 import type { Resume } from './inflight.js';
@@ -54,6 +54,11 @@ export class Vring {
 
   get running(): boolean {
     return this.state.get(VQ_READY) !== 0;
+  }
+
+  /** Is a burst in it? */
+  get busy(): boolean {
+    return this.state.get(VQ_LOCK) !== 0;
   }
 
   /** The descriptor is taken over; undefined: the guest polls, and is not told. */

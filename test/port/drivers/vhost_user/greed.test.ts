@@ -7,7 +7,7 @@ import { open } from '../../../../lib/port/host.js';
 import type { VhostPort } from '../../../../lib/port/drivers/vhost/vhost.js';
 import { queueZone } from '../../../../lib/port/queue_view.js';
 import { VIRTIO_F_RING_PACKED } from '../../../../lib/virtqueue/features.js';
-import { VQ_INFLIGHT } from '../../../../lib/virtqueue/layout.js';
+import { VQ_INFLIGHT, VQ_LOCK } from '../../../../lib/virtqueue/layout.js';
 import { u64, VRING_NO_FD, writeInflight, writeTable } from '../../../../lib/vhost_user/messages.js';
 import { ask, FEATURES, handshake, message, stage, Stranger, type Stage } from './stranger.js';
 
@@ -128,5 +128,28 @@ t.test('no descriptor of a front-end outlives its connection', async t => {
     }
   }
   binding().close(mine);
+  it.close();
+});
+
+t.test('a front-end that goes while a thread hangs in a burst of its ring', async t => {
+  const it = stage();
+  const stranger = new Stranger(it.path);
+  for (const said of handshake(it.files, FEATURES).slice(0, 20)) ask(it, stranger, said);
+  const { arena } = it.host;
+  const lock = (arena.find(queueZone(0, 'rx', 0)).offset + VQ_LOCK) >>> 2;
+  Atomics.store(arena.i32, lock, 41 + 1); // lcore 41, of which nobody says that it is dead
+  const guest = (): number => arena.zones().filter(({ name }) => name.includes('/vhost/guest/')).length;
+  stranger.close();
+  it.port.control.service();
+  t.equal(guest(), 1, 'the memory that it works on stays');
+  t.match(it.port.control.lastFault, /Lcore 41/, 'and who it is is said');
+  const next = new Stranger(it.path);
+  t.equal(ask(it, next, message('GET_FEATURES')), undefined, 'the next front-end waits');
+  Atomics.store(arena.i32, lock, 0);
+  it.port.control.service();
+  t.equal(guest(), 0, 'once the burst has ended, the memory goes');
+  t.ok(getU64(next.hear().subarray(12), 0) > 0n, 'and the next front-end is answered');
+  t.equal(it.port.link!.read().up, false);
+  next.close();
   it.close();
 });
