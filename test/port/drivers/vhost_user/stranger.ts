@@ -8,7 +8,9 @@ import { MSG_DONTWAIT, SOCK_NONBLOCK, SOCK_STREAM } from '../../../../lib/kernel
 import { unixAddress, unixSocket } from '../../../../lib/kernel/unix.js';
 import { open, type Host } from '../../../../lib/port/host.js';
 import type { VhostPort } from '../../../../lib/port/drivers/vhost/vhost.js';
+import { queueZone } from '../../../../lib/port/queue_view.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_VERSION_1, VIRTIO_NET_F_MRG_RXBUF } from '../../../../lib/virtqueue/features.js';
+import { VQ_AVAIL, VQ_DESC, VQ_INFLIGHT, VQ_READY, VQ_USED } from '../../../../lib/virtqueue/layout.js';
 import { SHAPES, u64, writeAddress, writeInflight, writeTable, writeVring, type RequestName } from '../../../../lib/vhost_user/messages.js';
 
 export const MEMORY = 1 << 20;
@@ -103,4 +105,18 @@ export function ask({ port }: Stage, stranger: Stranger, said: Said): Uint8Array
   port.control.service();
   const answer = stranger.hear();
   return answer.length >= 12 ? answer.subarray(12) : undefined;
+}
+
+/** What of the first pair of queues stands where nothing of the front-end's is mapped any more, while it runs; '' for nothing. */
+export function astray({ host: { arena } }: Stage): string {
+  const zones = arena.zones();
+  const inside = (kind: string, at: number): boolean => zones.some(({ name, offset, length }) => name.includes(`/vhost/${kind}/`) && at >= offset && at < offset + length);
+  for (const direction of ['rx', 'tx'] as const) {
+    const queue = arena.find(queueZone(0, direction, 0)).offset;
+    const get = (field: number): number => arena.u32[(queue + field) >>> 2]!;
+    if (get(VQ_READY) === 0) continue;
+    for (const [part, field] of [['descriptors', VQ_DESC], ['available ring', VQ_AVAIL], ['used ring', VQ_USED]] as const) if (!inside('guest', get(field))) return `${direction}: ${part}`;
+    if (get(VQ_INFLIGHT) !== 0 && !inside('inflight', get(VQ_INFLIGHT))) return `${direction}: in-flight memory`;
+  }
+  return '';
 }
