@@ -1,9 +1,14 @@
 /** DPDK at the other end: its net_virtio_user behind our vhost port, and its net_vhost behind our virtio_user port. testpmd swaps the addresses and sends everything back. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { open } from '../../../../lib/port/host.js';
 import { bounce, machine, run, skip, testpmd } from '../testpmd_helper.js';
+
+async function until(ready: () => boolean): Promise<void> {
+  for (let i = 0; i < 500 && !ready(); i++) await sleep(10);
+}
 
 for (const packed of [0, 1]) {
   const rings = packed === 1 ? 'packed' : 'split';
@@ -25,5 +30,23 @@ for (const packed of [0, 1]) {
         host.close();
       }
     });
+  });
+  t.test(`our vhost as a client of DPDK's virtio_user, ${rings} rings: each of the two goes and comes back`, { skip }, async t => {
+    const path = join(machine.folder, `c${packed}`);
+    const vdev = `net_virtio_user0,path=${path},server=1,queues=1,queue_size=256,packed_vq=${packed}`;
+    let host = open([`vhost:${path},client=1`], { mbufs: 2048 });
+    t.teardown(() => host.close());
+    const first = testpmd('c', vdev);
+    await run(t, first, () => bounce(t, host, host.ports[0]!));
+    t.comment('our side goes, and another one comes');
+    host.close();
+    host = open([`vhost:${path},client=1`], { mbufs: 2048 });
+    await bounce(t, host, host.ports[0]!);
+    t.comment('DPDK goes, and another one comes');
+    first.kill();
+    await first.exited;
+    await until(() => host.ports[0]!.link!.read().up === false);
+    rmSync(path, { force: true });
+    await run(t, testpmd('d', vdev), () => bounce(t, host, host.ports[0]!));
   });
 }

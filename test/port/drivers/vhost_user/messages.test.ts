@@ -7,6 +7,7 @@ import { u64, writeTable, writeVring } from '../../../../lib/vhost_user/messages
 import { openFiles } from '../../conformance/close.js';
 import { frame } from '../../conformance/frames.js';
 import { receiveBy, sendBy } from '../../conformance/wires.js';
+import { progress } from './progress.js';
 import { ask, astray, FEATURES, handshake, MEMORY, message, stage, Stranger, type Files, type Said, type Stage } from './stranger.js';
 
 const LONG = process.env['POLLMODE_LONG'] === '1';
@@ -60,13 +61,14 @@ t.test('what is refused says so where it was asked to, and ends the connection w
   it.close();
 });
 
-t.test(`${SEQUENCES} sequences with something wrong in them`, { timeout: 900_000 }, async t => {
+t.test(`${SEQUENCES} sequences with something wrong in them`, { timeout: 1_100_000 }, async t => {
   const it = stage();
   const neighbours = neighbour(it.path);
   const wrongs = new Wrongs(Math.floor(Math.random() * 2 ** 32), it.files);
   t.comment(`seed ${wrongs.seed}`);
   const before = [openFiles(), it.host.arena.zones().length];
   let strays = '';
+  const report = progress('sequences', SEQUENCES);
   for (let i = 0; i < SEQUENCES; i++) {
     const stranger = new Stranger(it.path);
     const features = wrongs.below(2) === 0 ? FEATURES : FEATURES | VIRTIO_F_RING_PACKED;
@@ -83,6 +85,7 @@ t.test(`${SEQUENCES} sequences with something wrong in them`, { timeout: 900_000
     it.port.control.service();
     it.port.control.service();
     if (strays !== '') { t.fail(`after ${i} sequences a ring that runs is not in the front-end's memory: ${strays}`); break; }
+    report(i + 1);
     if (i % 100 === 0 || i === SEQUENCES - 1) {
       const after = [openFiles(), it.host.arena.zones().length];
       if (after.join() !== before.join()) { t.same(after, before, `after ${i} sequences`); break; }
@@ -90,6 +93,7 @@ t.test(`${SEQUENCES} sequences with something wrong in them`, { timeout: 900_000
     }
   }
   t.same([openFiles(), it.host.arena.zones().length], before, 'no descriptor and no mapping is left');
+  t.equal(it.port.control.counts.connections, SEQUENCES, 'each one was heard');
   t.ok(it.port.control.counts.protocol_errors > SEQUENCES / 10, `${it.port.control.counts.protocol_errors} were refused`);
   t.ok(wrongs.ran > SEQUENCES / 50, `${wrongs.ran} had nothing wrong where it matters`);
   const { free, total } = it.host.pool.audit();
