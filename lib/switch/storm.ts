@@ -10,7 +10,7 @@ export class StormLimit {
   #tokens: number;
   #at: number;
 
-  constructor({ packetsPerSecond, burst = Math.max(1, packetsPerSecond) }: StormConfig, now: number) {
+  constructor({ packetsPerSecond, burst = Math.max(1, packetsPerSecond / 10) }: StormConfig, now: number) {
     this.#perMs = packetsPerSecond / 1000;
     this.#depth = burst;
     this.#tokens = burst;

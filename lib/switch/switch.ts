@@ -2,7 +2,7 @@
  * The virtual switch: learning bridges over ports of any driver mix, an exact-match flow cache in front of them.
  *
  *     const config = { bridges: { 'br-int': { ports: { vm0: { device: 'vhost:/run/vm0.sock' }, vm1: { device: 'vhost:/run/vm1.sock' } } } } };
- *     const host = open(devicesOf(config));
+ *     const host = open(['vhost:/run/vm0.sock', 'vhost:/run/vm1.sock']);
  *     const sw = new Switch(host, config);
  *     await poll(() => sw.poll());
  *
