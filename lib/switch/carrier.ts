@@ -43,6 +43,17 @@ export class Carrier {
     this.#copies.free(handle);
   }
 
+  /** Puts packets in line as they are; all are gone from the burst afterwards. */
+  putAll(port: SwitchPort, burst: Burst, count: number): void {
+    for (let i = 0; i < count; i++) this.#put(port, burst.handles[i]!);
+  }
+
+  /** Counts what came in by a port whose packets the burst function does not see. */
+  countIn(port: SwitchPort, burst: Burst, count: number): void {
+    port.patchRxPackets += count;
+    for (let i = 0; i < count; i++) port.patchRxBytes += this.#mbufs.pktLen(burst.handles[i]!);
+  }
+
   /** Sends every line. A port that takes not all keeps a part of it for the next time. */
   sendAll(): void {
     if (this.#sending) return;
