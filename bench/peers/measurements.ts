@@ -6,6 +6,7 @@ import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
 import { memifMeasurements } from './memif_measurements.js';
 import { ours } from './ours.js';
+import { switchMeasurements } from './switch_measurements.js';
 import { vhostMeasurements } from './vhost_measurements.js';
 import { wireMeasurements } from './wire_measurements.js';
 
@@ -29,6 +30,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     ...wireMeasurements(machine),
     ...vhostMeasurements,
     ...memifMeasurements,
+    ...switchMeasurements,
   ];
 }
 

@@ -16,6 +16,7 @@ import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
 import { copyingFunctions } from './vhost.js';
+import { switchFunctions } from './switch.js';
 import { virtioFunctions } from './virtio.js';
 import { virtqueueFunctions } from './virtqueue.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
@@ -36,6 +37,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rss = rssFunctions(views);
   const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
+  const hash = hashFunctions(views);
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
@@ -44,7 +46,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
     vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
     ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
     parse, tuples, ...checksumFunctions(views, parser),
