@@ -14,6 +14,7 @@ import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
 import { vhostFunctions } from './vhost.js';
+import { offloadFunctions } from './vhost_offload.js';
 import { virtioFunctions } from './virtio.js';
 import { virtqueueFunctions } from './virtqueue.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
@@ -36,12 +37,14 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
+  const checksums = checksumFunctions(views, parser);
+  const { checksumCheck, checksumFill, checksumRange } = checksums; // the rest is vhost's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
-    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
-    parse, tuples, ...checksumFunctions(views, parser),
+    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), offloadFunctions(views, parser, checksums), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    parse, tuples, checksumCheck, checksumFill, checksumRange,
   };
 }
