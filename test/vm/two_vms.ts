@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { PortStats } from '../../lib/port/port.js';
 import type { Image } from './image.js';
 import { sharedMemory, vhostCard, Vm } from './vm.js';
 
@@ -21,6 +22,7 @@ export class Lab {
   readonly #vms = new Map<Name, Vm>();
   #switch: ChildProcess | undefined;
   #printed = '';
+  #line: (line: string) => void = () => undefined;
 
   private constructor(image: Image, say: (line: string) => void) {
     this.#image = image;
@@ -79,15 +81,27 @@ export class Lab {
     return output;
   }
 
+  /** The switch's counters, port by port. */
+  async stats(): Promise<PortStats[]> {
+    const said = new Promise<string>(resolve => { this.#line = resolve; });
+    this.#switch!.kill('SIGUSR2');
+    return JSON.parse(await said) as PortStats[];
+  }
+
   async startSwitch(): Promise<void> {
-    const child = this.#switch = spawn(process.execPath, [BRIDGE, ...(['a', 'b'] as const).map(name => `vhost:${this.#socket(name)},guest_memory=${MEMORY_MB + 64}`)], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = this.#switch = spawn(process.execPath, [BRIDGE, ...(['a', 'b'] as const).map(name => `vhost:${this.#socket(name)},guest_memory=${MEMORY_MB + 64},mtu=9000,pass_offloads`)], { stdio: ['ignore', 'pipe', 'pipe'] });
     child.stderr!.on('data', (chunk: Buffer) => this.#say(String(chunk).trimEnd()));
     this.#printed = '';
     await new Promise<void>((resolve, reject) => {
       child.on('exit', code => reject(new Error(`the switch ended with ${String(code)}`)));
       child.stdout!.on('data', (chunk: Buffer) => {
         this.#printed += String(chunk);
-        if (this.#printed.startsWith('ready')) resolve();
+        const lines = this.#printed.split('\n');
+        this.#printed = lines.pop()!;
+        for (const line of lines) {
+          if (line === 'ready') resolve();
+          else this.#line(line);
+        }
       });
     });
   }
@@ -99,24 +113,25 @@ export class Lab {
     for (const name of ['a', 'b'] as const) await this.#carrier(name);
   }
 
-  async startVm(name: Name): Promise<void> {
+  /** `more`: properties of its card. */
+  async startVm(name: Name, more = ''): Promise<void> {
     const vm = await Vm.start(this.#image, {
-      name, memoryMb: MEMORY_MB, devices: [...sharedMemory(MEMORY_MB), ...vhostCard('card', this.#socket(name), MAC[name])],
+      name, memoryMb: MEMORY_MB, devices: [...sharedMemory(MEMORY_MB), ...vhostCard('card', this.#socket(name), MAC[name], more)],
     });
     this.#vms.set(name, vm);
     await this.must(name, `ip link set eth0 up && ip addr add ${ADDRESS[name]}/24 dev eth0`);
     await this.#carrier(name);
   }
 
-  async restartVm(name: Name): Promise<void> {
+  async restartVm(name: Name, more = ''): Promise<void> {
     await this.vm(name).kill();
-    await this.startVm(name);
+    await this.startVm(name, more);
   }
 
   async close(): Promise<void> {
     for (const vm of this.#vms.values()) await vm.kill();
+    this.#line = line => { for (const [i, stats] of (JSON.parse(line) as PortStats[]).entries()) this.#say(`port ${i}: ${describe(stats)}`); };
     if (this.#switch !== undefined) await this.#endSwitch('SIGTERM');
-    if (this.#printed !== '') this.#say(this.#printed.slice('ready\n'.length).trimEnd());
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -133,6 +148,11 @@ export class Lab {
     if (child.exitCode !== null || child.signalCode !== null) return;
     await new Promise(resolve => { child.once('close', resolve).kill(signal); });
   }
+}
+
+function describe({ rxPackets, rxBytes, txPackets, txBytes, txRefused, xstats }: PortStats): string {
+  const others = Object.entries(xstats).filter(([, value]) => value !== 0).map(([name, value]) => ` ${name} ${value}`);
+  return `rx ${rxPackets} packets ${rxBytes} bytes, tx ${txPackets} packets ${txBytes} bytes, refused ${txRefused};${others.join(',')}`;
 }
 
 interface IperfReport {
