@@ -266,7 +266,7 @@ function fillPart({ lab, ...world }: VqWorld, side: Side, handle: number, { part
   for (let byte = 0; byte < parts[i]!; byte++) lab.zone[at + byte] = (world.seed + i * 31 + byte * 7) & 0xff;
 }
 
-const TRANSPORT = { tcp4: [34, 16], udp4: [34, 6], tcp6: [54, 16], udp6: [54, 6], tagged: [38, 16], fragment: [34, 16], other: [20, 3] } as const;
+const TRANSPORT = { tcp4: [34, 16], udp4: [34, 6], tcp6: [54, 16], udp6: [54, 6], tagged: [38, 16], fragment: [34, 16], other: [20, 4] } as const;
 const GSO_TYPE = { tcp4: 1, udp4: 3, tcp6: 4, udp6: 3, tagged: 1, fragment: 1, other: 1 } as const;
 
 /** Headers as they should be, as far as the first segment goes. */

@@ -11,7 +11,11 @@ import { VQ_FINISHED, VQ_PIECES, VQ_UNFINISHABLE, VQ_UNFINISHED } from '../../..
 import { Offloads } from '../../../wire/offloads.js';
 import type { BurstCaller } from '../../armed_queue.js';
 import type { QueueView } from '../../queue_view.js';
-import type { VirtqueueCaller } from '../../virtqueue_caller.js';
+
+/** A send: `count` entries from the entry `from` on. Returns how many were taken. */
+export interface SendCaller {
+  callFrom(burst: Burst, from: number, count: number): number;
+}
 
 /** A 64 KiB packet in segments of 128 bytes. */
 const MOST_PIECES = 512;
@@ -57,7 +61,7 @@ class Pieces {
 
 /** Receives what wants nothing any more. Packets that a burst has no room for come first in the next one. */
 export class FinishingReceiver implements BurstCaller {
-  private readonly caller: VirtqueueCaller;
+  private readonly caller: BurstCaller;
   private readonly state: QueueView;
   private readonly u32: Uint32Array;
   /** Index of VQ_UNFINISHED. */
@@ -69,7 +73,7 @@ export class FinishingReceiver implements BurstCaller {
   #next = 0;
   #end = 0;
 
-  constructor(state: QueueView, caller: VirtqueueCaller) {
+  constructor(state: QueueView, caller: BurstCaller) {
     this.state = state;
     this.caller = caller;
     this.u32 = state.arena.u32;
@@ -133,14 +137,14 @@ function flagsOf(state: QueueView, handle: number): number {
 
 /** Sends what a guest takes as it is, and finishes the rest for it. */
 export class FinishingSender {
-  private readonly caller: VirtqueueCaller;
+  private readonly caller: SendCaller;
   private readonly state: QueueView;
   private readonly u32: Uint32Array;
   private readonly unfinished: number;
   private waiting = false;
   #pieces: Pieces | undefined;
 
-  constructor(state: QueueView, caller: VirtqueueCaller) {
+  constructor(state: QueueView, caller: SendCaller) {
     this.state = state;
     this.caller = caller;
     this.u32 = state.arena.u32;
@@ -152,8 +156,13 @@ export class FinishingSender {
       this.state.add(QUEUE_NOMBUF, count);
       return 0;
     }
-    const taken = this.caller.call(burst, count);
+    const taken = this.caller.callFrom(burst, 0, count);
     return this.u32[this.unfinished] === 0 ? taken : this.#finish(burst, taken, count);
+  }
+
+  /** Another try for pieces that wait, where no packet comes that would push them. */
+  flush(): void {
+    if (this.waiting) this.#flush();
   }
 
   close(): void {

@@ -5,6 +5,7 @@ import { hasAvailable, wishKicks } from '../../../virtqueue/device.js';
 import { VQ_GENERATION, VQ_PASSES, VQ_READY } from '../../../virtqueue/layout.js';
 import { withQueue } from '../../../virtqueue/state.js';
 import { ArmedRxQueue } from '../../armed_queue.js';
+import { QUEUE_LCORE } from '../../layout.js';
 import { PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
 import { noTurn, VirtqueueCaller } from '../../virtqueue_caller.js';
@@ -40,10 +41,12 @@ export class VhostRxQueue extends ArmedRxQueue {
 }
 
 export class VhostTxQueue extends PortTxQueue {
+  private readonly state: QueueView;
   private readonly caller: FinishingSender;
 
   constructor(state: QueueView, functions: BurstFunctions, turn: () => void = noTurn) {
     super(state);
+    this.state = state;
     this.caller = new FinishingSender(state, new VirtqueueCaller(state, functions.vhostTx, turn));
   }
 
@@ -56,5 +59,10 @@ export class VhostTxQueue extends PortTxQueue {
     if (!this.admits()) return 0;
     const most = burst.bounded(count);
     return most > 0 ? this.caller.call(burst, most) : 0;
+  }
+
+  /** Pieces of a packet that was taken may wait for room: now and then, by the thread that has the socket, while it has the queue too. */
+  flush(): void {
+    if (this.state.get(QUEUE_LCORE) === this.state.arena.lcore + 1) this.caller.flush();
   }
 }

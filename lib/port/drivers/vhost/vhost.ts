@@ -120,6 +120,7 @@ export class VhostPort extends QueuePort {
     const functions = burstFunctions(arena);
     const undo: (() => void)[] = [];
     const [receivers, senders]: [Vring[], Vring[]] = [[], []];
+    const queues: VhostTxQueue[] = [];
     let control: VhostControl | undefined;
     const release = (): void => { for (const step of undo.splice(0).reverse()) step(); };
     try {
@@ -150,13 +151,15 @@ export class VhostPort extends QueuePort {
         },
         tx(state, queue) {
           vring(senders, state, 2 * queue);
-          return new VhostTxQueue(state, functions, service);
+          const made = new VhostTxQueue(state, functions, service);
+          queues.push(made);
+          return made;
         },
         xstats: (into, rx, tx) => count(into, rx, tx, control, memory),
         release,
       }, () => {
         const vrings = senders.flatMap((sender, queue) => [sender, receivers[queue]!]);
-        control = new VhostControl({ path: settings.device, client: settings.client, memory, inflights, vrings, features: offered(settings), longest });
+        control = new VhostControl({ path: settings.device, client: settings.client, memory, inflights, vrings, features: offered(settings), longest, flush: () => { for (const queue of queues) queue.flush(); } });
         undo.push(() => control!.close());
         return control;
       });
