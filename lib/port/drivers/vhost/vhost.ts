@@ -140,7 +140,7 @@ export class VhostPort extends QueuePort {
       return new VhostPort(host, {
         mac: undefined,
         capabilities: {
-          mtu: Math.min(settings.mtu, host.pool.room - 14), rxQueues: settings.queues, txQueues: settings.queues, timestamps: 'none', zeroCopy: false,
+          mtu: settings.mtu, rxQueues: settings.queues, txQueues: settings.queues, timestamps: 'none', zeroCopy: false,
           txOffloads: TX_OFFERS,
           mode: `vhost-user ${settings.client ? 'client' : 'server'}, one copy`,
         },
