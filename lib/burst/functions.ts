@@ -112,6 +112,13 @@ export interface BurstFunctions {
   /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
   aclClassify(acl: number, tuples: number, to: number, count: number): number;
 
+  /**
+   * A switch (switch/layout.ts), for packets of port `port`, at most MAX_BURST: each whose flow is known, and asks for no
+   * more, goes with its tag in order into the line of the port that it leaves by. What is left, and the flow or HASH_NONE,
+   * is in SWITCH_LEFT and SWITCH_LEFT_FLOWS, in order. Returns how many these are. A tag that a NIC took out is put back first.
+   */
+  switchForward(sw: number, port: number, burst: number, count: number): number;
+
   /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
   maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
   /** The device's side of a virtqueue, split or packed (virtqueue/layout.ts): copies frames out of the driver's buffers. Descriptors are copied, then checked; bad ones counted and given back. */

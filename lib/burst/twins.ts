@@ -13,6 +13,7 @@ import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
+import { switchFunctions } from './switch.js';
 import { vhostFunctions } from './vhost.js';
 import { offloadFunctions } from './vhost_offload.js';
 import { virtioFunctions } from './virtio.js';
@@ -35,6 +36,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rss = rssFunctions(views);
   const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
+  const hash = hashFunctions(views);
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
   const checksums = checksumFunctions(views, parser);
@@ -43,7 +45,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
     ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), offloadFunctions(views, parser, checksums), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
     parse, tuples, checksumCheck, checksumFill, checksumRange,
   };

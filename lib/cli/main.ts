@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.js';
 import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
+import { switchCommand } from './switch.js';
 
 /** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr; 130 or 143 a sweep that a signal stopped, with its report. */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -17,6 +18,7 @@ const program = new Command('pollmode')
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
+  .addCommand(switchCommand())
   .addCommand(bindCommand())
   .addCommand(brokerCommand())
   .addCommand(doctorCommand());

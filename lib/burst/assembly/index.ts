@@ -11,6 +11,7 @@ export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm4Mbufs, lpm6Lookup, lpm6Mbufs } from './lpm';
 export { aclClassify } from './acl';
 export { maglevLookup } from './maglev';
+export { switchForward } from './switch';
 export { vhostRx, vhostTx } from './vhost';
 export { virtioRx, virtioFill, virtioTx, virtioClean } from './virtio';
 export { parse, tuples } from './parse';
