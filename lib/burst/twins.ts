@@ -17,6 +17,7 @@ import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
 import { copyingFunctions } from './vhost.js';
 import { switchFunctions } from './switch.js';
+import { offloadFunctions } from './vhost_offload.js';
 import { virtioFunctions } from './virtio.js';
 import { virtqueueFunctions } from './virtqueue.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
@@ -40,15 +41,18 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const hash = hashFunctions(views);
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
+  const checksums = checksumFunctions(views, parser);
+  const { checksumCheck, checksumFill, checksumRange } = checksums; // the rest is vhost's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
-  const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues), pools);
-  const memif = copyingFunctions(views, queues, memifRingFunctions(views, queues), pools);
+  const offloads = offloadFunctions(views, parser, checksums);
+  const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues), offloads, pools);
+  const memif = copyingFunctions(views, queues, memifRingFunctions(views, queues), offloads, pools);
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
     vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
     ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
-    parse, tuples, ...checksumFunctions(views, parser),
+    parse, tuples, checksumCheck, checksumFill, checksumRange,
   };
 }

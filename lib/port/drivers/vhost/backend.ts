@@ -3,7 +3,7 @@ import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import { getU64 } from '../../../kernel/bytes.js';
 import { closeAll } from '../../../kernel/unix.js';
-import { ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, type RingFormat } from '../../../virtqueue/features.js';
+import { offloads, ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, type RingFormat } from '../../../virtqueue/features.js';
 import type { Channel, Message } from '../../../vhost_user/channel.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import {
@@ -183,7 +183,10 @@ export class BackEnd {
 
   #start(vring: Vring, index: number): void {
     const { memory, longest, inflights } = this.#parts;
-    vring.start({ memory, format: this.#format, longest, inflight: inflights.at(index), resume: inflights.resume(index) });
+    vring.start({
+      memory, format: this.#format, longest, inflight: inflights.at(index), resume: inflights.resume(index),
+      offloads: offloads(this.#features, index % 2 === 0 ? 'receive' : 'send'),
+    });
   }
 
   #vring(index: number): Vring {

@@ -24,6 +24,8 @@ export interface ControlParts extends Omit<BackEndParts, 'channel'> {
   readonly path: string;
   /** Connects instead of listening. */
   readonly client: boolean;
+  /** Sends what waits for room. */
+  readonly flush: () => void;
 }
 
 export class VhostControl {
@@ -53,7 +55,10 @@ export class VhostControl {
       this.link.close();
       throw cause;
     }
-    this.#timer = setInterval(() => this.service(true), PERIOD_MS).unref();
+    this.#timer = setInterval(() => {
+      parts.flush();
+      this.service(true);
+    }, PERIOD_MS).unref();
     this.#leaveTurns = takeTurns(() => this.service());
   }
 

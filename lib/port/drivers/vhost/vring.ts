@@ -21,6 +21,8 @@ export interface Running {
   readonly inflight: number;
   /** Where an in-flight region says that a packed ring goes on; undefined for nothing. */
   readonly resume: Resume | undefined;
+  /** OFFLOAD_*. */
+  readonly offloads: number;
 }
 
 /**
@@ -74,7 +76,7 @@ export class Vring {
   }
 
   /** Starts it, if all that it needs has come and is right. Returns what is wrong otherwise. */
-  start({ memory, format, longest, inflight, resume }: Running): string | undefined {
+  start({ memory, format, longest, inflight, resume, offloads }: Running): string | undefined {
     if (this.address === undefined || this.size === 0 || !this.kicked || !this.enabled) return 'not complete';
     if (!isRingSize(format.packed, this.size)) return `has ${this.size} descriptors`;
     const needs = ringNeeds(format.packed, this.size);
@@ -88,7 +90,7 @@ export class Vring {
     if (format.packed && ((nextAvail & 0x7fff) >= this.size || (nextUsed & 0x7fff) >= this.size)) return 'goes on at a place that it does not have';
     startDevice(this.state, {
       format, size: this.size, desc: descAt, avail: availAt, used: usedAt, nextAvail, nextUsed,
-      memory: memory.table, scratch: this.#scratch, longest, inflight,
+      memory: memory.table, scratch: this.#scratch, longest, inflight, offloads,
     });
     return undefined;
   }
