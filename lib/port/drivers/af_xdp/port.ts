@@ -6,7 +6,10 @@ import { queueStates } from '../../queue.js';
 import { attachTo, isBound, REBIND_TRIES, type Attachment } from './attachment.js';
 import { giveBackChannels } from './channels.js';
 import { restoreInterrupts } from './deferral.js';
-import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LOST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
+import {
+  XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BROKEN_CHAIN, XSK_COPIED, XSK_COPY_NOMBUF, XSK_LOST, XSK_NOT_IN_UMEM, XSK_RING_FULL, XSK_RX_TOO_MANY_SEGMENTS,
+  XSK_TX_TOO_MANY_SEGMENTS,
+} from './layout.js';
 import { LossWatch } from './loss_watch.js';
 import { isBorrowed, type Settings } from './options.js';
 import { XskPair } from './pair.js';
@@ -154,8 +157,9 @@ class XskPort implements Port {
       pair.addStatistics(xstats);
     }
     Object.assign(xstats, {
-      rx_bad_descriptor: sum('rx', XSK_BAD_DESCRIPTOR), rx_multi_buffer: sum('rx', XSK_MULTI_BUFFER),
+      rx_bad_descriptor: sum('rx', XSK_BAD_DESCRIPTOR), rx_too_many_segments: sum('rx', XSK_RX_TOO_MANY_SEGMENTS), rx_broken_chain: sum('rx', XSK_BROKEN_CHAIN),
       tx_not_in_umem: sum('tx', XSK_NOT_IN_UMEM), tx_bad_frame: sum('tx', XSK_BAD_FRAME), tx_ring_full: sum('tx', XSK_RING_FULL),
+      tx_too_many_segments: sum('tx', XSK_TX_TOO_MANY_SEGMENTS), tx_copied: sum('tx', XSK_COPIED), tx_copy_no_mbuf: sum('tx', XSK_COPY_NOMBUF),
       tx_bad_completion: sum('tx', XSK_BAD_COMPLETION), tx_lost_at_rebind: sum('tx', XSK_LOST),
       rx_unread_at_close: 0, tx_unsent_at_close: 0, tx_uncompleted_at_close: 0, ...this.#watch?.counts,
     });
