@@ -56,7 +56,7 @@ export const XSK_GIVING_VECTOR = 352;
 /** u32, rx: 1 while descriptors are passed over up to the end of a frame that was dropped. */
 export const XSK_SKIPPING = 356;
 
-// What the queue is to be moved to: the five words of each ring, then u32 of the socket, its serial, and the longest frame.
+// What the queue is to be moved to: the five words of each ring, then u32 of the socket, its serial, and the longest frame; XSK_NEXT_MOST_SEGMENTS too.
 export const XSK_NEXT_A = 384;
 export const XSK_NEXT_B = 404;
 export const XSK_NEXT_FD = 424;

@@ -69,6 +69,7 @@ class XskPort implements Port {
 
   opened(attachment: Attachment): void {
     this.#attached(attachment);
+    for (const pair of this.#pairs) pair.opened(attachment.mostSegments);
     const bound = { device: this.#options.device, isBound: () => isBound(this.#attachment!), lose: () => this.#lose() };
     this.#watch = isBorrowed(this.#options) ? new LossWatch(bound) : new InterfaceWatch({
       ...bound,
@@ -82,9 +83,13 @@ class XskPort implements Port {
     return this.#watch?.listen(listener) ?? (() => undefined);
   }
 
+  get #mostSegments(): number {
+    return this.#attachment?.mostSegments ?? 1;
+  }
+
   get capabilities(): PortCapabilities {
     const queues = this.#pairs.length;
-    return { mtu: Math.min(this.#mtu, this.#host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, mode: this.#mode };
+    return { mtu: Math.min(this.#mtu, this.#mostSegments * this.#host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, mode: this.#mode };
   }
 
   readStats(into: PortStats): void {
@@ -123,8 +128,8 @@ class XskPort implements Port {
 
   #attached(attachment: Attachment): void {
     this.#attachment = attachment;
-    const { steering: { attached, whose }, sockets } = attachment;
-    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`, ...(this.#options.busyPoll === undefined ? [] : ['busy-poll'])];
+    const { steering: { attached, whose }, sockets, mostSegments } = attachment;
+    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', ...(mostSegments > 1 ? ['frags'] : []), this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`, ...(this.#options.busyPoll === undefined ? [] : ['busy-poll'])];
     this.#mode = words.join(', ');
   }
 
@@ -144,7 +149,7 @@ class XskPort implements Port {
     channels?.undo();
     this.#mtu = attachment.link.mtu;
     this.#attached(attachment);
-    this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu));
+    this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu, attachment.mostSegments));
   }
 
   #readNow(brokerGone: boolean | undefined): PortStats {
