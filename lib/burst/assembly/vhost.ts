@@ -371,7 +371,7 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
       break;
     }
     // A memif ring has no header to say it in.
-    const length = left ? 0 : sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest);
+    const length: u32 = left ? 0 : sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest);
     if (length == 0) {
       count64(queue + DEVICE_BAD_FRAME, 1);
       taken++;
