@@ -1,16 +1,10 @@
 /** Both ends as programs use them: several queues and ports on a socket, sleeping, coming and going, and memory that is cut off. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, ftruncateSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { ftruncateSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { binding } from '../../../../lib/binding.js';
-import { seqpacketSocket, unixAddress } from '../../../../lib/kernel/unix.js';
 import { attachRx, attachTx, releaseQueue } from '../../../../lib/port/attach.js';
-import { open, type Host, type OpenOptions } from '../../../../lib/port/host.js';
+import { open } from '../../../../lib/port/host.js';
 import type { Port } from '../../../../lib/port/port.js';
 import { QueueView } from '../../../../lib/port/queue_view.js';
 import { MEMIF_NEXT, MEMIF_POSTED, MEMIF_SIDE } from '../../../../lib/port/drivers/memif/layout.js';
@@ -19,29 +13,8 @@ import { MBUF_OWNER } from '../../../../lib/mbuf/layout.js';
 import { VQ_LOCK, VQ_TELL } from '../../../../lib/virtqueue/layout.js';
 import { frame, frames } from '../../conformance/frames.js';
 import { receiveBy, sendBy } from '../../conformance/wires.js';
+import { CLIENTS, folder, opened, OPTIONS, SERVER, until } from './ends_helper.js';
 import { Stranger } from './stranger_helper.js';
-
-const OPTIONS: OpenOptions = { mbufs: 2048, arenaOptions: { size: 64 << 20 } };
-const SERVER = ',role=server,client_memory=16';
-/** The three kinds of client. */
-const CLIENTS = ['', ',zero_copy=0', ',zero_copy=0,bsize=128'];
-
-function folder(t: Test): string {
-  const made = mkdtempSync(join(tmpdir(), 'pollmode-memif-'));
-  t.teardown(() => rmSync(made, { recursive: true, force: true }));
-  return join(made, 's');
-}
-
-function opened(t: Test, ...devices: string[]): { host: Host; ports: readonly Port[] } {
-  const host = open(devices, OPTIONS);
-  t.teardown(() => host.close());
-  return { host, ports: host.ports };
-}
-
-async function until(ready: () => boolean): Promise<boolean> {
-  for (let i = 0; i < 600 && !ready(); i++) await sleep(5);
-  return ready();
-}
 
 t.test('several queues, each with its own frames', async t => {
   for (const words of CLIENTS) {
@@ -249,55 +222,6 @@ t.test('a server comes and goes, and the client goes on with the next', async t 
     t.match(host.stats(ports[0]!).xstats, words === '' ? { tx_lost: 21 } : { disconnections: 3 });
   }
 });
-
-t.test('a peer that is killed in the middle of traffic, in either role, and the next one', async t => {
-  for (const [ours, theirs] of [[SERVER, ',rsize=6'], [SERVER, ',rsize=6,zero_copy=0'], [',rsize=6', SERVER], [',rsize=6,zero_copy=0', SERVER]] as const) {
-    const path = folder(t);
-    const listens = theirs === SERVER;
-    // Who listens is there first.
-    let child = listens ? await peer(t, `memif:${path}${theirs}`, listens) : undefined;
-    const { host, ports } = opened(t, `memif:${path}${ours}`);
-    const [port] = ports as [Port];
-    const burst = host.burst(32);
-    for (let i = 0; i < 3; i++) {
-      child ??= await peer(t, `memif:${path}${theirs}`, listens);
-      let got = 0;
-      t.equal(await until(() => {
-        const now = port.rx[0]!.rxBurst(burst);
-        got += now;
-        host.pool.free(burst, 0, now);
-        const made = host.pool.alloc(burst, 32);
-        for (const handle of burst.handles.subarray(0, made)) host.mbufs.append(handle, 60);
-        const sent = port.tx[0]!.txBurst(burst, made);
-        if (sent < made) host.pool.free(burst, sent, made);
-        return got > 1000;
-      }), true, `${got} frames`);
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-      child = undefined;
-      t.equal(await until(() => port.link!.read().up !== true), true, 'it is noticed');
-      t.equal(host.pool.audit().free, host.pool.size, 'and every mbuf is back');
-    }
-    host.close();
-  }
-});
-
-/** A program at the other end; returns when its link is up, or, for one that listens, when it does. */
-async function peer(t: Test, device: string, listens: boolean): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('./peer_program.js', import.meta.url)), device], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.teardown(() => { child.kill('SIGKILL'); });
-  if (!listens) await once(child.stdout, 'data');
-  else await until(() => existsSync(/:(.*?),/.exec(device)![1]!) && connects(device));
-  return child;
-}
-
-/** A stale file of a killed server is there too. */
-function connects(device: string): boolean {
-  const fd = seqpacketSocket();
-  const result = binding().connect(fd, unixAddress(/:(.*?),/.exec(device)![1]!));
-  binding().close(fd);
-  return result >= 0;
-}
 
 t.test('a queue in other hands: let go, and taken by its name', async t => {
   for (const words of CLIENTS) {
