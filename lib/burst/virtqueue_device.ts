@@ -102,8 +102,8 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       return flattenTable(queue, chain, first, writable, descriptor);
     }
     for (;;) {
+      bad ||= places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable);
       if (bad === 0) {
-        bad = places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable);
         segment += 1 << SEGMENT_SHIFT;
         total += BigInt(descriptor.length);
       }
@@ -124,7 +124,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       setField(chain, CHAIN_ID, descriptor.id); // the last one's
       setField(chain, CHAIN_DESCS, places);
     }
-    return bad === 0 ? finish(chain, first, segment, total) : spoil(queue, chain, first, bad);
+    return bad === 0 ? finish(chain, first, segment, total) : spoil(queue, chain, segment, bad);
   }
 
   /** A table of descriptors in the driver's memory (2.7.5.3 and 2.8.7). */
@@ -139,14 +139,14 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     for (let places = 1; ; places++) {
       const descriptor = read(table, index, packed);
       const bad = writeSegment(queue, segment, descriptor, writable);
-      if (bad !== 0) return spoil(queue, chain, first, bad);
+      if (bad !== 0) return spoil(queue, chain, segment, bad);
       segment += 1 << SEGMENT_SHIFT;
       total += BigInt(descriptor.length);
       // In a packed table all descriptors are the chain's (2.8.7); elsewhere the flag says whether one follows.
       if (packed ? places === limit : (descriptor.flags & DESC_NEXT) === 0) return finish(chain, first, segment, total);
-      if (places >= limit) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
+      if (places >= limit) return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
       index = packed ? index + 1 : descriptor.next;
-      if (index >= limit) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
+      if (index >= limit) return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
     }
   }
 
@@ -196,7 +196,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     return segment;
   }
 
-  /** A bad chain has no segments; it is counted, and given back unused. */
+  /** A bad chain has no segments; it is counted, and given back unused. The scratch memory that it took stays taken: so many descriptors are looked at in one go and no more. */
   function spoil(queue: number, chain: number, first: number, counter: number): number {
     count64(u32, queue + counter, 1);
     for (const name of [CHAIN_COUNT, CHAIN_LENGTH, CHAIN_WRITTEN]) setField(chain, name, 0);

@@ -117,7 +117,10 @@ function single(queue: usize, memory: usize, chain: usize, segment: usize, addre
   return segment + (1 << SEGMENT_SHIFT);
 }
 
-/** A bad chain has no segments; it is counted, and given back unused. */
+/**
+ * A bad chain has no segments; it is counted, and given back unused. The scratch memory that it took stays taken: so many
+ * descriptors are looked at in one go and no more, or a driver of bad chains would hold whoever polls it.
+ */
 function spoil(queue: usize, chain: usize, segment: usize, counter: usize): usize {
   count64(queue + counter, 1);
   store<u64>(chain, segment as u64, CHAIN_FIRST);
@@ -187,7 +190,7 @@ function several(
     places++;
   }
   if (packed && !inside) store<u64>(chain, ((places as u64) << 32) | ((rest >> 32) & 0xffff)); // the last one's id
-  if (bad) return spoil(queue, chain, first, bad);
+  if (bad) return spoil(queue, chain, segment, bad);
   store<u64>(chain, (first as u64) | (((segment - first) as u64 >> SEGMENT_SHIFT) << 32), CHAIN_FIRST);
   store<u64>(chain, min<u64>(total, 0xffffffff), CHAIN_LENGTH);
   return segment;

@@ -1,5 +1,6 @@
 /** A vhost port's socket: who listens, who connects, one connection at a time, and what comes over it. In the thread that opened the port. */
 import { binding } from '../../../binding.js';
+import { PollmodeError } from '../../../errors.js';
 import { SOCK_NONBLOCK, SOCK_STREAM, POLLIN } from '../../../kernel/constants.js';
 import { Door } from '../../../kernel/door.js';
 import { unixAddress, unixSocket } from '../../../kernel/unix.js';
@@ -15,6 +16,9 @@ const RETRY_MS = 100;
 const MOST_MESSAGES = 64;
 const TURN_MS = 20;
 const NEXT_MESSAGE_MS = 1;
+/** Waits that a handshake may need; one more comes with each turn of the timer, so that a front-end that talks for ever holds nobody. */
+const WAITS = 64;
+const WAITS_EACH_VRING = 16;
 
 export interface ControlParts extends Omit<BackEndParts, 'channel'> {
   readonly path: string;
@@ -34,10 +38,14 @@ export class VhostControl {
   #channel: Channel | undefined;
   #backEnd: BackEnd | undefined;
   #tried = -Infinity;
+  #waits = 0;
+  /** A burst did not end when a connection did: what it works on is kept until it has. */
+  #stuck = false;
 
   /** Throws EBUSYQUEUE, EEXISTS, EOPTION, ERIGHTS for a place where it cannot listen. */
   constructor(parts: ControlParts) {
     this.#parts = parts;
+    this.#waits = this.#mostWaits;
     try {
       unixAddress(parts.path);
       this.#door = parts.client ? undefined : new Door(parts.path, [process.geteuid!()], SOCK_STREAM);
@@ -60,7 +68,8 @@ export class VhostControl {
 
   /** Its turn. `patient`: a handshake that is under way is waited for, for a moment. */
   service(patient = false): void {
-    if (this.#channel === undefined) this.#connect();
+    if (patient) this.#waits = Math.min(this.#waits + 1, this.#mostWaits);
+    if (this.#channel === undefined && this.#retired()) this.#connect();
     if (this.#channel === undefined) return;
     const end = performance.now() + TURN_MS;
     for (let messages = 0; messages < MOST_MESSAGES && this.#channel !== undefined; messages++) {
@@ -84,9 +93,16 @@ export class VhostControl {
     this.#hangUp();
     this.link.close();
     this.#door?.close();
+    this.#backEnd?.end();
+  }
+
+  get #mostWaits(): number {
+    return WAITS + WAITS_EACH_VRING * this.#parts.vrings.length;
   }
 
   #waitForMore({ fd }: Channel): boolean {
+    if (this.#waits === 0) return false;
+    this.#waits--;
     return binding().poll(Int32Array.of(fd, POLLIN), NEXT_MESSAGE_MS) > 0;
   }
 
@@ -117,9 +133,25 @@ export class VhostControl {
     this.counts.disconnections++;
     this.#channel.close();
     this.#channel = undefined;
-    this.#backEnd!.end();
-    this.#backEnd = undefined;
+    this.#retired();
     this.#tellState();
+  }
+
+  /** Is nothing of the last front-end's in use any more? Its memory stays where a thread hangs in a burst, and no other comes until that has ended. */
+  #retired(): boolean {
+    if (this.#backEnd === undefined) return true;
+    if (this.#stuck && this.#parts.vrings.some(vring => vring.busy)) return false;
+    try {
+      this.#backEnd.end();
+    } catch (cause) {
+      if (!(cause instanceof PollmodeError)) throw cause;
+      this.lastFault = cause.message;
+      this.#stuck = true;
+      return false;
+    }
+    this.#backEnd = undefined;
+    this.#stuck = false;
+    return true;
   }
 
   /** Up while the first pair of queues runs. */

@@ -4,9 +4,11 @@ import { Worker } from 'node:worker_threads';
 import t, { type Test as Tap } from 'tap';
 import { frameOf } from '../../../../rss/frames_helper.js';
 import { checksum, tagged } from '../../kernel_helper.js';
-import { Bench, DROP_EN, ENTRIES, HOLE, IFCS, IOVA, IXSM, KEY, RINGS, TXSM, VLE, VME, count, forStation, plainFrame, start, type Access } from './helper.js';
+import { Bank, word } from './bank.js';
+import { Bench, BUFFERS, DROP_EN, ENTRIES, HOLE, IFCS, IOVA, IXSM, KEY, RINGS, SIZE, TXSM, VLE, VME, count, forStation, plainFrame, start, type Access } from './helper.js';
 import { frameCheck } from './packet.js';
 import { REGISTERS, at } from './registers.js';
+import { Statistics } from './statistics.js';
 import type { StepperData } from './stepper.js';
 
 const BROADCAST = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
@@ -73,6 +75,7 @@ t.test('a reset: bits that clear themselves, defaults, and what comes back when'
   t.equal(bench.peek('EEC') & (1 << 9), 0, 'the EEPROM is not read yet');
   t.notOk(bench.model.receive(plainFrame(60, 0, BROADCAST)), 'nothing is received meanwhile');
   t.ok(bench.until('CTRL', (1 << 26) | (1 << 2), 0), 'RST and the master\'s disabling are gone');
+  t.equal(bench.peek('EEC') & (1 << 9), 0, 'and the EEPROM is still being read');
   t.ok(bench.until('EEC', 1 << 9, 1 << 9));
   t.ok(bench.until('EEMNGCTL', 1 << 18, 1 << 18), 'CFG_DONE0');
   t.ok(bench.until('RDRXCTL', 1 << 3, 1 << 3), 'DMAIDONE');
@@ -118,6 +121,22 @@ t.test('all 128 queues send; a packet of several buffers; TXPADEN; no DD without
   bench.set('TDT', bench.putFrame(0, 3, plainFrame(20)), 0);
   bench.model.step();
   t.equal(bench.sent.splice(0)[0]!.length, 60, 'padded by the MAC');
+  for (let i = 0, next = 0; i < 20; i++) {
+    next = bench.putFrame(63, (i * 3 + 3) % ENTRIES, plainFrame(200 + i, i), { pieces: 3 });
+    bench.set('TDT', next, 63);
+    bench.model.step();
+    t.same(bench.sent.splice(0), [plainFrame(200 + i, i)], 'over the ring\'s end');
+  }
+  bench.set('TDT', bench.putFrame(127, 3, plainFrame(200), { pieces: 2 }) - 1, 127);
+  bench.model.step();
+  bench.modify('TXDCTL', 0, 1 << 25, 127);
+  bench.set('TDH', 0, 127);
+  bench.set('TDT', 0, 127);
+  bench.modify('TXDCTL', 1 << 25, 0, 127);
+  bench.until('TXDCTL', 1 << 25, 1 << 25, 127);
+  bench.set('TDT', bench.putFrame(127, 0, plainFrame(90)), 127);
+  bench.model.step();
+  t.same(bench.sent.splice(0), [plainFrame(90)], 'what was begun before a queue was disabled is forgotten');
   clean(t, bench);
 });
 
@@ -165,6 +184,16 @@ t.test('checksums and a tag on transmit, by the context', async t => {
     t.equal(checksum(out, 14, 20), 0, `the IPv4 header's sum holds`);
     t.equal(~(~checksum(out, 34, 20) + 0) & 0xffff, addOnes(pseudo(out, protocol === 'udp' ? 17 : 6, 20)), `${protocol}'s sum holds with the pseudo header`);
   }
+  const zero = forStation(frameOf({ ...flow, protocol: 'udp' }));
+  const view = new DataView(zero.buffer);
+  view.setUint16(38, 20);
+  view.setUint16(40, ~pseudo(view, 17, 20) & 0xffff);
+  view.setUint16(52, 0);
+  view.setUint16(52, checksum(view, 34, 20)); // now all of it sums up to 0xffff
+  index = bench.putContext(0, index, {});
+  bench.set('TDT', bench.putFrame(0, index, zero, { options: IXSM | TXSM }));
+  bench.model.step();
+  t.equal(new DataView(bench.sent.splice(0)[0]!.buffer).getUint16(40), 0xffff, 'a UDP checksum of 0 is sent as 0xffff (RFC 768)');
   clean(t, bench);
 });
 
@@ -242,10 +271,16 @@ const PUBLISHED: readonly (readonly [string, number, string, number, number, num
   ['fe80::200:f8ff:fe21:67cf', 38024, '3ffe:1900:4545:3:200:f8ff:fe21:67cf', 44251, 0x4b61e985, 0x02d1feef],
 ];
 
+/** What the tests' redirection table has: all seven bits of the hash count. */
+function queueOf(hash: number): number {
+  const index = hash & 0x7f;
+  return (index ^ (index >> 2) ^ (index >> 4) ^ (index >> 6)) & 3;
+}
+
 function useRss(types: number): (bench: Bench) => void {
   return bench => {
     KEY.forEach((value, n) => bench.set('RSSRK', value, n));
-    bench.fill('RETA', () => 0x03020100);
+    bench.fill('RETA', n => [0, 1, 2, 3].reduce((word, i) => word | (queueOf(n * 4 + i) << (i * 8)), 0));
     bench.set('RXCSUM', 1 << 13); // PCSD
     bench.set('MRQC', (1 | types) >>> 0);
   };
@@ -259,13 +294,19 @@ t.test('receive side scaling: the published vectors, and the queue that the tabl
       const [destination, destinationPort, source, sourcePort] = vector;
       const hash = vector[column];
       t.ok(bench.model.receive(forStation(frameOf({ source, destination, sourcePort, destinationPort, protocol: 'tcp', tags: 0, extensions: [], fragment: false }))));
-      const queue = hash & 3;
+      const queue = queueOf(hash);
       const got = bench.received(queue, heads[queue]++);
       t.match(got, { done: true, hash }, `${source} to ${destination}, ${name}`);
       t.equal(got.type & 0xf, column === 4 ? (source.includes(':') ? 5 : 2) : source.includes(':') ? 3 : 1, 'the RSS type');
     }
     t.ok(bench.model.receive(plainFrame(60)));
     t.match(bench.received(0, heads[0]), { done: true, hash: 0 }, 'what has no hash goes to queue 0');
+    heads[0]++;
+    const [destination, destinationPort, source, sourcePort, plain] = PUBLISHED[0]!;
+    t.ok(bench.model.receive(forStation(frameOf({ source, destination, sourcePort, destinationPort, protocol: 'tcp', tags: 0, extensions: [], fragment: true }))));
+    const fragment = bench.received(queueOf(plain), heads[queueOf(plain)]);
+    t.match(fragment, { done: true, hash: plain }, 'a fragment has no ports');
+    t.same([fragment.type, fragment.status & 0x30], [0x12, 0], 'IPv4, and no L4');
     clean(t, bench);
   }
 });
@@ -314,7 +355,7 @@ t.test('no descriptors: dropped where the queue says so, and held in the packet 
   clean(t, holds);
   const disabled = start(new Bench(), { queues: [0], filters: useRss(0x33 << 16) });
   const results = PUBLISHED.map(([destination, destinationPort, source, sourcePort]) => disabled.model.receive(forStation(frameOf({ source, destination, sourcePort, destinationPort, protocol: 'tcp', tags: 0, extensions: [], fragment: false }))));
-  t.same(results, PUBLISHED.map(vector => (vector[5] & 3) === 0), 'packets to a disabled queue are dropped');
+  t.same(results, PUBLISHED.map(vector => queueOf(vector[5]) === 0), 'packets to a disabled queue are dropped');
 });
 
 t.test('statistics: what is counted, by queue, over 32 bits, and cleared by reading', async t => {
@@ -331,6 +372,13 @@ t.test('statistics: what is counted, by queue, over 32 bits, and cleared by read
   bench.model.readStatistics();
   t.equal(bench.peek('GPRC'), 0);
   clean(t, bench);
+  const bank = new Bank(new SharedArrayBuffer(1 << 19), 0);
+  const statistics = new Statistics(bank);
+  const [low, high, good] = [word('GORCL'), word('GORCH'), word('GPRC')];
+  bank.set(low, 0xffffffff);
+  bank.set(good, 0xffffffff);
+  statistics.good(plainFrame(60), 64);
+  t.same([bank.get(low), bank.get(high), bank.get(good)], [63, 1, 0xffffffff], '36 bits of octets; packets stop at all ones');
 });
 
 t.test('interrupts: causes, masks, clearing by 1 and by reading, vectors', async t => {
@@ -440,6 +488,9 @@ t.test('hostile descriptors: outside what is mapped, outside the ring, without e
   lost.set('RDT', 4);
   t.notOk(lost.model.receive(plainFrame(60)), 'a ring outside what is mapped');
   t.equal(lost.model.faults, 1);
+  const edge = start(new Bench('bus', { translate: iova => (iova < IOVA + BUFFERS ? iova - IOVA : SIZE - 50) }));
+  t.ok(edge.model.receive(plainFrame(100)));
+  t.equal(edge.model.faults, 1, 'a translation that leads beyond memory');
   const random = start(new Bench());
   const sizes = [random.u32.length];
   let seed = 7;

@@ -28,7 +28,7 @@ import { Filters } from './filters.js';
 import { Interrupts, LSC } from './interrupts.js';
 import type { Parts } from './parts.js';
 import { Rss } from './rss.js';
-import { Rules } from './rules.js';
+import { refuseLacking, Rules } from './rules.js';
 import { Rx } from './rx.js';
 import { Statistics } from './statistics.js';
 import { Tx } from './tx.js';
@@ -86,6 +86,7 @@ export class Model82599 {
     const parts = this.parts();
     this.rx = new Rx(parts);
     this.tx = new Tx(parts, (frame, loopback) => void (loopback ? this.rx.receive(frame) : wire.send(frame)));
+    refuseLacking(this.bank, this.rules);
     this.bank.on('CTRL', (_, value) => this.control(value));
     this.bank.on('AUTOC', (_, value) => this.negotiate(value));
     this.bank.on('EERD', (_, value) => ((value & 0xfffc) | 2) >>> 0); // done at once; the words of this EEPROM are 0
