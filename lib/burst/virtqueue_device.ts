@@ -71,6 +71,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       begin(chain, 0);
       segment = flatten(queue, chain, segment, writable, next & 0x7fff, left);
       const places = field(chain, CHAIN_DESCS);
+      if (places === 0) break;
       left -= places;
       next = advance(next, places, size);
     }
@@ -90,7 +91,8 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
   /**
    * Follows a chain from the ring's descriptor `index`, of at most `limit` descriptors, and writes its segments. What is
    * wrong with one makes all of it bad; in a packed ring its places are still counted, since the next chain stands behind
-   * them. Returns where the next chain's segments go.
+   * them. One that is longer than any is has no places: the ring stands still there. Returns where the next chain's
+   * segments go.
    */
   function flatten(queue: number, chain: number, first: number, writable: number, index: number, limit: number): number {
     const packed = isPacked(queue);
@@ -108,6 +110,11 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
         total += BigInt(descriptor.length);
       }
       if ((descriptor.flags & DESC_NEXT) === 0 || (bad !== 0 && !packed)) break;
+      if (packed && places > MOST_SEGMENTS) {
+        setField(chain, CHAIN_ID, descriptor.id);
+        setField(chain, CHAIN_DESCS, 0);
+        return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+      }
       if (places >= limit) {
         bad ||= DEVICE_BAD_CHAIN;
         break;

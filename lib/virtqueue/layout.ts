@@ -183,7 +183,7 @@ export const MEMORY_BYTES = 2080;
 // Scratch: CHUNK chains of 32 bytes, then segments, then a vector of CHUNK handles.
 export const CHAIN_SHIFT = 5;
 export const CHAIN_ID = 0;
-/** Places in a packed ring. */
+/** Places in a packed ring; 0 for a chain that is longer than any is, which stops it. */
 export const CHAIN_DESCS = 4;
 /** Offset of its first segment. */
 export const CHAIN_FIRST = 8;

@@ -98,6 +98,7 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
     else {
       segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
       places = load<u32>(chain, CHAIN_DESCS);
+      if (places == 0) break;
     }
     left -= places;
     next = advance(next, places, size);
@@ -130,7 +131,8 @@ function spoil(queue: usize, chain: usize, segment: usize, counter: usize): usiz
 
 /**
  * A chain of several, in the ring or in a table of its own. What is wrong with one makes all of it bad; in a packed ring
- * its places are still counted, since the next chain stands behind them.
+ * its places are still counted, since the next chain stands behind them. One that is longer than any is has no places:
+ * its end is not looked for at every burst, and the ring stands still there until its driver resets it.
  */
 function several(
   queue: usize, memory: usize, chain: usize, segment: usize, address: u64, rest: u64, writable: u32, table: usize, size: u32, packed: bool,
@@ -173,6 +175,10 @@ function several(
     // In a packed table all descriptors are the chain's (2.8.8); elsewhere the flag says whether one follows.
     if (inside && packed ? places >= limit : !(flags & DESC_NEXT)) break;
     if (bad && (inside || !packed)) break;
+    if (packed && !inside && places > MOST) {
+      store<u64>(chain, (rest >> 32) & 0xffff); // no places
+      return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+    }
     if (places >= limit) {
       bad = bad ? bad : DEVICE_BAD_CHAIN;
       break;

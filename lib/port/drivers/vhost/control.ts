@@ -5,6 +5,7 @@ import { SOCK_NONBLOCK, SOCK_STREAM, POLLIN } from '../../../kernel/constants.js
 import { Door } from '../../../kernel/door.js';
 import { unixAddress, unixSocket } from '../../../kernel/unix.js';
 import { Channel } from '../../../vhost_user/channel.js';
+import type { RequestName } from '../../../vhost_user/messages.js';
 import { takeTurns } from '../../../vhost_user/turns.js';
 import { LinkSignal } from '../../link_signal.js';
 import { BackEnd, type BackEndParts } from './backend.js';
@@ -14,6 +15,9 @@ const PERIOD_MS = 10;
 const RETRY_MS = 100;
 /** In one turn: so many messages, and for a handshake under way so long, with so long a wait for the next message. */
 const MOST_MESSAGES = 64;
+/** What maps memory takes as long as many others, and counts as so many. */
+const MAPPING: ReadonlySet<RequestName> = new Set(['SET_MEM_TABLE', 'ADD_MEM_REG', 'REM_MEM_REG', 'GET_INFLIGHT_FD', 'SET_INFLIGHT_FD']);
+const MAPPING_COUNTS = 16;
 const TURN_MS = 20;
 const NEXT_MESSAGE_MS = 1;
 /** Waits that a handshake may need; one more comes with each turn of the timer, so that a front-end that talks for ever holds nobody. */
@@ -85,6 +89,7 @@ export class VhostControl {
       } else if ('fault' in received) this.#hangUp(received.fault);
       else {
         this.counts.messages++;
+        if (MAPPING.has(received.message.name)) messages += MAPPING_COUNTS - 1;
         const fault = this.#backEnd!.handle(received.message);
         if (fault !== undefined) this.#hangUp(fault);
       }

@@ -100,6 +100,26 @@ t.test('a front-end that talks for ever, over one connection or many, is not wai
   it.close();
 });
 
+t.test('a front-end that has its memory mapped over and over gets few of them done in a turn, and all of them in time', async t => {
+  const it = stage();
+  const stranger = new Stranger(it.path);
+  ask(it, stranger, message('SET_PROTOCOL_FEATURES', u64(0x9009n)));
+  const said = Array.from({ length: 40 }, () => stranger.say(message('SET_MEM_TABLE', writeTable([{ guest: 0n, user: 0n, bytes: 65536n, fileOffset: 0n }]), [it.files.memory])));
+  t.ok(said.every(sent => sent > 0));
+  const { counts } = it.port.control;
+  const turns: number[] = [];
+  for (let heard = counts.messages; turns.length < 40 && heard < 41; heard = counts.messages) {
+    it.port.control.service();
+    turns.push(counts.messages - heard);
+  }
+  t.ok(Math.max(...turns) <= 4, `${turns.join(', ')} in a turn`);
+  t.equal(counts.messages, 41);
+  t.equal(counts.protocol_errors, 0);
+  stranger.close();
+  it.port.control.service();
+  it.close();
+});
+
 /** The kernel's own numbers of all eventfds that this process has. */
 function eventfds(): string[] {
   return readdirSync('/proc/self/fdinfo').flatMap(fd => {

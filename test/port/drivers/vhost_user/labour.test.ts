@@ -72,3 +72,42 @@ for (const options of IMPLEMENTATIONS) {
     }
   });
 }
+
+const LONG_RING = 300;
+
+/** A packed ring's descriptors from its start on: one chain of `length`, then single ones, all of the guest's first buffer; the chain's first is at `address`. */
+function offerLong({ lab }: VqWorld, queue: number, length: number, address: bigint): void {
+  const desc = get(lab, queue, VQ_DESC);
+  for (let i = 0; i < LONG_RING; i++) {
+    lab.u64[(desc + i * 16) / 8] = i === 0 ? address : IOVA + BigInt(lab.base);
+    set(lab, desc + i * 16, 8, 72);
+    lab.u16[(desc + i * 16 + 12) >>> 1] = i;
+    lab.u16[(desc + i * 16 + 14) >>> 1] = DESC_AVAIL | (i < length - 1 ? DESC_NEXT : 0);
+  }
+}
+
+for (const options of IMPLEMENTATIONS) {
+  const lab = makeLab(options);
+  t.test(`${lab.name}: a chain in a packed ring that goes on and on`, async t => {
+    const shape = { packed: true, size: LONG_RING, start: 0x8000, mergeable: false, indirect: false, eventIdx: false, inOrder: false, header: 12, guestBuffers: 6, hostBuffers: 14, cache: 0 };
+    const world = makeVqWorld(lab, shape);
+    const { host, vector } = world;
+    offerLong(world, host.rx, MOST_SEGMENTS, 1n);
+    t.equal(lab.burst.vhostRx(host.rx, vector, 4, LCORE), 3, 'one of as many as there may be is given back, and those behind it are received');
+    t.same([get64(lab, host.rx, DEVICE_BAD_ADDRESS), get(lab, host.rx, VQ_NEXT_AVAIL)], [1, 0x8000 + MOST_SEGMENTS + 3]);
+    lab.burst.mbufFree(host.pool.offset, LCORE, vector, 3);
+    const stuck = makeVqWorld(lab, shape);
+    for (const length of [MOST_SEGMENTS + 2, LONG_RING + 1]) {
+      offerLong(stuck, stuck.host.rx, length, IOVA + BigInt(lab.base));
+      const before = get64(lab, stuck.host.rx, DEVICE_BAD_CHAIN);
+      for (let round = 1; round <= 3; round++) {
+        t.equal(lab.burst.vhostRx(stuck.host.rx, stuck.vector, 8, LCORE), 0);
+        t.same([get64(lab, stuck.host.rx, DEVICE_BAD_CHAIN) - before, get(lab, stuck.host.rx, VQ_NEXT_AVAIL)], [round, 0x8000], `${length}: counted, and not walked through`);
+      }
+    }
+    offerLong(stuck, stuck.host.rx, 1, IOVA + BigInt(lab.base));
+    t.equal(lab.burst.vhostRx(stuck.host.rx, stuck.vector, 8, LCORE), 8, 'with other descriptors it goes on');
+    lab.burst.mbufFree(stuck.host.pool.offset, LCORE, stuck.vector, 8);
+    t.equal(accounted(stuck, stuck.host), 14);
+  });
+}
