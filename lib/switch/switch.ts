@@ -12,6 +12,7 @@
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import type { Host } from '../port/host.js';
+import type { RxQueue } from '../port/port.js';
 import type { SwitchConfig } from './config.js';
 import { Datapath } from './datapath.js';
 import { Plant, type DevicePort } from './plant.js';
@@ -49,6 +50,11 @@ export class Switch {
       throw cause;
     }
     this.#devices = this.#plant.devices;
+  }
+
+  /** What is polled, for an idle policy that sleeps on it. Another list after `apply`. */
+  get queues(): readonly RxQueue[] {
+    return this.#devices.flatMap(({ queues }) => queues);
   }
 
   /** One burst of each queue of each port, and everything that it led to. Returns how many packets there were. */
