@@ -97,8 +97,11 @@ function address(handle: number): void {
   flow = flow + 1 >= flows ? 0 : flow + 1;
   const to = flow % side;
   const from = (flow - to) / side;
+  // All that differs between frames of the two sides: the buffer may have been one of the other's.
+  u8[start + 3] = 1;
   u8[start + 4] = to >>> 8;
   u8[start + 5] = to;
+  u8[start + 9] = 0;
   u8[start + 10] = from >>> 8;
   u8[start + 11] = from;
 }
