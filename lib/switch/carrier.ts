@@ -138,13 +138,11 @@ export class Carrier {
     const frame = this.#frameFor(outputs[from]!, handle, isLast);
     for (let i = from; i < to; i++) {
       const port = this.#ports[outputs[i]!.port];
-      if (frame === 0) {
-        port?.drop('no_mbuf');
-        continue;
-      }
-      if (i + 1 < to) this.#copies.hold(frame);
-      if (port === undefined) this.#copies.free(frame);
-      else this.#put(port, frame);
+      // Each port has an mbuf of its own: who owns one is a single word, by which an AF_XDP or virtio queue knows its own when it comes back.
+      const own = i + 1 < to && frame !== 0 ? this.#copies.copy(frame) : frame;
+      if (own === 0) port?.drop('no_mbuf');
+      else if (port === undefined) this.#copies.free(own);
+      else this.#put(port, own);
     }
   }
 

@@ -30,8 +30,11 @@ t.test('three hosts on ports of three drivers: ping, TCP, a mirror, and what is 
   for (const [number, port] of ['left', 'right', 'third'].entries()) t.ok(learned.includes(`02:00:00:00:05:0${number + 1} ${port}`), port);
   const flows = await run.ask({ request: 'flows' }) as FlowReport[];
   t.ok(flows.some(({ source, destination, packets }) => source === '02:00:00:00:05:01' && destination === '02:00:00:00:05:03' && packets > 20));
-  const { report } = await run.show();
-  t.ok(report.slow < report.packets / 2, `${report.slow} of ${report.packets} by the slow path`);
+  await run.reload({ bridges: { br0: { ports: { left: { device: left.device }, third: { device: third.device } } } } });
+  const before = (await run.show()).report;
+  t.equal(left.ping('10.5.0.3', 40), 40);
+  const { packets, slow } = (await run.show()).report;
+  t.ok(packets - before.packets >= 80 && slow - before.slow < 20, `${slow - before.slow} of ${packets - before.packets} by the slow path`);
   t.equal(await run.end(), 0);
 });
 
@@ -44,17 +47,21 @@ t.test('VLANs: hosts of one speak to each other and to nobody else; tagged on th
   } } } });
   await run.start();
   const wire = trunk.wire(t);
+  // The kernel takes a tag out of a frame before a raw socket sees it; tcpdump puts it back.
+  const dump = trunk.start(t, 'tcpdump', '-i', trunk.name, '-e', '-nn', '-l', '-Q', 'in', 'arp');
+  let seen = '';
+  dump.stdout!.setEncoding('utf8').on('data', (text: string) => { seen += text; });
+  await sleep(500);
   t.equal(a10.ping('10.5.0.2'), 5);
   t.equal(a10.ping('10.5.0.3', 1), 0);
-  const tagged = wire.receive().filter(bytes => bytes[12] === 0x81 && bytes[13] === 0);
-  t.ok(tagged.some(bytes => (bytes[14]! << 8 | bytes[15]!) === 10 && bytes[16] === 8 && bytes[17] === 6), 'the question for an address is on the trunk, with its tag');
-  t.ok(tagged.every(bytes => bytes[16] === 8 || bytes[16] === 0x86), 'and what came of it is one frame within one tag');
+  for (let tries = 0; tries < 100 && !seen.includes('10.5.0.3'); tries++) await sleep(20);
+  t.match(seen, /02:00:00:00:05:01 > ff:ff:ff:ff:ff:ff, ethertype 802\.1Q .*vlan 10, .*who-has 10\.5\.0\.3/, 'the question for an address is on the trunk, with its tag');
   const own = a10.wire(t);
   await wire.send([10, 20, 30].map(vlan => Uint8Array.from([...new Array<number>(6).fill(255), 2, 0, 0, 0, 5, 4, 0x81, 0, 0, vlan, 0x88, 0xb5, ...new Array<number>(50).fill(vlan)])));
   await sleep(200);
   const got = own.receive().filter(bytes => bytes[12] === 0x88 && bytes[13] === 0xb5);
   t.same(got.map(bytes => bytes[20]), [10], 'and back without it, of its own VLAN only');
-  t.match(await run.drops('br0/trunk'), { vlan: 1 });
+  t.match(await run.drops('br0/trunk'), { vlan_ingress: 1 });
   t.equal(await run.end(), 0);
 });
 
