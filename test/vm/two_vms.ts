@@ -9,11 +9,11 @@ import { sharedMemory, vhostCard, Vm } from './vm.js';
 
 export type Name = 'a' | 'b';
 export const NAMES = ['a', 'b'] as const;
-/** As the arguments of a device. */
-export type CardOf = (name: Name) => readonly string[];
-
 export const MEMORY_MB = 512;
-export const ADDRESS = { a: '192.0.2.1', b: '192.0.2.2' };
+/** A card of each machine's, and the network that the two are in. */
+export interface Network { readonly card: string; readonly prefix: string }
+export const FIRST: Network = { card: 'eth0', prefix: '192.0.2' };
+export const address = (name: Name, { prefix }: Network): string => `${prefix}.${name === 'a' ? 1 : 2}`;
 export const MAC = { a: '52:54:00:00:0a:01', b: '52:54:00:00:0a:02' };
 const CLI = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 
@@ -36,15 +36,17 @@ export class TwoVms {
     return this.#vms.get(name)!;
   }
 
-  /** Boots one, and waits until its card has a carrier. */
-  async start(name: Name, card: readonly string[]): Promise<void> {
-    this.#vms.set(name, await Vm.start(this.#image, { name, memoryMb: MEMORY_MB, devices: [...sharedMemory(MEMORY_MB), ...card], within: this.#within(name) }));
-    await this.must(name, `ip link set eth0 up && ip addr add ${ADDRESS[name]}/24 dev eth0`);
-    await this.carrier(name);
+  /** Boots one, and waits until its cards have carriers. */
+  async start(name: Name, cards: readonly string[], networks: readonly Network[] = [FIRST]): Promise<void> {
+    this.#vms.set(name, await Vm.start(this.#image, { name, memoryMb: MEMORY_MB, devices: [...sharedMemory(MEMORY_MB), ...cards], within: this.#within(name) }));
+    for (const network of networks) {
+      await this.must(name, `ip link set ${network.card} up && ip addr add ${address(name, network)}/24 dev ${network.card}`);
+      await this.carrier(name, network);
+    }
   }
 
-  carrier(name: Name): Promise<string> {
-    return this.must(name, 'for i in $(seq 100); do [ "$(cat /sys/class/net/eth0/carrier)" = 1 ] && exit 0; sleep 0.1; done; exit 1');
+  carrier(name: Name, { card } = FIRST): Promise<string> {
+    return this.must(name, `for i in $(seq 100); do [ "$(cat /sys/class/net/${card}/carrier)" = 1 ] && exit 0; sleep 0.1; done; exit 1`);
   }
 
   /** A script that must end well. Returns what it printed. */
@@ -63,7 +65,7 @@ export class TwoVms {
   async ping(size: number, count: number): Promise<string> {
     const said: string[] = [];
     for (const [from, to] of [['a', 'b'], ['b', 'a']] as const) {
-      const { code, output } = await this.vm(from).run(`/bin/busybox ping -c ${count} -i 0.05 -s ${size} ${ADDRESS[to]}`);
+      const { code, output } = await this.vm(from).run(`/bin/busybox ping -c ${count} -i 0.05 -s ${size} ${address(to, FIRST)}`);
       const lost = /(\d+)% packet loss/.exec(output)?.[1];
       if (code !== 0 || lost !== '0') throw new Error(output);
       said.push(`${from} to ${to} ${/= [\d.]+\/([\d.]+)\//.exec(output)?.[1]} ms`);
@@ -71,22 +73,30 @@ export class TwoVms {
     return `${count} of ${count}, ${said.join(', ')} in the mean`;
   }
 
-  /** TCP from a to b, and back; bits a second each. */
-  async tcp(seconds: number): Promise<readonly [there: number, back: number]> {
-    await this.must('b', 'iperf3 -s -D -p 5201 --pidfile /tmp/iperf3.pid; sleep 0.3');
+  /** With iperf3's server in b: TCP from a to b and back. */
+  async iperf(seconds: number): Promise<string> {
+    await this.serve();
     try {
-      return [await this.#iperf(`-t ${seconds}`), await this.#iperf(`-t ${seconds} -R`)];
+      const rates = [await this.client(`-t ${seconds}`), await this.client(`-t ${seconds} -R`)];
+      return rates.map(rate => `${(rate / 1e6).toFixed(0)} Mbit/s`).join(' and back ');
     } finally {
       await this.vm('b').run('kill $(tr -d "\\0" < /tmp/iperf3.pid)');
     }
   }
 
-  async iperf(seconds: number): Promise<string> {
-    return (await this.tcp(seconds)).map(rate => `${(rate / 1e6).toFixed(0)} Mbit/s`).join(' and back ');
+  async serve(): Promise<void> {
+    await this.must('b', 'iperf3 -s -D -p 5201 --pidfile /tmp/iperf3.pid; sleep 0.3');
   }
 
-  async counts(name: Name): Promise<Counts> {
-    const said = await this.must(name, 'cd /sys/class/net/eth0/statistics && cat rx_packets rx_bytes tx_packets tx_bytes');
+  /** iperf3 in a. Returns the bits a second that were received. */
+  async client(words: string, network = FIRST): Promise<number> {
+    const { error, end } = JSON.parse(await this.must('a', `iperf3 -c ${address('b', network)} -p 5201 --json --connect-timeout 5000 ${words}`)) as IperfReport;
+    if (error !== undefined) throw new Error(error);
+    return (end.sum_received ?? end.sum!).bits_per_second;
+  }
+
+  async counts(name: Name, { card } = FIRST): Promise<Counts> {
+    const said = await this.must(name, `cd /sys/class/net/${card}/statistics && cat rx_packets rx_bytes tx_packets tx_bytes`);
     const [rxPackets, rxBytes, txPackets, txBytes] = said.trim().split('\n').map(Number) as [number, number, number, number];
     return { rxPackets, rxBytes, txPackets, txBytes };
   }
@@ -99,17 +109,11 @@ export class TwoVms {
   async close(): Promise<void> {
     for (const name of NAMES) await this.kill(name);
   }
-
-  async #iperf(words: string): Promise<number> {
-    const report = JSON.parse(await this.must('a', `iperf3 -c ${ADDRESS.b} -p 5201 --json --connect-timeout 5000 ${words}`)) as IperfReport;
-    if (report.error !== undefined) throw new Error(report.error);
-    return report.end.sum_received.bits_per_second;
-  }
 }
 
 interface IperfReport {
   readonly error?: string;
-  readonly end: { readonly sum_received: { readonly bits_per_second: number } };
+  readonly end: { readonly sum_received?: { readonly bits_per_second: number }; readonly sum?: { readonly bits_per_second: number } };
 }
 
 export interface SwitchOptions {
