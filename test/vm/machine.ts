@@ -77,7 +77,10 @@ function run(args: readonly string[], { minutes = 10, line, monitorMark, network
   let output = '';
   let rest = '';
   let errors = '';
-  child.stderr.on('data', (chunk: Buffer) => { errors += String(chunk); });
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += String(chunk);
+    process.stderr.write(chunk); // a device that finds fault with its driver says so here
+  });
   child.stdout.on('data', (chunk: Buffer) => {
     const text = String(chunk).replace(/\r/g, '');
     output += text;

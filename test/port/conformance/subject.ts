@@ -31,6 +31,8 @@ export interface Subject {
   readonly losses: readonly string[];
   /** Why frames that found no room are in no counter at all; absent where they are. */
   readonly uncounted?: string;
+  /** What it sends also comes back to it: the emulated switch of a NIC has it so for a virtual function that takes everything. */
+  readonly echoes?: true;
   /** A hundred frames offered again and again, with nobody at the other end, are refused in the end. */
   readonly fills: boolean;
   /** What the pool of the tests must be like; nothing special by default. */
