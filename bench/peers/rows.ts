@@ -49,9 +49,20 @@ export const rows: readonly Row[] = [
     ...packets('virtio_user to vhost, packed rings', 'virtio-to-vhost split', 'virtio-to-vhost packed', 1, 'frames received, our driver\'s side sending on the other CPU'),
     peer: 'the same with split rings',
   },
+  switching(1),
+  switching(10_000),
   packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED),
   packets('AF_XDP receive 64 B, against dgram', 'dgram-receive', 'af-xdp-receive', 10, `${RECEIVED}; ${FLOOD}; to dgram our AF_XDP sender offers all it can, 600 or 300 kpps, whichever dgram does best at`),
 ];
+
+/** Not `orIdle`: where the switch waits for the machines, the ratio is only what could be seen of it. */
+function switching(flows: number): Row {
+  return {
+    name: `switch, two vhost ports, 64 B, ${flows} flow${flows === 1 ? '' : 's'}`, peer: 'Open vSwitch with DPDK, Debian\'s, one poll-mode thread, NORMAL (a learning bridge)', peerFigure: [`OVS-DPDK ${flows} flows`, 'value'],
+    ours: 'lib/switch, a learning bridge', oursFigure: [`switch ${flows} flows`, 'value'], unit: 'Mpps', target: 1.5,
+    counted: 'frames that arrived at the machine behind the second port, sent by the one behind the first; both are our virtio_user ports, one program on the other CPU, the same for both switches; flows are pairs of MAC addresses, a frame each in turn',
+  };
+}
 
 function autotest(name: string, figure: string, ours: string, counted: string): Row {
   return {

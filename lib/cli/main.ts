@@ -15,6 +15,7 @@ const version = (JSON.parse(readFileSync(new URL('../../../package.json', import
 const program = new Command('pollmode')
   .description('Poll-mode packet I/O for Node.js: AF_XDP, AF_PACKET, tap, capture files and memory ports.')
   .version(version)
+  .enablePositionalOptions()
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())

@@ -6,7 +6,8 @@ import type { FdbEntry, FlowReport } from '../switch/report.js';
 import { readSwitchConfig, switchSchema } from '../switch/parse.js';
 import type { ControlRequest } from '../switch/protocol.js';
 import { whole } from './forward.js';
-import { SwitchProgram, type SwitchAnswer } from './switch_program.js';
+import type { SwitchAnswer } from './switch_answer.js';
+import { SwitchProgram } from './switch_program.js';
 import { drawSwitch } from './switch_dot.js';
 import { changesText, fdbText, flowsText, portsText, showText } from './switch_text.js';
 

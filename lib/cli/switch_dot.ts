@@ -1,5 +1,5 @@
 import type { BridgeConfig, PortConfig } from '../switch/config.js';
-import type { SwitchAnswer } from './switch_program.js';
+import type { SwitchAnswer } from './switch_answer.js';
 import { vlanText } from './switch_text.js';
 
 /** The layout in Graphviz's language: bridges as clusters of ports, patches and tunnels as edges, mirrors dotted. */

@@ -9,28 +9,17 @@ import { DEFAULT_NAME, newControlPath } from '../switch/control_path.js';
 import { devicesOf } from '../switch/devices.js';
 import { readSwitchConfig } from '../switch/parse.js';
 import type { ControlRequest } from '../switch/protocol.js';
-import type { Changes, SwitchReport } from '../switch/report.js';
+import type { Changes } from '../switch/report.js';
 import { Switch } from '../switch/switch.js';
 import { pin } from './forward.js';
 import { LiveLine } from './live.js';
+import type { SwitchAnswer } from './switch_answer.js';
 import { changesText } from './switch_text.js';
 
 export interface SwitchProgramOptions {
   readonly follow?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
-}
-
-/** What `show` is answered. */
-export interface SwitchAnswer {
-  readonly name: string;
-  readonly pid: number;
-  readonly file: string;
-  /** Since the start. */
-  readonly seconds: number;
-  readonly idle: string;
-  readonly config: SwitchConfig;
-  readonly report: SwitchReport;
 }
 
 /** mbufs of a pool beside what its ports may hold: packets that wait in the switch, and ports that are added later. */

@@ -3,7 +3,7 @@ import { printable } from '../sweep/text.js';
 import type { TableStyle } from '../sweep/text_table.js';
 import type { BridgeConfig, PortConfig, VlanConfig } from '../switch/config.js';
 import type { Changes, FdbEntry, FlowReport, PortReport } from '../switch/report.js';
-import type { SwitchAnswer } from './switch_program.js';
+import type { SwitchAnswer } from './switch_answer.js';
 
 /** A tree: the switch, its bridges, their ports. With `before`, an earlier answer, rates instead of counts. */
 export function showText(now: SwitchAnswer, before: SwitchAnswer | undefined, style: TableStyle): string {
@@ -58,7 +58,7 @@ export function flowsText(flows: readonly FlowReport[]): string {
 
 export function changesText({ opened, closed, kept }: Changes): string {
   const part = (names: readonly string[], what: string): string[] => names.length === 0 ? [] : [`${what} ${names.join(', ')}`];
-  return [...part(opened, 'opened'), ...part(closed, 'closed'), `${kept.length} ports go on`].join('; ');
+  return [...part(opened, 'opened'), ...part(closed, 'closed'), kept.length === 1 ? '1 port goes on' : `${kept.length} ports go on`].join('; ');
 }
 
 export function what(port: PortConfig): string {

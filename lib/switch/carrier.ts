@@ -43,6 +43,17 @@ export class Carrier {
     this.#copies.free(handle);
   }
 
+  /** Puts packets in line as they are; all are gone from the burst afterwards. */
+  putAll(port: SwitchPort, burst: Burst, count: number): void {
+    for (let i = 0; i < count; i++) this.#put(port, burst.handles[i]!);
+  }
+
+  /** Counts what came in by a port whose packets the burst function does not see. */
+  countIn(port: SwitchPort, burst: Burst, count: number): void {
+    port.patchRxPackets += count;
+    for (let i = 0; i < count; i++) port.patchRxBytes += this.#mbufs.pktLen(burst.handles[i]!);
+  }
+
   /** Sends every line. A port that takes not all keeps a part of it for the next time. */
   sendAll(): void {
     if (this.#sending) return;
@@ -126,13 +137,11 @@ export class Carrier {
     const frame = this.#frameFor(outputs[from]!, handle, isLast);
     for (let i = from; i < to; i++) {
       const port = this.#ports[outputs[i]!.port];
-      if (frame === 0) {
-        port?.drop('no_mbuf');
-        continue;
-      }
-      if (i + 1 < to) this.#copies.hold(frame);
-      if (port === undefined) this.#copies.free(frame);
-      else this.#put(port, frame);
+      // Each port has an mbuf of its own: who owns one is a single word, by which an AF_XDP or virtio queue knows its own when it comes back.
+      const own = i + 1 < to && frame !== 0 ? this.#copies.copy(frame) : frame;
+      if (own === 0) port?.drop('no_mbuf');
+      else if (port === undefined) this.#copies.free(own);
+      else this.#put(port, own);
     }
   }
 

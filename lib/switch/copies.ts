@@ -32,11 +32,6 @@ export class Copies {
     this.#one = new Burst(pool.arena, 1);
   }
 
-  /** One more holder. */
-  hold(handle: number): void {
-    this.#chains.clone(handle);
-  }
-
   free(handle: number): void {
     this.#one.handles[0] = handle;
     this.#pool.free(this.#one, 0, 1);

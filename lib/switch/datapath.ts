@@ -26,7 +26,7 @@ export const MOST_PORTS = 1024;
 /** A flow that had no packet for so long, in milliseconds, goes; so long is a round over them all. */
 const FLOW_IDLE = 10_000;
 const ROUND = 1000;
-/** Flows that are looked at between two bursts. */
+/** Flows that are looked at between two bursts; more where the time between them is long. */
 const STEP = 256;
 /** Someone who comes back after so long sweeps at once, so that nothing too old is used. */
 const LONG_AWAY = 5000;
@@ -123,7 +123,7 @@ export class Datapath {
     this.now = now;
     this.#set(SWITCH_NOW, Math.floor(now) >>> 0);
     if (away > LONG_AWAY) this.sweep(now);
-    else if (this.#sweeping || now - this.#roundAt >= ROUND) this.#sweepSome(STEP);
+    else if (this.#sweeping || now - this.#roundAt >= ROUND) this.#sweepSome(Math.max(STEP, Math.ceil(this.flows.capacity * away / ROUND)));
   }
 
   /** A whole round: what the cache saw is learned again, flows that are idle and addresses that are too old go. */

@@ -66,7 +66,7 @@ function sentence({ keyword, instancePath, params, parentSchema, data, message }
     case 'required': return `${where} lacks ${shown(params['missingProperty'])}: ${give}`;
     case 'dependencies': return `${where} has ${shown(params['property'])} without ${shown(params['deps'])}: ${give}`;
     case 'propertyNames': return `${where} has the name ${shown(params['propertyName'])}: give a name of letters, digits, ".", "-" and "_" that starts with a letter or digit, at most 32.`;
-    case 'oneOf': return `${where} is ${shown(data)}: ${give}`;
+    case 'oneOf': case 'pattern': case 'enum': return `${where} is ${shown(data)}: ${give}`;
     default: return `${where} is ${shown(data)}, and ${message ?? 'that is wrong'}: ${give}`;
   }
 }

@@ -59,7 +59,7 @@ export class Switch {
 
   /** One burst of each queue of each port, and everything that it led to. Returns how many packets there were. */
   poll(): number {
-    if ((this.#polls++ & (POLLS_PER_TICK - 1)) === 0) this.#datapath.tick();
+    if ((this.#polls++ & (POLLS_PER_TICK - 1)) === 0) this.#tick();
     const burst = this.#burst;
     let moved = 0;
     for (let index = 0; index < this.#devices.length; index++) {
@@ -73,6 +73,11 @@ export class Switch {
     }
     this.#datapath.carrier.sendAll();
     return moved;
+  }
+
+  #tick(): void {
+    this.#datapath.tick();
+    this.#plant.tick(this.#datapath.now);
   }
 
   /**

@@ -35,7 +35,7 @@ async function run(t: Test, program: Program, work: () => Promise<void>): Promis
 
 /** Sends frames of every size in bursts, and takes those that come back: each as it was, but for its addresses. */
 async function bounce(t: Test, host: Host, port: Port): Promise<void> {
-  for (let tries = 0; tries < 500 && port.link?.read().up !== true; tries++) await sleep(10);
+  await until(() => port.link?.read().up === true);
   t.equal(port.link?.read().up, true, 'the link is up');
   const burst = host.burst(32);
   const sent = Array.from({ length: FRAMES }, (_, i) => frame(60 + i * 7 % 1455, i));
@@ -61,6 +61,10 @@ async function bounce(t: Test, host: Host, port: Port): Promise<void> {
   for (const [name, count] of Object.entries(xstats)) if (/bad|small|errors/.test(name)) t.equal(count, 0, name);
 }
 
+async function until(ready: () => boolean): Promise<void> {
+  for (let i = 0; i < 500 && !ready(); i++) await sleep(10);
+}
+
 for (const packed of [0, 1]) {
   const rings = packed === 1 ? 'packed' : 'split';
   t.test(`our vhost behind DPDK's virtio_user, ${rings} rings`, { skip }, async t => {
@@ -81,5 +85,23 @@ for (const packed of [0, 1]) {
         host.close();
       }
     });
+  });
+  t.test(`our vhost as a client of DPDK's virtio_user, ${rings} rings: each of the two goes and comes back`, { skip }, async t => {
+    const path = join(machine.folder, `c${packed}`);
+    const vdev = `net_virtio_user0,path=${path},server=1,queues=1,queue_size=256,packed_vq=${packed}`;
+    let host = open([`vhost:${path},client=1`], { mbufs: 2048 });
+    t.teardown(() => host.close());
+    const first = testpmd('c', vdev);
+    await run(t, first, () => bounce(t, host, host.ports[0]!));
+    t.comment('our side goes, and another one comes');
+    host.close();
+    host = open([`vhost:${path},client=1`], { mbufs: 2048 });
+    await bounce(t, host, host.ports[0]!);
+    t.comment('DPDK goes, and another one comes');
+    first.kill();
+    await first.exited;
+    await until(() => host.ports[0]!.link!.read().up === false);
+    rmSync(path, { force: true });
+    await run(t, testpmd('d', vdev), () => bounce(t, host, host.ports[0]!));
   });
 }
