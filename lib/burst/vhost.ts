@@ -1,15 +1,14 @@
-/** The device's side of a virtqueue, moving frames, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
+/** The device's side of a virtqueue, moving frames, and memif's, which copies in the same way, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PKT_LEN, OWNER_APP, OWNER_POOL, OWNER_SHIFT, TX_TCP_SEG,
 } from '../mbuf/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
-  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER,
-  VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_UNFINISHED,
+  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_CSUM, OFFLOAD_FINISHED, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT,
+  VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
-import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
 import { asks, type NetHeader, type OffloadFunctions } from './vhost_offload.js';
 import { count64, type ArenaViews } from './views.js';
@@ -22,12 +21,17 @@ const SHORTEST = 14;
 /** What stops a burst before its end. */
 type Stop = 'none' | 'short' | 'foreign' | 'unfinished';
 
-export type VhostFunctions = Pick<BurstFunctions, 'vhostRx' | 'vhostTx'>;
+/** As `vhostRx` and `memifRx`, `vhostTx` and `memifTx` of BurstFunctions. */
+export interface CopyingFunctions {
+  receive(queue: number, burst: number, max: number, lcore: number): number;
+  send(queue: number, burst: number, count: number, lcore: number): number;
+}
 
-export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): VhostFunctions {
-  return { vhostRx, vhostTx };
+/** Over one kind of rings. */
+export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): CopyingFunctions {
+  return { receive, send };
 
-  function vhostRx(queue: number, burst: number, max: number, lcore: number): number {
+  function receive(queue: number, burst: number, max: number, lcore: number): number {
     if (!enter(queue, lcore)) return 0;
     setField(queue, VQ_UNFINISHED, 0);
     let got = 0;
@@ -108,7 +112,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     const more = Math.ceil(length / room) - 1;
     if (more > CHUNK || (more > 0 && pools.takeFree(field(queue, QUEUE_POOL), lcore, vector, more) === 0)) return 'dry';
     const asked = copyFrame(queue, chain, handle, length, more, lcore);
-    const isPlain = field(queue, VQ_OFFLOADS) === 0 || (!asks(asked) && length <= field(queue, VQ_LONGEST));
+    const isPlain = (field(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) === 0 || (!asks(asked) && length <= field(queue, VQ_LONGEST));
     if (isPlain || offloads.accept(queue, handle, asked)) return 'copied';
     u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1] = 1;
     for (let i = 0, each = handle; i <= more; each = u32[(vector >>> 2) + i++]) {
@@ -179,7 +183,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     return segment;
   }
 
-  function vhostTx(queue: number, burst: number, count: number, lcore: number): number {
+  function send(queue: number, burst: number, count: number, lcore: number): number {
     const isMine = enter(queue, lcore);
     setField(queue, VQ_UNFINISHED, 0);
     if (!isMine) {
@@ -202,8 +206,8 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
         setField(queue, VQ_UNFINISHED, 1);
         break;
       }
-      if (done.used === 0 && done.stop === 'short' && chains === CHUNK) {
-        // All that can be looked at does not hold it.
+      if (done.used === 0 && done.stop === 'short' && (chains === CHUNK || chains === field(queue, VQ_SIZE))) {
+        // All that can be looked at, or all that there is, does not hold it.
         count64(u32, queue + DEVICE_TOO_SMALL, 1);
         taken++;
       } else if (chains < want && (done.used === chains || done.stop === 'short')) break;
@@ -232,8 +236,9 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
       const handle = u32[(burst >>> 2) + taken];
       if (!pools.belongs(field(queue, QUEUE_POOL), handle)) return { taken, used, stop: 'foreign' };
       const flags = field(headerOf(queue, handle), MBUF_OL_FLAGS);
-      if (!offloads.takes(queue, flags)) return { taken, used, stop: 'unfinished' };
-      const length = sendable(queue, handle, (flags & TX_TCP_SEG) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST));
+      const isTaken = offloads.takes(queue, flags);
+      if (!isTaken && (field(queue, VQ_OFFLOADS) & OFFLOAD_FINISHED) !== 0) return { taken, used, stop: 'unfinished' };
+      const length = isTaken ? sendable(queue, handle, (flags & TX_TCP_SEG) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST)) : 0;
       const need = length + field(queue, VQ_HEADER);
       if (length === 0) {
         count64(u32, queue + DEVICE_BAD_FRAME, 1);
@@ -308,6 +313,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     for (; run > 0; run--, chain += 1 << CHAIN_SHIFT) {
       const written = Math.min(need, field(chain, CHAIN_LENGTH));
       setField(chain, CHAIN_WRITTEN, written);
+      setField(chain, CHAIN_MORE, run > 1 ? 1 : 0);
       need -= written;
     }
   }

@@ -125,10 +125,12 @@ export const VQ_PIECES = 344;
 export const VQ_UNFINISHABLE = 352;
 export const VQ_STATE_END = 360;
 
-// VQ_OFFLOADS. The last two only with the first.
+// VQ_OFFLOADS. The second and third only with the first.
 export const OFFLOAD_CSUM = 1;
 export const OFFLOAD_TSO4 = 2;
 export const OFFLOAD_TSO6 = 4;
+/** tx: whoever sends does himself what the driver does not. Without it a frame that wants such a thing is a bad one. */
+export const OFFLOAD_FINISHED = 8;
 
 // VQ_FLAGS
 export const VQ_PACKED = 1;
@@ -193,6 +195,8 @@ export const CHAIN_COUNT = 12;
 export const CHAIN_LENGTH = 16;
 /** Bytes that were written into it. */
 export const CHAIN_WRITTEN = 20;
+/** 1: what was written goes on in the next chain. Only memif's rings say so. */
+export const CHAIN_MORE = 24;
 /** Where no descriptor is: nothing to give back. */
 export const NO_ID = 0xffffffff;
 export const SEGMENTS = 2048;

@@ -1,15 +1,16 @@
-/** The device's side of a virtqueue, moving frames: out of the driver's buffers, and into them. The twin is burst/vhost.ts. */
+/** The device's side of a virtqueue, moving frames: out of the driver's buffers, and into them; and memif's, which copies in the same way. The twin is burst/vhost.ts. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PKT_LEN, MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_POOL, OWNER_SHIFT, TX_IPV6, TX_TCP_SEG,
 } from '../../mbuf/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
-  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, NET_HEADER, NET_NUM_BUFFERS, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT,
-  VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_UNFINISHED,
+  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, NET_HEADER, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_FINISHED, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER,
+  SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { copyFrame } from './copy';
+import { gatherMemif, putMemif } from './memif_ring';
 import { count64 } from './memory_ports';
 import { belongs, mbufFree, putFree, takeFree } from './mempool';
 import { ASKS, TOLD, accept, csumOffset, headerWord, takes } from './vhost_offload';
@@ -30,36 +31,56 @@ const SHORT: u32 = 1 << 30;
 /** The next mbuf is another pool's. */
 const FOREIGN: u32 = 1 << 31;
 
-// @ts-ignore: decorator
-@inline
-function gather(queue: usize, want: u32, writable: u32, packed: bool): u32 {
-  return packed ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
-}
+// The kinds of ring.
+const SPLIT: u32 = 0;
+const PACKED: u32 = 1;
+const MEMIF: u32 = 2;
 
 // @ts-ignore: decorator
 @inline
-function put(queue: usize, count: u32, packed: bool, together: bool): void {
-  if (packed) putPacked(queue, count, together);
-  else putSplit(queue, count, together);
+function gather(queue: usize, want: u32, writable: u32, ring: u32): u32 {
+  if (ring == MEMIF) return gatherMemif(queue, want, writable);
+  return ring == PACKED ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
+}
+
+/** `writable` as it was gathered; of those that are not, nothing was written. */
+// @ts-ignore: decorator
+@inline
+function put(queue: usize, count: u32, writable: u32, ring: u32): void {
+  if (ring == MEMIF) putMemif(queue, count, writable);
+  else if (ring == PACKED) putPacked(queue, count, writable == 0);
+  else putSplit(queue, count, writable == 0);
 }
 
 /** Copies frames that the driver sends into mbufs. */
 export function vhostRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (!enter(queue, lcore)) return 0;
-  const packed = isPacked(queue);
+  return receive(queue, burst, max, lcore, isPacked(queue) ? PACKED : SPLIT);
+}
+
+/** The same for a memif ring. */
+export function memifRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return 0;
+  return receive(queue, burst, max, lcore, MEMIF);
+}
+
+/** In a queue that was entered. */
+// @ts-ignore: decorator
+@inline
+function receive(queue: usize, burst: usize, max: u32, lcore: u32, ring: u32): u32 {
   store<u32>(queue, 0, VQ_UNFINISHED);
   let got: u32 = 0;
   // As many chains as frames are wanted, good or bad.
   for (let left = max; left > 0;) {
     const want = min(left, CHUNK as u32);
-    const chains = gather(queue, want, 0, packed);
+    const chains = gather(queue, want, 0, ring);
     if (chains == 0) break;
     const vector = burst + ((got as usize) << 2);
     const given = takeSome(queue, lcore, vector, chains);
     if (given == 0) break;
     const taken = takeChains(queue, vector, given, lcore);
     const done = taken >> USED_SHIFT;
-    put(queue, done, packed, true);
+    put(queue, done, 0, ring);
     got += taken & COUNT_MASK;
     left -= done;
     if (done < want) break;
@@ -119,7 +140,7 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
       store<u32>(header, owner, MBUF_OWNER);
       const from: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
       copyFrame(((handle as usize) << HANDLE_SHIFT) + HEADROOM, from + (skip as usize), length);
-      if (offloads) {
+      if (offloads & OFFLOAD_CSUM) {
         const word = load<u64>(from);
         if (((word & ASKS) != 0 || length > longest) && !accept(queue, handle, word, load<u16>(from, NET_CSUM_OFFSET))) {
           store<u32>(header, OWNER_POOL << OWNER_SHIFT, MBUF_OWNER);
@@ -186,7 +207,7 @@ function copyOut(queue: usize, chain: usize, handle: u32, length: u32, lcore: u3
     store<u32>(header, handle, MBUF_NEXT);
     header = writeMbuf(queue, table, handle, lcore);
   }
-  if (load<u32>(queue, VQ_OFFLOADS)) {
+  if (load<u32>(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) {
     const word = load<u64>(asked);
     const isPlain = (word & ASKS) == 0 && whole <= load<u32>(queue, VQ_LONGEST);
     if (!isPlain && !accept(queue, first, word, load<u16>(asked, NET_CSUM_OFFSET))) {
@@ -259,23 +280,37 @@ function shorten(segment: usize, by: u32): usize {
 
 /** Copies mbufs into the buffers that the driver has made available, and frees them. Stops before one that wants what the driver does not do, and says so in VQ_UNFINISHED. */
 export function vhostTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
-  if (!enter(queue, lcore)) {
-    store<u32>(queue, 0, VQ_UNFINISHED);
-    count64(queue + QUEUE_NOMBUF, count);
-    return 0;
-  }
+  if (!enter(queue, lcore)) return refuse(queue, count);
+  return send(queue, burst, count, lcore, isPacked(queue) ? PACKED : SPLIT);
+}
+
+/** The same for a memif ring. */
+export function memifTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return refuse(queue, count);
+  return send(queue, burst, count, lcore, MEMIF);
+}
+
+function refuse(queue: usize, count: u32): u32 {
   store<u32>(queue, 0, VQ_UNFINISHED);
-  const packed = isPacked(queue);
+  count64(queue + QUEUE_NOMBUF, count);
+  return 0;
+}
+
+/** In a queue that was entered. */
+// @ts-ignore: decorator
+@inline
+function send(queue: usize, burst: usize, count: u32, lcore: u32, ring: u32): u32 {
+  store<u32>(queue, 0, VQ_UNFINISHED);
   const chunk: u32 = CHUNK;
   let taken: u32 = 0;
   let want = min(count, chunk);
   let stopped: usize = DEVICE_RING_FULL;
   for (let goes: u32 = 0; taken < count && goes < (MOST_GOES as u32); goes++) {
-    const chains = gather(queue, want, DESC_WRITE, packed);
+    const chains = gather(queue, want, DESC_WRITE, ring);
     const done = fillChains(queue, burst + ((taken as usize) << 2), count - taken, chains);
     const used = (done >> USED_SHIFT) & USED_MASK;
     taken += done & COUNT_MASK;
-    put(queue, used, packed, false);
+    put(queue, used, DESC_WRITE, ring);
     if (done & FOREIGN) {
       stopped = DEVICE_FOREIGN;
       break;
@@ -284,8 +319,8 @@ export function vhostTx(queue: usize, burst: usize, count: u32, lcore: u32): u32
       store<u32>(queue, 1, VQ_UNFINISHED);
       break;
     }
-    if (used == 0 && (done & SHORT) && chains == chunk) {
-      // All that can be looked at does not hold it.
+    if (used == 0 && (done & SHORT) && (chains == chunk || chains == load<u32>(queue, VQ_SIZE))) {
+      // All that can be looked at, or all that there is, does not hold it.
       count64(queue + DEVICE_TOO_SMALL, 1);
       taken++;
     } else if (chains < want && (used == chains || (done & SHORT))) break;
@@ -330,11 +365,12 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
     }
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const flags = load<u32>(header, MBUF_OL_FLAGS) & (TOLD | TX_IPV6);
-    if (flags & TOLD && !takes(offloads, flags)) {
+    const isTaken = !(flags & TOLD) || takes(offloads, flags);
+    if (!isTaken && offloads & OFFLOAD_FINISHED) {
       why = UNFINISHED;
       break;
     }
-    const length = sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest);
+    const length: u32 = isTaken ? sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest) : 0;
     if (length == 0) {
       count64(queue + DEVICE_BAD_FRAME, 1);
       taken++;
@@ -432,6 +468,7 @@ function copyIn(queue: usize, table: usize, handle: u32, chain: usize, run: u32,
   for (; run > 0; run--) {
     const written = min(need, load<u32>(chain, CHAIN_LENGTH));
     store<u32>(chain, written, CHAIN_WRITTEN);
+    store<u32>(chain, run > 1 ? 1 : 0, CHAIN_MORE);
     need -= written;
     chain += 1 << CHAIN_SHIFT;
   }
