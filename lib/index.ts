@@ -57,6 +57,8 @@ export { XdpOffload, type XdpOffloadOptions } from './flow/xdp.js';
 export { Switch, type SwitchOptions } from './switch/switch.js';
 export type { BridgeConfig, MirrorConfig, PortConfig, StormConfig, SwitchConfig, UnderlayConfig, VlanConfig, VxlanConfig } from './switch/config.js';
 export type { BridgeReport, Changes, FdbEntry, FlowReport as SwitchFlowReport, PortReport, SwitchReport } from './switch/report.js';
+export { checkSwitchConfig, parseSwitchConfig, readSwitchConfig, switchSchema } from './switch/parse.js';
+export { devicesOf } from './switch/devices.js';
 export { swapMacs, formatMac, parseMac } from './wire/ethernet.js';
 export { Ethernet, Vlan } from './wire/ether.js';
 export { Arp, ARP_REPLY, ARP_REQUEST } from './wire/arp.js';

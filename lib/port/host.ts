@@ -46,6 +46,11 @@ export function open(requests: readonly PortRequest[], options: OpenOptions = {}
   return new Host(requests, options);
 }
 
+/** mbufs that these ports may hold at once: to size a pool that others are to be added to. Throws as `open`, and opens nothing. */
+export function demandOf(requests: readonly PortRequest[]): number {
+  return requests.reduce((sum, request) => sum + prepare(request).demand.mbufs, 0);
+}
+
 /** Ports, the pool that their packets live in, and the arena that holds it all. Belongs to one thread. */
 export class Host {
   readonly arena: Arena;
