@@ -1,13 +1,14 @@
 /**
  * The switch on one CPU, a bridge of two `vhost:` ports: --a and --b are the sockets' paths. Runs until it is killed; every
  * half second it prints the packets since the last time, the part of the time that went by in polls that found none, and packets of a poll
- * that found some: less than a burst means that it waits for the machines.
+ * that found some: less than a burst means that it waits for the machines. `cycles`: of the
+ * time-stamp counter, per packet, of the polls that found some.
  */
 import { parseArgs } from 'node:util';
 import { poll } from '../../lib/lcore/poll.js';
 import { open } from '../../lib/port/host.js';
 import { Switch } from '../../lib/switch/switch.js';
-import { pin, print } from './common.js';
+import { cyclesPerSecond, pin, print } from './common.js';
 
 const { values: { a, b, cpu } } = parseArgs({ options: {
   a: { type: 'string', default: '' }, b: { type: 'string', default: '' }, cpu: { type: 'string', default: '-1' }, 'other-cpu': { type: 'string' }, seconds: { type: 'string' },
@@ -16,6 +17,7 @@ pin(Number(cpu));
 const devices = [`vhost:${a}`, `vhost:${b}`];
 const host = open(devices, { mbufs: 16_384 });
 const sw = new Switch(host, { bridges: { br0: { ports: { a: { device: devices[0]! }, b: { device: devices[1]! } } } } });
+const perMillisecond = cyclesPerSecond() / 1000;
 /** Polls between two looks at the clock. */
 const POLLS = 8;
 let [packets, found, idle, begun, before] = [0, 0, 0, performance.now(), performance.now()];
@@ -32,7 +34,7 @@ await poll(() => {
   packets += moved;
   before = now;
   if (now - begun < 500) return moved;
-  print({ packets, seconds: (now - begun) / 1000, idle: idle / (now - begun), burst: packets / Math.max(1, found) });
+  print({ packets, seconds: (now - begun) / 1000, idle: idle / (now - begun), burst: packets / Math.max(1, found), cycles: (now - begun - idle) * perMillisecond / Math.max(1, packets) });
   [packets, found, idle, begun] = [0, 0, 0, now];
   return moved;
 });

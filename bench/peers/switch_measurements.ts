@@ -19,7 +19,8 @@ function overOvs(flows: number): Measurement {
       try {
         await ovs.vsctl('set', 'bridge', ovs.bridge, `other_config:mac-table-size=${MACS}`);
         const [a, b] = [await ovs.addPort('a'), await ovs.addPort('b')];
-        return { value: await traffic(bench, a, b, flows) };
+        const value = await traffic(bench, a, b, flows, () => ovs.appctl('dpif-netdev/pmd-stats-clear'));
+        return { value, cycles: busyCycles(await ovs.appctl('dpif-netdev/pmd-stats-show')) };
       } finally {
         await ovs.stop();
       }
@@ -45,10 +46,19 @@ function overOurs(flows: number): Measurement {
   };
 }
 
-/** Millions of packets a second that arrived. */
-async function traffic({ machine, cpus, seconds }: Bench, a: string, b: string, flows: number): Promise<number> {
+/** "avg processing cycles per packet", of the poll-mode thread: of its polls that found packets, by the time-stamp counter. */
+function busyCycles(stats: string): number {
+  const found = /avg processing cycles per packet:\s+([\d.]+)/.exec(stats);
+  if (found === null) throw new Error('Open vSwitch told no cycles');
+  return Number(found[1]);
+}
+
+/** Millions of packets a second that arrived. `measuring`: called when the measured part begins. */
+async function traffic({ machine, cpus, seconds }: Bench, a: string, b: string, flows: number, measuring: () => unknown = () => undefined): Promise<number> {
   const program = startOurs(machine, 'switch-traffic', { measured: cpus.other, other: cpus.measured }, { seconds, more: ['--a', a, '--b', b, '--flows', String(flows)] });
   try {
+    await program.expect(/measuring/, 60);
+    await measuring();
     const { packets, seconds: took } = await finishOurs(program, seconds + 20);
     return packets / took / 1e6;
   } finally {
@@ -58,8 +68,8 @@ async function traffic({ machine, cpus, seconds }: Bench, a: string, b: string, 
 }
 
 /** Of the half second before the last, which lies in the measured part. */
-function lastWords({ output }: Program): { idle: number; burst: number } {
+function lastWords({ output }: Program): { idle: number; burst: number; cycles: number } {
   const lines = output.trim().split('\n').filter(line => line.startsWith('{'));
-  const { idle, burst } = JSON.parse(lines.at(-2) ?? '{"idle":0,"burst":0}') as { idle: number; burst: number };
-  return { idle, burst };
+  const { idle, burst, cycles } = JSON.parse(lines.at(-2) ?? '{"idle":0,"burst":0,"cycles":0}') as { idle: number; burst: number; cycles: number };
+  return { idle, burst, cycles };
 }

@@ -138,12 +138,21 @@ export class Carrier {
     const frame = this.#frameFor(outputs[from]!, handle, isLast);
     for (let i = from; i < to; i++) {
       const port = this.#ports[outputs[i]!.port];
-      // Each port has an mbuf of its own: who owns one is a single word, by which an AF_XDP or virtio queue knows its own when it comes back.
-      const own = i + 1 < to && frame !== 0 ? this.#copies.copy(frame) : frame;
+      const own = frame === 0 ? 0 : this.#holdFor(port, frame, i + 1 === to);
       if (own === 0) port?.drop('no_mbuf');
       else if (port === undefined) this.#copies.free(own);
       else this.#put(port, own);
     }
+  }
+
+  /**
+   * A hold on the frame where the port is done with it when it has sent it; else an mbuf of the port's own: who owns one is
+   * a single word, by which an AF_XDP or virtio queue knows its own when it comes back.
+   */
+  #holdFor(port: SwitchPort | undefined, frame: number, isLast: boolean): number {
+    if (port?.shares === false) return isLast ? this.#copies.own(frame) : this.#copies.copy(frame);
+    if (!isLast) this.#copies.hold(frame);
+    return frame;
   }
 
   /** The frame as these outputs send it, `handle` itself where it is not wanted any more; 0 when the pool is dry. */

@@ -17,8 +17,8 @@ const FREED = 64;
 const COPIED_WORDS = [MBUF_OL_FLAGS, MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_HASH, MBUF_TIMESTAMP, MBUF_TIMESTAMP + 4, MBUF_TX_OFFLOAD, MBUF_USER, MBUF_USER + 4] as const;
 
 /**
- * Packets for several ways out: the same mbuf held once more where the frame is the same, a copy where it has to change
- * and others hold it too. Of a chain only the first segment is ever copied, as only headers change.
+ * Packets for several ways out: the same mbuf held once more where the frame is the same and the port can do with that, a
+ * copy where not, or where it has to change and others hold it too. Of a chain only the first segment is ever copied, as only headers change.
  */
 export class Copies {
   readonly #pool: Mempool;
@@ -37,7 +37,7 @@ export class Copies {
     this.#freed = new Burst(pool.arena, FREED);
   }
 
-  /** One more holder. */
+  /** One more holder; for ports that are done with a packet when their send returns (`SwitchPort.shares`). */
   hold(handle: number): void {
     this.#chains.clone(handle);
   }

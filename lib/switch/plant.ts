@@ -131,6 +131,7 @@ export class Plant {
   #attach(port: SwitchPort, device: Port, receive: DevicePort['receive']): DevicePort {
     const tx = device.tx[0]!;
     port.sink = { send: (line, count) => tx.txBurst(line, count) };
+    port.shares = !device.capabilities.zeroCopy;
     return { queues: device.rx, receive };
   }
 

@@ -47,6 +47,8 @@ export class SwitchPort {
   peer: SwitchPort | undefined;
   /** Absent: nothing leaves by it (patch). */
   sink: Sink | undefined;
+  /** May several such ports hold one mbuf? A device that copies gives it back before its send returns; a zero-copy one has it for longer. */
+  shares = true;
   /** It takes mirrors' packets, and no others. */
   isMirror = false;
   readonly line: Burst;

@@ -88,7 +88,7 @@ t.test('the views say the same', async t => {
     if (lab.mbufs.l3Len(handle) === ip.length) return parser.protocol(0) === ip.protocol && parser.isFragment(0) === ip.isFragment && lab.mbufs.l2Len(handle) === ether.end;
     return isSix && six.length > 511 - 255 * 8; // header lengths above 511 have no room in an mbuf
   }), { numRuns: RUNS * 2 });
-  t.ok(found > RUNS, `${found} of them IP`);
+  t.ok(found > RUNS / 2, `${found} of them IP`);
 });
 
 const v4 = (fields = {}): build.Layer => build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2', ...fields });
