@@ -29,8 +29,8 @@ export function measurements(machine: Machine): readonly Measurement[] {
     ...lookupMeasurements(machine),
     ...wireMeasurements(machine),
     ...vhostMeasurements,
-    ...switchMeasurements,
     ...memifMeasurements,
+    ...switchMeasurements,
   ];
 }
 

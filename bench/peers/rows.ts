@@ -51,11 +51,11 @@ export const rows: readonly Row[] = [
     ...packets('virtio_user to vhost, packed rings', 'virtio-to-vhost split', 'virtio-to-vhost packed', 1, 'frames received, our driver\'s side sending on the other CPU'),
     peer: 'the same with split rings',
   },
-  switching(1),
-  switching(10_000),
   ...([['server', 'receive', 'rxonly'], ['server', 'send', 'txonly'], ['client', 'receive', 'rxonly'], ['client', 'send', 'txonly']] as const).map(([role, direction, forward]) => ({
     ...packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF), orIdle: true,
   })),
+  switching(1),
+  switching(10_000),
   packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED),
   packets('AF_XDP receive 64 B, against dgram', 'dgram-receive', 'af-xdp-receive', 10, `${RECEIVED}; ${FLOOD}; to dgram our AF_XDP sender offers all it can, 600 or 300 kpps, whichever dgram does best at`),
 ];

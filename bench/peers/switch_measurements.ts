@@ -36,7 +36,7 @@ function overOurs(flows: number): Measurement {
       const program = startOurs(bench.machine, 'switch', bench.cpus, { seconds: bench.seconds, more: ['--a', a, '--b', b] });
       try {
         await program.expect(/waiting/);
-        return { value: await traffic(bench, a, b, flows), idle: lastIdle(program) };
+        return { value: await traffic(bench, a, b, flows), ...lastWords(program) };
       } finally {
         program.kill();
         await program.exited;
@@ -58,7 +58,8 @@ async function traffic({ machine, cpus, seconds }: Bench, a: string, b: string, 
 }
 
 /** Of the half second before the last, which lies in the measured part. */
-function lastIdle({ output }: Program): number {
+function lastWords({ output }: Program): { idle: number; burst: number } {
   const lines = output.trim().split('\n').filter(line => line.startsWith('{'));
-  return (JSON.parse(lines.at(-2) ?? '{"idle":0}') as { idle: number }).idle;
+  const { idle, burst } = JSON.parse(lines.at(-2) ?? '{"idle":0,"burst":0}') as { idle: number; burst: number };
+  return { idle, burst };
 }

@@ -50,8 +50,8 @@ export class Carrier {
 
   /** Counts what came in by a port whose packets the burst function does not see. */
   countIn(port: SwitchPort, burst: Burst, count: number): void {
-    port.patchRxPackets += count;
-    for (let i = 0; i < count; i++) port.patchRxBytes += this.#mbufs.pktLen(burst.handles[i]!);
+    port.moreRxPackets += count;
+    for (let i = 0; i < count; i++) port.moreRxBytes += this.#mbufs.pktLen(burst.handles[i]!);
   }
 
   /** Sends every line. A port that takes not all keeps a part of it for the next time. */
@@ -69,6 +69,7 @@ export class Carrier {
       }
     }
     this.#sending = false;
+    this.#copies.flush();
   }
 
   /** Sends a device's line. */

@@ -13,6 +13,7 @@ const { TAG_BYTES, TAG_KEEP, TAG_POP, TAG_PUSH } = words;
 
 /** A cut frame keeps its header, tag included. */
 const SHORTEST_CUT = 18;
+const FREED = 64;
 const COPIED_WORDS = [MBUF_OL_FLAGS, MBUF_PACKET_TYPE, MBUF_PKT_LEN, MBUF_HASH, MBUF_TIMESTAMP, MBUF_TIMESTAMP + 4, MBUF_TX_OFFLOAD, MBUF_USER, MBUF_USER + 4] as const;
 
 /**
@@ -24,22 +25,40 @@ export class Copies {
   readonly #mbufs: Mbufs;
   readonly #chains: Chains;
   readonly #one: Burst;
+  /** To be freed, all in one call. */
+  readonly #freed: Burst;
+  #freedCount = 0;
 
   constructor(pool: Mempool) {
     this.#pool = pool;
     this.#mbufs = pool.mbufs;
     this.#chains = new Chains(pool);
     this.#one = new Burst(pool.arena, 1);
+    this.#freed = new Burst(pool.arena, FREED);
   }
 
+  /** One more holder. */
+  hold(handle: number): void {
+    this.#chains.clone(handle);
+  }
+
+  /** Gives up one hold, by the end of the burst at the latest (`flush`). */
   free(handle: number): void {
-    this.#one.handles[0] = handle;
-    this.#pool.free(this.#one, 0, 1);
+    if (this.#freedCount === FREED) this.flush();
+    this.#freed.handles[this.#freedCount++] = handle;
+  }
+
+  flush(): void {
+    if (this.#freedCount === 0) return;
+    this.#pool.free(this.#freed, 0, this.#freedCount);
+    this.#freedCount = 0;
   }
 
   /** A new mbuf, or 0. */
   alloc(): number {
-    return this.#pool.alloc(this.#one, 1) === 0 ? 0 : this.#one.handles[0]!;
+    if (this.#pool.alloc(this.#one, 1) === 1) return this.#one.handles[0]!;
+    this.flush();
+    return this.#pool.alloc(this.#one, 1) === 1 ? this.#one.handles[0]! : 0;
   }
 
   /** A packet of its own with the same bytes, the usual headroom where that fits; 0 when the pool is dry. */
@@ -109,6 +128,8 @@ export class Copies {
   }
 
   close(): void {
+    this.flush();
+    this.#freed.close();
     this.#chains.close();
     this.#one.close();
   }

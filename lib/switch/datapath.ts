@@ -113,6 +113,7 @@ export class Datapath {
     this.packets += count;
     const left = this.#burst.switchForward(this.#zone.offset, port.number, burst.offset, count);
     for (let i = 0; i < left; i++) this.#look(port, u32[this.#left + i]!, u32[this.#leftFlows + i]!);
+    if (left > 0) this.copies.flush();
     if (u32[(this.#zone.offset + SWITCH_LONGEST) >>> 2]! > LINE_SLOTS / 2) this.carrier.sendAll();
   }
 
@@ -211,11 +212,11 @@ export class Datapath {
     for (const number of patches) {
       const port = this.ports[number];
       if (port === undefined) continue;
-      port.patchTxPackets += packets;
-      port.patchTxBytes += bytes;
+      port.moreTxPackets += packets;
+      port.moreTxBytes += bytes;
       if (port.peer === undefined) continue;
-      port.peer.patchRxPackets += packets;
-      port.peer.patchRxBytes += bytes;
+      port.peer.moreRxPackets += packets;
+      port.peer.moreRxBytes += bytes;
     }
   }
 

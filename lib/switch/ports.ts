@@ -54,11 +54,11 @@ export class SwitchPort {
   /** Packets in line that a device did not take when it was last asked. */
   refused = 0;
   droppedBytes = 0;
-  /** Of a patch, which packets do not go through one by one. */
-  patchRxPackets = 0;
-  patchRxBytes = 0;
-  patchTxPackets = 0;
-  patchTxBytes = 0;
+  /** What the burst function does not count: a patch's packets, which flows are credited for, and those of a tunnel's device. */
+  moreRxPackets = 0;
+  moreRxBytes = 0;
+  moreTxPackets = 0;
+  moreTxBytes = 0;
   readonly #drops = new Float64Array(CAUSES.length);
   readonly #arena: Arena;
   readonly #record: number;
@@ -88,11 +88,11 @@ export class SwitchPort {
   }
 
   get rxPackets(): number {
-    return this.#read(PORT_RX_PACKETS) + this.patchRxPackets;
+    return this.#read(PORT_RX_PACKETS) + this.moreRxPackets;
   }
 
   get rxBytes(): number {
-    return this.#read(PORT_RX_BYTES) + this.patchRxBytes;
+    return this.#read(PORT_RX_BYTES) + this.moreRxBytes;
   }
 
   /** Puts a packet of `bytes` into the line, which must have room. */
@@ -107,12 +107,12 @@ export class SwitchPort {
   }
 
   get txPacketCount(): number {
-    return this.txPackets + this.patchTxPackets;
+    return this.txPackets + this.moreTxPackets;
   }
 
   /** Bytes that were sent: what was ever put in line, but for what was dropped from it or waits. */
   txBytes(waitingBytes: number): number {
-    return this.#read(PORT_QUEUED_BYTES) - this.droppedBytes - waitingBytes + this.patchTxBytes;
+    return this.#read(PORT_QUEUED_BYTES) - this.droppedBytes - waitingBytes + this.moreTxBytes;
   }
 
   drop(cause: Cause, packets = 1): void {

@@ -19,7 +19,7 @@ import { QueuePort, total, type QueuePortParts } from '../../queue_port.js';
 import { ofThisProcess, repairVirtqueue } from '../../virtqueue_attach.js';
 import { VhostControl } from './control.js';
 import { Inflights } from './inflight.js';
-import { GuestMemory } from './memory.js';
+import { GuestMemory, ROUNDING } from './memory.js';
 import { VhostRxQueue, VhostTxQueue } from './queues.js';
 import { Vring } from './vring.js';
 
@@ -77,7 +77,7 @@ export const vhostDriver: PortDriver<VhostOptions> = {
   plan(options) {
     const { device, guestMemory } = settings(options);
     unixAddress(device);
-    return { mbufs: 0, bufferSize: 2048, registered: false, overlays: guestMemory * MIB };
+    return { mbufs: 0, bufferSize: 2048, registered: false, overlays: guestMemory * MIB + ROUNDING };
   },
   open: (options, host) => VhostPort.open(settings(options), host),
   attach: {
@@ -126,9 +126,9 @@ export class VhostPort extends QueuePort {
     try {
       const scratch: Memzone = arena.reserve(`port/${host.number}/vhost/scratch`, 2 * settings.queues * SCRATCH_BYTES, { align: 64 });
       undo.push(() => { arena.release(scratch); });
-      const memory = new GuestMemory(host);
+      const memory = new GuestMemory(host, settings.guestMemory * MIB);
       undo.push(() => memory.close());
-      const inflights = new Inflights(host);
+      const inflights = new Inflights(host, 2 * settings.queues);
       undo.push(() => inflights.clear());
       const vring = (list: Vring[], state: QueueState, index: number): void => {
         const made = new Vring(state, scratch.offset + index * SCRATCH_BYTES);

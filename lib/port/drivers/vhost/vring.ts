@@ -4,7 +4,7 @@ import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import { isRingSize, ringNeeds, startDevice } from '../../../virtqueue/device.js';
 import type { RingFormat } from '../../../virtqueue/features.js';
-import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
+import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
 import { stopQueue } from '../../../virtqueue/state.js';
 import type { VringAddress } from '../../../vhost_user/messages.js';
 import type { Resume } from './inflight.js';
@@ -35,6 +35,8 @@ export class Vring {
   readonly #scratch: number;
   readonly #call: number;
   readonly #kick: number;
+  /** The front-end's eventfd stands behind #call, whether it is told or not. */
+  #calls = false;
   size = 0;
   address: VringAddress | undefined;
   /** Where to go on: split, the next available index; packed, both indices with their wrap counters. */
@@ -56,9 +58,15 @@ export class Vring {
     return this.state.get(VQ_READY) !== 0;
   }
 
+  /** Is a burst in it? */
+  get busy(): boolean {
+    return this.state.get(VQ_LOCK) !== 0;
+  }
+
   /** The descriptor is taken over; undefined: the guest polls, and is not told. */
   setCall(fd: number | undefined): void {
     if (fd !== undefined) replace(this.#call, fd);
+    this.#calls ||= fd !== undefined;
     this.state.set(VQ_TELL, fd === undefined ? NOBODY : this.#call);
   }
 
@@ -112,8 +120,9 @@ export class Vring {
 
   /** Lets go of the front-end's descriptors; the numbers stay. */
   dropDescriptors(): void {
-    if (this.state.get(VQ_TELL) !== NOBODY) this.setCall(binding().eventfd(0, EFD_NONBLOCK));
     this.state.set(VQ_TELL, NOBODY);
+    if (this.#calls) replace(this.#call, binding().eventfd(0, EFD_NONBLOCK));
+    this.#calls = false;
     if (this.kicked) this.#putKick(binding().eventfd(0, EFD_NONBLOCK));
     this.kicked = false;
   }

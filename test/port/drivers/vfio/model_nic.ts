@@ -3,6 +3,9 @@
  * access of the control path goes through the model as over the bus, and the IOMMU lets it reach what was mapped and
  * nothing else. What bursts write (tails, interrupt masks) it sees at the next step.
  */
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { Arena } from '../../../../lib/arena/arena.js';
 import type { Memzone } from '../../../../lib/arena/directory.js';
 import { binding } from '../../../../lib/binding.js';
@@ -17,6 +20,7 @@ import { CTRL_RST } from '../../../../lib/port/drivers/vfio/ixgbe/registers.js';
 import { emptyStats, type PortHost, type PortStats } from '../../../../lib/port/port.js';
 import { copyWhole } from '../../conformance/frames.js';
 import { Model82599 } from './model/82599.js';
+import type { ThreadData, ThreadReport } from './model_thread.js';
 
 const PAGE = 4096;
 /** No driver writes that. */
@@ -61,53 +65,35 @@ class ModelRegisters<Name extends string> extends Registers<Name> {
   }
 }
 
-/** Outlives ports that are opened on it, as a device does, unless it is made for `once`. */
-export class ModelNic implements Nic {
+/** Memory and vectors of a device; what stands behind its registers is for who extends it. */
+abstract class PlainNic implements Nic {
   readonly iova = 3 * 2 ** 32;
   readonly removal = -1;
-  readonly faults: Faults = { stuck: new Map(), gone: false };
-  /** By the control path. */
-  readonly written: { readonly offset: number; readonly value: number }[] = [];
-  /** What the device has sent. */
-  readonly sent: Uint8Array[] = [];
-  readonly model: Model82599;
   /** Of the vectors, while a port has them. */
   eventfds: number[] = [];
-  readonly #arena: Arena;
-  readonly #bar: Memzone;
+  protected readonly arena: Arena;
+  protected readonly bar: Memzone;
+  protected mapped: Memzone[] = [];
+  protected master = false;
   readonly #name: string;
-  readonly #once: boolean;
-  #master = false;
-  #mapped: Memzone[] = [];
   #zones: Memzone[] = [];
 
-  constructor({ arena, pool }: { arena: Arena; pool: Mempool }, name = 'model', once = false) {
-    this.#arena = arena;
+  constructor(arena: Arena, name: string) {
+    this.arena = arena;
     this.#name = name;
-    this.#once = once;
-    this.#bar = arena.reserve(`${name}/bar`, 512 << 10, { align: PAGE });
-    const one = new Uint8Array(new BigUint64Array([1n]).buffer);
-    this.model = new Model82599({
-      memory: arena.u8.buffer as SharedArrayBuffer, bar: this.#bar.offset,
-      translate: iova => this.#translate(Number(iova), pool),
-      wire: { send: frame => void this.sent.push(frame.slice()) },
-      interrupt: vector => { if (this.eventfds[vector] !== undefined) binding().write(this.eventfds[vector]!, one); },
-    });
+    this.bar = arena.reserve(`${name}/bar`, 512 << 10, { align: PAGE });
   }
 
-  registers<Name extends string>(index: number, bytes: number, rows: readonly RegisterRow<Name>[]): Registers<Name> {
-    if (index !== 0 || bytes > this.#bar.length) throw new Error(`BAR ${index} has no ${bytes} bytes`);
-    return new ModelRegisters(this, this.#arena, this.#bar.offset, rows);
-  }
+  abstract registers<Name extends string>(index: number, bytes: number, rows: readonly RegisterRow<Name>[]): Registers<Name>;
 
   dma(name: string, bytes: number): Memzone {
     const zone = this.memory(name, Math.ceil(bytes / PAGE) * PAGE, PAGE);
-    this.#mapped.push(zone);
+    this.mapped.push(zone);
     return zone;
   }
 
   memory(name: string, bytes: number, align = 64): Memzone {
-    const zone = this.#arena.reserve(`${this.#name}/${name}`, bytes, { align });
+    const zone = this.arena.reserve(`${this.#name}/${name}`, bytes, { align });
     this.#zones.push(zone);
     return zone;
   }
@@ -117,25 +103,85 @@ export class ModelNic implements Nic {
   }
 
   busMaster(on: boolean): void {
-    this.#master = on;
+    this.master = on;
   }
 
   close(): void {
-    this.#mapped = [];
-    for (const zone of this.#zones.splice(0)) this.#arena.release(zone);
+    this.mapped = [];
+    for (const zone of this.#zones.splice(0)) this.arena.release(zone);
     for (const fd of this.eventfds.splice(0)) binding().close(fd);
-    if (this.#once) this.#arena.release(this.#bar);
+  }
+}
+
+/** Outlives ports that are opened on it, as a device does, unless it is made for `once`. */
+export class ModelNic extends PlainNic {
+  readonly faults: Faults = { stuck: new Map(), gone: false };
+  /** By the control path. */
+  readonly written: { readonly offset: number; readonly value: number }[] = [];
+  /** What the device has sent. */
+  readonly sent: Uint8Array[] = [];
+  readonly model: Model82599;
+  readonly #once: boolean;
+
+  constructor({ arena, pool }: { arena: Arena; pool: Mempool }, name = 'model', once = false) {
+    super(arena, name);
+    this.#once = once;
+    const one = new Uint8Array(new BigUint64Array([1n]).buffer);
+    this.model = new Model82599({
+      memory: arena.u8.buffer as SharedArrayBuffer, bar: this.bar.offset,
+      translate: iova => this.#translate(Number(iova), pool),
+      wire: { send: frame => void this.sent.push(frame.slice()) },
+      interrupt: vector => { if (this.eventfds[vector] !== undefined) binding().write(this.eventfds[vector]!, one); },
+    });
+  }
+
+  registers<Name extends string>(index: number, bytes: number, rows: readonly RegisterRow<Name>[]): Registers<Name> {
+    if (index !== 0 || bytes > this.bar.length) throw new Error(`BAR ${index} has no ${bytes} bytes`);
+    return new ModelRegisters(this, this.arena, this.bar.offset, rows);
+  }
+
+  override close(): void {
+    super.close();
+    if (this.#once) this.arena.release(this.bar);
   }
 
   /** Within the pool's buffers and the rings: nothing else is mapped. */
   #translate(iova: number, pool: Mempool): number | undefined {
     const at = iova - this.iova;
-    const zones = this.#master && this.#zones.length > 0 ? [pool.buffers, ...this.#mapped] : [];
+    const zones = this.master && this.mapped.length > 0 ? [pool.buffers, ...this.mapped] : [];
     return zones.some(({ offset, length }) => at >= offset && at < offset + length) ? at : undefined;
   }
 }
 
-const DEFAULTS: IntelSettings = { queues: 1, rxRing: 64, txRing: 64, mtu: 1500, vlanOffload: false, promiscuous: false, throttleUs: 20 };
+/** The device in a thread of its own: registers are memory, and nothing is told of an access. Frames come back. */
+export class ThreadNic extends PlainNic {
+  readonly #control = new Int32Array(new SharedArrayBuffer(4));
+  readonly #worker: Worker;
+
+  constructor(arena: Arena) {
+    super(arena, 'thread');
+    const data: ThreadData = { memory: arena.u8.buffer as SharedArrayBuffer, bar: this.bar.offset, iova: this.iova, control: this.#control.buffer as SharedArrayBuffer };
+    this.#worker = new Worker(new URL('model_thread.js', import.meta.url), { workerData: data });
+  }
+
+  /** Until it runs. */
+  async ready(): Promise<void> {
+    while (Atomics.load(this.#control, 0) === 0) await sleep(1);
+  }
+
+  registers<Name extends string>(_index: number, _bytes: number, rows: readonly RegisterRow<Name>[]): Registers<Name> {
+    return new Registers(this.arena, this.bar.offset, rows);
+  }
+
+  async stop(): Promise<ThreadReport> {
+    Atomics.store(this.#control, 0, 2);
+    const [report] = await once(this.#worker, 'message') as [ThreadReport];
+    await this.#worker.terminate();
+    return report;
+  }
+}
+
+export const DEFAULTS: IntelSettings = { queues: 1, rxRing: 64, txRing: 64, mtu: 1500, vlanOffload: false, promiscuous: false, throttleUs: 20 };
 
 /** An arena, a pool, the device, and ports opened on it one after the other. */
 export class Lab {

@@ -17,7 +17,7 @@ import {
   AUTOC_RESTART_AN, BAR0_BYTES, CAUSE_LSC, CAUSES, CTRL_EXT_DRV_LOAD, CTRL_LRST, CTRL_PCIE_MASTER_DISABLE, CTRL_RST, EEC_AUTO_RD,
   EEMNGCTL_CFG_DONE0_SHIFT, EITR_MAX, EITR_SHIFT, GCR_EXT_BUFFERS_CLEAR_FUNC, GPIE_EIAME, GPIE_MULTIPLE_MSIX, GPIE_OCD, GPIE_PBA_SUPPORT,
   HLREG0_LPBK, IVAR_VALID, LINKS_SPEED_SHIFT, LINKS_UP, MRQC_IPV4, MRQC_IPV6, MRQC_RSS, MRQC_TCP_IPV4, MRQC_TCP_IPV6, MRQC_UDP_IPV4,
-  MRQC_UDP_IPV6, PACKET_BUFFERS, QUEUE_STRIDE, QUEUES, RDRXCTL_DMAIDONE, REGISTERS, RX_PACKET_BUFFER_KIB, STATUS_LAN_ID_SHIFT,
+  MRQC_UDP_IPV6, PACKET_BUFFERS, PATIENCE_MS, QUEUE_STRIDE, QUEUES, RDRXCTL_DMAIDONE, REGISTERS, RX_PACKET_BUFFER_KIB, STATUS_LAN_ID_SHIFT,
   STATUS_PCIE_MASTER, VLNCTRL_VFE, type RegisterName,
 } from './registers.js';
 import { disableReceiver, enableReceiver, prepareReceive, setPromiscuous } from './rx.js';
@@ -65,11 +65,11 @@ export class IxgbeChip implements Chip {
     if (!this.#globalReset()) this.#refuse('the NIC did not come back from its reset');
     this.#maskAll();
     this.#noFlowControl();
-    if (!registers.waitFor('EEC', EEC_AUTO_RD, EEC_AUTO_RD, 1000)) this.#refuse('the NIC does not read its EEPROM to the end');
+    if (!registers.waitFor('EEC', EEC_AUTO_RD, EEC_AUTO_RD, PATIENCE_MS)) this.#refuse('the NIC does not read its EEPROM to the end');
     // Firmware's affair, which a board may do without.
     const done = 1 << EEMNGCTL_CFG_DONE0_SHIFT + ((registers.read('STATUS') >>> STATUS_LAN_ID_SHIFT) & 1);
     registers.waitFor('EEMNGCTL', done, done, 100);
-    if (!registers.waitFor('RDRXCTL', RDRXCTL_DMAIDONE, RDRXCTL_DMAIDONE, 1000)) this.#refuse('the NIC does not start its DMA');
+    if (!registers.waitFor('RDRXCTL', RDRXCTL_DMAIDONE, RDRXCTL_DMAIDONE, PATIENCE_MS)) this.#refuse('the NIC does not start its DMA');
     registers.set('CTRL_EXT', CTRL_EXT_DRV_LOAD);
   }
 
@@ -191,7 +191,7 @@ export class IxgbeChip implements Chip {
     const { registers } = this;
     registers.set('CTRL', CTRL_RST | CTRL_LRST);
     registers.pause(1);
-    const back = registers.waitFor('CTRL', CTRL_RST | CTRL_LRST, 0, 100);
+    const back = registers.waitFor('CTRL', CTRL_RST | CTRL_LRST, 0, PATIENCE_MS);
     registers.pause(10);
     return back && registers.read('STATUS') !== GONE;
   }

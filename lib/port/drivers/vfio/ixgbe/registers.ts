@@ -9,6 +9,8 @@ import type { RegisterRow } from '../pci/registers.js';
 export const BAR0_BYTES = 128 << 10;
 /** From a register of one queue to the same of the next. */
 export const QUEUE_STRIDE = 0x40;
+/** How long the device is waited for where the datasheet names no time; a live one answers within microseconds. */
+export const PATIENCE_MS = 1000;
 /** Queues whose registers stand at the first of their two places. */
 export const QUEUES = 64;
 

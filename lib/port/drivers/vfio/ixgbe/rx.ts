@@ -5,7 +5,7 @@ import type { IntelRss } from '../intel/rss.js';
 import type { Registers } from '../pci/registers.js';
 import {
   ADDRESSES, CTRL_EXT_NS_DIS, DCA_RXCTRL_RESERVED, FCTRL_BAM, FCTRL_MPE, FCTRL_UPE, FTQF_COUNT, FTQF_QUEUE_ENABLE, HLREG0_JUMBOEN,
-  HLREG0_RXCRCSTRP, MAXFRS_SHIFT, MCSTCTRL_MFE, PACKET_BUFFER_SHIFT, PACKET_BUFFERS, QUEUE_ENABLE, QUEUE_STRIDE, RDRXCTL_CRC_STRIP,
+  HLREG0_RXCRCSTRP, MAXFRS_SHIFT, MCSTCTRL_MFE, PACKET_BUFFER_SHIFT, PACKET_BUFFERS, PATIENCE_MS, QUEUE_ENABLE, QUEUE_STRIDE, RDRXCTL_CRC_STRIP,
   RDRXCTL_RSCFRSTSIZE, RDRXCTL_SHOULD, RFCTL_RSC_DIS, RX_PACKET_BUFFER_KIB, RXCSUM_PCSD, RXCTRL_RXEN, RXDCTL_VME, SECRXCTRL_RX_DIS,
   SECRXSTAT_SECRX_RDY, SRRCTL_BSIZEHEADER, SRRCTL_DROP_EN, SRRCTL_ONE_BUFFER, VLNCTRL_VFE, type RegisterName,
 } from './registers.js';
@@ -86,13 +86,13 @@ function prepareQueue(registers: Registers<RegisterName>, { iova, bytes }: RingP
   registers.write('SRRCTL', SRRCTL_ONE_BUFFER | SRRCTL_BSIZEHEADER | (longest > USUAL_FRAME ? segment >>> 10 : 2) | (drops ? SRRCTL_DROP_EN : 0), at);
   registers.clear('DCA_RXCTRL', DCA_RXCTRL_RESERVED, at);
   registers.write('RXDCTL', QUEUE_ENABLE | (vlanStrip ? RXDCTL_VME : 0), at);
-  return registers.waitFor('RXDCTL', QUEUE_ENABLE, QUEUE_ENABLE, 10, at);
+  return registers.waitFor('RXDCTL', QUEUE_ENABLE, QUEUE_ENABLE, PATIENCE_MS, at);
 }
 
 /** The last steps of 4.6.7: the receiver on, while what comes before it stands still. Returns false when that does not come to rest. */
 export function enableReceiver(registers: Registers<RegisterName>): boolean {
   registers.set('SECRXCTRL', SECRXCTRL_RX_DIS);
-  const rests = registers.waitFor('SECRXSTAT', SECRXSTAT_SECRX_RDY, SECRXSTAT_SECRX_RDY, 10);
+  const rests = registers.waitFor('SECRXSTAT', SECRXSTAT_SECRX_RDY, SECRXSTAT_SECRX_RDY, PATIENCE_MS);
   registers.write('RXCTRL', RXCTRL_RXEN);
   registers.clear('SECRXCTRL', SECRXCTRL_RX_DIS);
   registers.set('CTRL_EXT', CTRL_EXT_NS_DIS);

@@ -2,7 +2,7 @@
 import type { RingPlace } from '../intel/chip.js';
 import type { Registers } from '../pci/registers.js';
 import {
-  DCA_TXCTRL_WRITE_BACK_RELAXED, DMATXCTL_TE, DTXMXSZRQ_MOST, HLREG0_TXCRCEN, HLREG0_TXPADEN, PACKET_BUFFER_SHIFT, PACKET_BUFFERS,
+  DCA_TXCTRL_WRITE_BACK_RELAXED, DMATXCTL_TE, DTXMXSZRQ_MOST, HLREG0_TXCRCEN, HLREG0_TXPADEN, PACKET_BUFFER_SHIFT, PACKET_BUFFERS, PATIENCE_MS,
   QUEUE_ENABLE, QUEUE_STRIDE, RTTDCS_ARBDIS, TX_PACKET_BUFFER_KIB, TXDCTL_THRESHOLDS, type RegisterName,
 } from './registers.js';
 
@@ -18,7 +18,7 @@ export function startTransmit(registers: Registers<RegisterName>, rings: readonl
   registers.set('DMATXCTL', DMATXCTL_TE);
   return rings.every((_, queue) => {
     registers.set('TXDCTL', QUEUE_ENABLE, queue * QUEUE_STRIDE);
-    return registers.waitFor('TXDCTL', QUEUE_ENABLE, QUEUE_ENABLE, 10, queue * QUEUE_STRIDE);
+    return registers.waitFor('TXDCTL', QUEUE_ENABLE, QUEUE_ENABLE, PATIENCE_MS, queue * QUEUE_STRIDE);
   });
 }
 

@@ -28,7 +28,7 @@ import { Filters } from './filters.js';
 import { Interrupts, LSC } from './interrupts.js';
 import type { Parts } from './parts.js';
 import { Rss } from './rss.js';
-import { Rules } from './rules.js';
+import { refuseLacking, Rules } from './rules.js';
 import { Rx } from './rx.js';
 import { Statistics } from './statistics.js';
 import { Tx } from './tx.js';
@@ -40,6 +40,7 @@ const EEPROM_READ = 3 << 8, CFG_DONE = 3 << 18, DMAIDONE = 1 << 3;
 /** LINKS (section 8.2.3.22.20): Link Up, 10 Gb/s, Link Status. */
 const LINK_UP = (1 << 30) | (3 << 28) | (1 << 7);
 const RESTART_AN = 1 << 12;
+const QUEUE_ENABLE = 1 << 25;
 /** A software reset leaves the link (section 4.2.1.6.1); so these. */
 const LINK_REGISTERS: ReadonlySet<string> = new Set(['AUTOC', 'AUTOC2', 'LINKS', 'LINKS2', 'ANLP1', 'MACC']);
 
@@ -85,6 +86,7 @@ export class Model82599 {
     const parts = this.parts();
     this.rx = new Rx(parts);
     this.tx = new Tx(parts, (frame, loopback) => void (loopback ? this.rx.receive(frame) : wire.send(frame)));
+    refuseLacking(this.bank, this.rules);
     this.bank.on('CTRL', (_, value) => this.control(value));
     this.bank.on('AUTOC', (_, value) => this.negotiate(value));
     this.bank.on('EERD', (_, value) => ((value & 0xfffc) | 2) >>> 0); // done at once; the words of this EEPROM are 0
@@ -217,8 +219,11 @@ export class Model82599 {
     return seen.filter(changed => this.rank(changed) < 2);
   }
 
+  /** A queue is disabled behind all that it was given before, and enabled before all that it is given then. */
   private rank(changed: number): number {
-    return RANKS[this.bank.place(changed)?.register.name ?? ''] ?? 1;
+    const name = this.bank.place(changed)?.register.name ?? '';
+    if ((name === 'RXDCTL' || name === 'TXDCTL') && (this.bank.peek(changed) & QUEUE_ENABLE) === 0) return LAST;
+    return RANKS[name] ?? 1;
   }
 
   private take(changed: number, value: number, ordered: boolean): void {
@@ -294,3 +299,4 @@ export class Model82599 {
 
 /** Of the writes that one step sees: resets first, enables after what they enable, tails last; 1 for all others. */
 const RANKS: Readonly<Record<string, number>> = { CTRL: 0, DMATXCTL: 2, RXDCTL: 3, TXDCTL: 3, RXCTRL: 4, RDH: 5, TDH: 5, RDT: 6, TDT: 6 };
+const LAST = 7;

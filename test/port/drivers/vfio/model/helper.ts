@@ -1,4 +1,5 @@
 /** A model on a bench: memory, an IOMMU of one window, a wire that keeps what was sent, and the datasheet's own start-up written down access by access. */
+import type { Test as Tap } from 'tap';
 import { Model82599, type ModelOptions } from './82599.js';
 import { words } from './bank.js';
 import { at, offsets } from './registers.js';
@@ -250,3 +251,10 @@ export function forStation(frame: Uint8Array): Uint8Array {
 
 /** The key of Microsoft's verification suite, as RSSRK has it: byte 0 lowest. */
 export const KEY: readonly number[] = [0xda565a6d, 0xc20e5b25, 0x3d256741, 0xb08fa343, 0xcb2bcad0, 0xb4307bae, 0xa32dcb77, 0x0cf23080, 0x3bb7426a, 0xfa01acbe];
+
+export const BROADCAST: readonly number[] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+
+export function clean(t: Tap, bench: Bench): void {
+  t.same(bench.model.violations, [], 'nothing that the datasheet forbids');
+  t.equal(bench.model.faults, 0, 'no access outside what is mapped');
+}

@@ -59,3 +59,24 @@ export function checkRing(rules: Rules, name: string, register: 'base' | 'length
   rules.check((value & 0x7f) !== 0, `${name} is not a multiple of 128 (8.2.3.8.3, 8.2.3.9.7).`);
   rules.check(value > 128 * 1024, `${name} is above 128 KB, the longest ring that is validated (8.2.3.8.3, 8.2.3.9.7).`);
 }
+
+/** Bits that ask for what this model has not: what would come of them here is not what the hardware does. */
+const LACKING: readonly (readonly [register: string, bits: number, what: string, section: string])[] = [
+  ['RSCCTL', 1, 'receive side coalescing', '7.11'],
+  ['PFVTCTL', 1, 'virtualisation', '7.10'],
+  ['MTQC', 3, 'DCB or virtualisation', '8.2.3.9.15'],
+  ['ETQF', 1 << 31, 'an Ethertype filter', '7.1.2.3'],
+  ['SYNQF', 1, 'the SYN filter', '7.1.2.6'],
+  ['FDIRCTRL', 3, 'Flow Director', '7.1.2.7'],
+];
+
+/** Before whatever else a write to them does. */
+export function refuseLacking(bank: Bank, rules: Rules): void {
+  for (const [name, bits, what, section] of LACKING) {
+    const before = bank.handler(name);
+    bank.on(name, (n, value, old) => {
+      rules.check((value & bits) !== 0, `${name} asks for ${what}, which this model has not (${section}).`);
+      return before?.(n, value, old) ?? value;
+    });
+  }
+}
