@@ -6,8 +6,8 @@ import {
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
   CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_CSUM, OFFLOAD_FINISHED, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT,
-  VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER,
+  VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
 import type { MempoolFunctions } from './mempool.js';
 import { asks, type NetHeader, type OffloadFunctions } from './vhost_offload.js';
@@ -112,7 +112,7 @@ export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }:
     const more = Math.ceil(length / room) - 1;
     if (more > CHUNK || (more > 0 && pools.takeFree(field(queue, QUEUE_POOL), lcore, vector, more) === 0)) return 'dry';
     const asked = copyFrame(queue, chain, handle, length, more, lcore);
-    const isPlain = (field(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) === 0 || (!asks(asked) && length <= field(queue, VQ_LONGEST));
+    const isPlain = field(queue, VQ_OFFLOADS) === 0 || (!asks(asked) && length <= field(queue, VQ_LONGEST));
     if (isPlain || offloads.accept(queue, handle, asked)) return 'copied';
     u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1] = 1;
     for (let i = 0, each = handle; i <= more; each = u32[(vector >>> 2) + i++]) {
@@ -236,9 +236,10 @@ export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }:
       const handle = u32[(burst >>> 2) + taken];
       if (!pools.belongs(field(queue, QUEUE_POOL), handle)) return { taken, used, stop: 'foreign' };
       const flags = field(headerOf(queue, handle), MBUF_OL_FLAGS);
-      const isTaken = offloads.takes(queue, flags);
-      if (!isTaken && (field(queue, VQ_OFFLOADS) & OFFLOAD_FINISHED) !== 0) return { taken, used, stop: 'unfinished' };
-      const length = isTaken ? sendable(queue, handle, (flags & TX_TCP_SEG) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST)) : 0;
+      const isLeft = !offloads.takes(queue, flags);
+      if (isLeft && field(queue, VQ_HEADER) !== 0) return { taken, used, stop: 'unfinished' };
+      // A memif ring has no header to say it in.
+      const length = isLeft ? 0 : sendable(queue, handle, (flags & TX_TCP_SEG) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST));
       const need = length + field(queue, VQ_HEADER);
       if (length === 0) {
         count64(u32, queue + DEVICE_BAD_FRAME, 1);

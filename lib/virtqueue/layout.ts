@@ -125,12 +125,10 @@ export const VQ_PIECES = 344;
 export const VQ_UNFINISHABLE = 352;
 export const VQ_STATE_END = 360;
 
-// VQ_OFFLOADS. The second and third only with the first.
+// VQ_OFFLOADS. The last two only with the first.
 export const OFFLOAD_CSUM = 1;
 export const OFFLOAD_TSO4 = 2;
 export const OFFLOAD_TSO6 = 4;
-/** tx: whoever sends does himself what the driver does not. Without it a frame that wants such a thing is a bad one. */
-export const OFFLOAD_FINISHED = 8;
 
 // VQ_FLAGS
 export const VQ_PACKED = 1;

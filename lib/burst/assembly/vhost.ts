@@ -6,8 +6,8 @@ import {
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
   CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, NET_HEADER, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_FINISHED, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER,
-  SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, NET_HEADER, NET_NUM_BUFFERS, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT,
+  VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { copyFrame } from './copy';
 import { gatherMemif, putMemif } from './memif_ring';
@@ -140,7 +140,7 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
       store<u32>(header, owner, MBUF_OWNER);
       const from: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
       copyFrame(((handle as usize) << HANDLE_SHIFT) + HEADROOM, from + (skip as usize), length);
-      if (offloads & OFFLOAD_CSUM) {
+      if (offloads) {
         const word = load<u64>(from);
         if (((word & ASKS) != 0 || length > longest) && !accept(queue, handle, word, load<u16>(from, NET_CSUM_OFFSET))) {
           store<u32>(header, OWNER_POOL << OWNER_SHIFT, MBUF_OWNER);
@@ -207,7 +207,7 @@ function copyOut(queue: usize, chain: usize, handle: u32, length: u32, lcore: u3
     store<u32>(header, handle, MBUF_NEXT);
     header = writeMbuf(queue, table, handle, lcore);
   }
-  if (load<u32>(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) {
+  if (load<u32>(queue, VQ_OFFLOADS)) {
     const word = load<u64>(asked);
     const isPlain = (word & ASKS) == 0 && whole <= load<u32>(queue, VQ_LONGEST);
     if (!isPlain && !accept(queue, first, word, load<u16>(asked, NET_CSUM_OFFSET))) {
@@ -365,12 +365,13 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
     }
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const flags = load<u32>(header, MBUF_OL_FLAGS) & (TOLD | TX_IPV6);
-    const isTaken = !(flags & TOLD) || takes(offloads, flags);
-    if (!isTaken && offloads & OFFLOAD_FINISHED) {
+    const left = flags & TOLD && !takes(offloads, flags);
+    if (left && head) {
       why = UNFINISHED;
       break;
     }
-    const length: u32 = isTaken ? sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest) : 0;
+    // A memif ring has no header to say it in.
+    const length: u32 = left ? 0 : sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest);
     if (length == 0) {
       count64(queue + DEVICE_BAD_FRAME, 1);
       taken++;

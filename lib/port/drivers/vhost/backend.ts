@@ -4,7 +4,6 @@ import { PollmodeError } from '../../../errors.js';
 import { getU64 } from '../../../kernel/bytes.js';
 import { closeAll } from '../../../kernel/unix.js';
 import { offloads, ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, type RingFormat } from '../../../virtqueue/features.js';
-import { OFFLOAD_FINISHED } from '../../../virtqueue/layout.js';
 import type { Channel, Message } from '../../../vhost_user/channel.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import {
@@ -186,7 +185,7 @@ export class BackEnd {
     const { memory, longest, inflights } = this.#parts;
     vring.start({
       memory, format: this.#format, longest, inflight: inflights.at(index), resume: inflights.resume(index),
-      offloads: OFFLOAD_FINISHED | offloads(this.#features, index % 2 === 0 ? 'receive' : 'send'),
+      offloads: offloads(this.#features, index % 2 === 0 ? 'receive' : 'send'),
     });
   }
 
