@@ -3,6 +3,7 @@
  * owns a packet when, stands in port/port.ts.
  */
 export { open, type Host, type OpenOptions, type PortObject, type PortRequest } from './port/host.js';
+export { attachHost, type AttachedHost, type AttachedPort } from './port/attached_host.js';
 export type { Availability, BurstsOptions, LinkState, Port, PortCapabilities, PortDriver, PortEvent, PortLink, PortRss, PortStats, RxQueue, TxQueue, VirtualFunctions, VirtualFunctionState, WakeSource } from './port/port.js';
 export { drivers } from './port/drivers.js';
 export { attachRx, attachTx, releaseQueue, takeQueue } from './port/attach.js';

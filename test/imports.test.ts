@@ -72,7 +72,7 @@ function drivers(): string[] {
   return readdirSync(join(LIB, 'port/drivers'), { withFileTypes: true }).filter(entry => entry.isDirectory()).map(entry => `port/drivers/${entry.name}`);
 }
 
-const OPENING = new Set(['port/attach.ts', 'port/drivers.ts', 'port/host.ts']);
+const OPENING = new Set(['port/attach.ts', 'port/attached_host.ts', 'port/drivers.ts', 'port/host.ts']);
 
 /** The room that a file (its path in lib/) stands in. */
 function roomOf(file: string): string {
