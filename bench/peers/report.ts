@@ -62,7 +62,7 @@ function verdict({ row, reached, idle = 0 }: Outcome): string {
 
 function cells(outcome: Outcome): string[] {
   const { row, peer, ours, ratio, userShare } = outcome;
-  const name = `${row.name}${row.unit === 'cycles' ? ` (${row.peerFigure[0].startsWith('C ') ? 'C' : 'autotest'})` : ''}`;
+  const name = `${row.name}${row.unit === 'cycles' ? peerKind(row.peerFigure[0]) : ''}`;
   if (ratio === undefined) return [name, '', '', 'not raced, see below'];
   return [
     name, figure(peer!.median), figure(ours!.median), row.unit, `${ratio.median.toFixed(2)}x`, `${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}`,
@@ -80,4 +80,10 @@ export function notes(outcomes: readonly Outcome[]): string {
     const text = `${row.name}\n    peer: ${row.peer}\n    ours: ${row.ours}\n    counted: ${row.counted}`;
     return skipped === undefined ? text : `${text}\n    NOT RACED: ${skipped}`;
   }).join('\n');
+}
+
+/** Rows of one name are told apart by who the peer is. */
+function peerKind(measurement: string): string {
+  if (measurement.startsWith('C ')) return ' (C)';
+  return measurement.endsWith('autotest') ? ' (autotest)' : '';
 }

@@ -117,6 +117,7 @@ t.test('changed under traffic: no packet is lost, and nothing learned is forgott
     collect();
   }
   t.ok(changes >= others.length, `${changes} changes`);
+  if (seen.size < FRAMES) t.comment(JSON.stringify((await run.show()).report.ports));
   t.equal(seen.size, FRAMES, 'each frame came');
   t.same([doubles, disorder], [0, 0], 'once, and in order');
   t.equal(left.ping('10.5.0.2', 3), 3);
