@@ -64,6 +64,13 @@ export interface Binding {
    */
   readEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
   writeEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
+  /**
+   * `readEach` by readv(2): what a packet's own place has no room for goes to `spill`, and the call ends behind the first
+   * packet that was longer; its length is that of the whole.
+   */
+  readEachSpilling(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number, spill: number, spillLength: number): number;
+  /** writev(2) of one packet whose parts are the pairs, at most 1024. */
+  writev(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
   sendEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number, flags: number): number;
 
   // native/socket.cc

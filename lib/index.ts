@@ -77,6 +77,7 @@ export * as tuple from './wire/tuple_layout.js';
 export { Fragmenter, type FragmentStats } from './wire/fragment.js';
 export { Reassembler, type ReassemblerOptions, type ReassemblerStats } from './wire/reassemble.js';
 export { Segmenter, type SegmentStats } from './wire/gso.js';
+export { Offloads, type OffloadStats } from './wire/offloads.js';
 export { Gro, type GroOptions, type GroStats } from './wire/gro.js';
 export type { Header } from './wire/header.js';
 export { describe, describeLong } from './wire/describe.js';

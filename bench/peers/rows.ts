@@ -17,6 +17,8 @@ const FROM_VIRTIO = 'frames received while testpmd sends all it can through net_
 
 const INTO_VIRTIO = 'frames sent into testpmd\'s net_virtio_user on the other CPU, which takes all it can, by each program\'s own counter';
 
+const MEMIF = 'frames that went by while testpmd\'s net_memif in the other role, on the other CPU, does all it can, by each program\'s own counter; clients share their pool';
+
 export const rows: readonly Row[] = [
   autotest('ring SP/SC bulk 32, one thread', 'spSc', 'ring sp-sc', PER_BULK),
   cProgram('ring SP/SC bulk 32, one thread', 'C sp-sc', 'ring sp-sc', PER_BULK),
@@ -49,6 +51,9 @@ export const rows: readonly Row[] = [
     ...packets('virtio_user to vhost, packed rings', 'virtio-to-vhost split', 'virtio-to-vhost packed', 1, 'frames received, our driver\'s side sending on the other CPU'),
     peer: 'the same with split rings',
   },
+  ...([['server', 'receive', 'rxonly'], ['server', 'send', 'txonly'], ['client', 'receive', 'rxonly'], ['client', 'send', 'txonly']] as const).map(([role, direction, forward]) => ({
+    ...packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF), orIdle: true,
+  })),
   switching(1),
   switching(10_000),
   packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED),

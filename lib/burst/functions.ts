@@ -126,6 +126,18 @@ export interface BurstFunctions {
   /** Copies frames into the driver's buffers and frees their mbufs. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
   vhostTx(queue: number, burst: number, count: number, lcore: number): number;
 
+  /** A memif ring whose frames are copied: the server's, or that of a client with buffers of its own (port/drivers/memif/layout.ts). As `vhostRx` and `vhostTx`. */
+  memifRx(queue: number, burst: number, max: number, lcore: number): number;
+  memifTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** A memif client that shares its pool: the server reads and writes the mbufs themselves. Received, then handed out anew. */
+  memifZcRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Hands the server empty mbufs, one for each descriptor. Returns how many descriptors have none still. */
+  memifZcFill(queue: number, lcore: number): number;
+  /** Frees what was taken, then sends. `count` 0 only frees. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
+  memifZcTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** Frees what the server has taken. Returns how many packets. */
+  memifZcClean(queue: number, lcore: number): number;
+
   /** The driver's side of one: the device reads and writes the pool's buffers themselves. Received, then filled up. */
   virtioRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Gives the device buffers, one for each descriptor. Returns how many descriptors it lacks still. */

@@ -71,6 +71,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       begin(chain, 0);
       segment = flatten(queue, chain, segment, writable, next & 0x7fff, left);
       const places = field(chain, CHAIN_DESCS);
+      if (places === 0) break;
       left -= places;
       next = advance(next, places, size);
     }
@@ -90,7 +91,8 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
   /**
    * Follows a chain from the ring's descriptor `index`, of at most `limit` descriptors, and writes its segments. What is
    * wrong with one makes all of it bad; in a packed ring its places are still counted, since the next chain stands behind
-   * them. Returns where the next chain's segments go.
+   * them. One that is longer than any is has no places: the ring stands still there. Returns where the next chain's
+   * segments go.
    */
   function flatten(queue: number, chain: number, first: number, writable: number, index: number, limit: number): number {
     const packed = isPacked(queue);
@@ -102,12 +104,17 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       return flattenTable(queue, chain, first, writable, descriptor);
     }
     for (;;) {
+      bad ||= places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable);
       if (bad === 0) {
-        bad = places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable);
         segment += 1 << SEGMENT_SHIFT;
         total += BigInt(descriptor.length);
       }
       if ((descriptor.flags & DESC_NEXT) === 0 || (bad !== 0 && !packed)) break;
+      if (packed && places > MOST_SEGMENTS) {
+        setField(chain, CHAIN_ID, descriptor.id);
+        setField(chain, CHAIN_DESCS, 0);
+        return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+      }
       if (places >= limit) {
         bad ||= DEVICE_BAD_CHAIN;
         break;
@@ -124,7 +131,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       setField(chain, CHAIN_ID, descriptor.id); // the last one's
       setField(chain, CHAIN_DESCS, places);
     }
-    return bad === 0 ? finish(chain, first, segment, total) : spoil(queue, chain, first, bad);
+    return bad === 0 ? finish(chain, first, segment, total) : spoil(queue, chain, segment, bad);
   }
 
   /** A table of descriptors in the driver's memory (2.7.5.3 and 2.8.7). */
@@ -139,14 +146,14 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     for (let places = 1; ; places++) {
       const descriptor = read(table, index, packed);
       const bad = writeSegment(queue, segment, descriptor, writable);
-      if (bad !== 0) return spoil(queue, chain, first, bad);
+      if (bad !== 0) return spoil(queue, chain, segment, bad);
       segment += 1 << SEGMENT_SHIFT;
       total += BigInt(descriptor.length);
       // In a packed table all descriptors are the chain's (2.8.7); elsewhere the flag says whether one follows.
       if (packed ? places === limit : (descriptor.flags & DESC_NEXT) === 0) return finish(chain, first, segment, total);
-      if (places >= limit) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
+      if (places >= limit) return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
       index = packed ? index + 1 : descriptor.next;
-      if (index >= limit) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
+      if (index >= limit) return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
     }
   }
 
@@ -196,7 +203,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     return segment;
   }
 
-  /** A bad chain has no segments; it is counted, and given back unused. */
+  /** A bad chain has no segments; it is counted, and given back unused. The scratch memory that it took stays taken: so many descriptors are looked at in one go and no more. */
   function spoil(queue: number, chain: number, first: number, counter: number): number {
     count64(u32, queue + counter, 1);
     for (const name of [CHAIN_COUNT, CHAIN_LENGTH, CHAIN_WRITTEN]) setField(chain, name, 0);

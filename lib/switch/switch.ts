@@ -52,7 +52,7 @@ export class Switch {
     this.#devices = this.#plant.devices;
   }
 
-  /** What is polled, for an idle policy that sleeps on it. Another list after `apply`. */
+  /** What is polled: a loop with nothing to do sleeps on these. Others after an `apply`. */
   get queues(): readonly RxQueue[] {
     return this.#devices.flatMap(({ queues }) => queues);
   }

@@ -5,7 +5,7 @@ import { PollmodeError } from '../errors.js';
 import type { RingFormat } from './features.js';
 import {
   DESC_AVAIL, DESC_SHIFT, DESC_USED, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP, INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_INDEX,
-  VQ_AVAIL, VQ_DESC, VQ_FLAGS, VQ_INFLIGHT, VQ_LONGEST, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_PACKED, VQ_READY, VQ_SCRATCH,
+  VQ_AVAIL, VQ_DESC, VQ_FLAGS, VQ_INFLIGHT, VQ_LONGEST, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_OFFLOADS, VQ_PACKED, VQ_READY, VQ_SCRATCH,
   VQ_SIZE, VQ_USED,
 } from './layout.js';
 import { describeFormat, wishEvents, withQueue, type QueueFields } from './state.js';
@@ -49,6 +49,8 @@ export interface DeviceSetup {
   readonly longest: number;
   /** Offset of the queue's in-flight region; 0 for none. */
   readonly inflight: number;
+  /** OFFLOAD_*. */
+  readonly offloads: number;
 }
 
 /** What a ring's parts need: bytes and alignment (2.7 and 2.8), of the descriptors, the driver's area and the device's. */
@@ -66,7 +68,7 @@ export function startDevice(queue: QueueFields, setup: DeviceSetup): void {
     describeFormat(queue, setup.format, setup.size);
     const fields = [
       [VQ_DESC, setup.desc], [VQ_AVAIL, setup.avail], [VQ_USED, setup.used], [VQ_NEXT_AVAIL, setup.nextAvail], [VQ_NEXT_USED, setup.nextUsed],
-      [VQ_MEMORY, setup.memory], [VQ_SCRATCH, setup.scratch], [VQ_LONGEST, setup.longest], [VQ_INFLIGHT, setup.inflight], [VQ_NOTIFY, 1],
+      [VQ_MEMORY, setup.memory], [VQ_SCRATCH, setup.scratch], [VQ_LONGEST, setup.longest], [VQ_INFLIGHT, setup.inflight], [VQ_OFFLOADS, setup.offloads], [VQ_NOTIFY, 1],
     ] as const;
     for (const [field, value] of fields) queue.set(field, value);
     // One interrupt too many does no harm; one that was due when the queue was stopped is not lost.

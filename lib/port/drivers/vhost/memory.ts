@@ -14,6 +14,9 @@ interface Mapped extends MemoryRegion {
   readonly offset: number;
 }
 
+/** Beyond a port's room: what whole pages take around a few regions of a file in huge ones. */
+export const ROUNDING = 16 << 20;
+
 /** What can be wrong with a region, for the front-end's log and ours. */
 export class BadRegion extends Error {}
 
@@ -22,11 +25,14 @@ export class GuestMemory {
   readonly table: number;
   readonly #host: PortHost;
   readonly #zone: Memzone;
+  readonly #room: number;
   #regions: Mapped[] = [];
   #made = 0;
 
-  constructor(host: PortHost) {
+  /** @param room bytes of the arena that the guest may fill; other ports have theirs there */
+  constructor(host: PortHost, room: number) {
     this.#host = host;
+    this.#room = room;
     this.#zone = host.arena.reserve(`port/${host.number}/vhost/memory`, MEMORY_BYTES, { align: 64 });
     this.table = this.#zone.offset;
   }
@@ -90,6 +96,8 @@ export class GuestMemory {
     const start = Number(fileOffset) - Number(fileOffset) % align;
     const skip = Number(fileOffset) - start;
     const length = Math.ceil((skip + Number(bytes)) / align) * align;
+    const taken = this.#regions.reduce((sum, each) => sum + each.zone.length, 0);
+    if (taken + length > this.#room + ROUNDING) throw new BadRegion(`is more than the ${this.#room >> 20} MiB that guest_memory= leaves it`);
     const zone = this.#overlay(length, fd, start, align);
     return { ...region, zone, offset: zone.offset + skip };
   }

@@ -4,7 +4,7 @@ import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import { isRingSize, ringNeeds, startDevice } from '../../../virtqueue/device.js';
 import type { RingFormat } from '../../../virtqueue/features.js';
-import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
+import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
 import { stopQueue } from '../../../virtqueue/state.js';
 import type { VringAddress } from '../../../vhost_user/messages.js';
 import type { Resume } from './inflight.js';
@@ -21,6 +21,8 @@ export interface Running {
   readonly inflight: number;
   /** Where an in-flight region says that a packed ring goes on; undefined for nothing. */
   readonly resume: Resume | undefined;
+  /** OFFLOAD_*. */
+  readonly offloads: number;
 }
 
 /**
@@ -33,6 +35,8 @@ export class Vring {
   readonly #scratch: number;
   readonly #call: number;
   readonly #kick: number;
+  /** The front-end's eventfd stands behind #call, whether it is told or not. */
+  #calls = false;
   size = 0;
   address: VringAddress | undefined;
   /** Where to go on: split, the next available index; packed, both indices with their wrap counters. */
@@ -54,9 +58,15 @@ export class Vring {
     return this.state.get(VQ_READY) !== 0;
   }
 
+  /** Is a burst in it? */
+  get busy(): boolean {
+    return this.state.get(VQ_LOCK) !== 0;
+  }
+
   /** The descriptor is taken over; undefined: the guest polls, and is not told. */
   setCall(fd: number | undefined): void {
     if (fd !== undefined) replace(this.#call, fd);
+    this.#calls ||= fd !== undefined;
     this.state.set(VQ_TELL, fd === undefined ? NOBODY : this.#call);
   }
 
@@ -66,7 +76,7 @@ export class Vring {
   }
 
   /** Starts it, if all that it needs has come and is right. Returns what is wrong otherwise. */
-  start({ memory, format, longest, inflight, resume }: Running): string | undefined {
+  start({ memory, format, longest, inflight, resume, offloads }: Running): string | undefined {
     if (this.address === undefined || this.size === 0 || !this.kicked || !this.enabled) return 'not complete';
     if (!isRingSize(format.packed, this.size)) return `has ${this.size} descriptors`;
     const needs = ringNeeds(format.packed, this.size);
@@ -80,7 +90,7 @@ export class Vring {
     if (format.packed && ((nextAvail & 0x7fff) >= this.size || (nextUsed & 0x7fff) >= this.size)) return 'goes on at a place that it does not have';
     startDevice(this.state, {
       format, size: this.size, desc: descAt, avail: availAt, used: usedAt, nextAvail, nextUsed,
-      memory: memory.table, scratch: this.#scratch, longest, inflight,
+      memory: memory.table, scratch: this.#scratch, longest, inflight, offloads,
     });
     return undefined;
   }
@@ -110,8 +120,9 @@ export class Vring {
 
   /** Lets go of the front-end's descriptors; the numbers stay. */
   dropDescriptors(): void {
-    if (this.state.get(VQ_TELL) !== NOBODY) this.setCall(binding().eventfd(0, EFD_NONBLOCK));
     this.state.set(VQ_TELL, NOBODY);
+    if (this.#calls) replace(this.#call, binding().eventfd(0, EFD_NONBLOCK));
+    this.#calls = false;
     if (this.kicked) this.#putKick(binding().eventfd(0, EFD_NONBLOCK));
     this.kicked = false;
   }
