@@ -8,6 +8,8 @@ import { lpmFunctions } from './lpm.js';
 import { maglevFunctions } from './maglev.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
+import { copier } from './copier.js';
+import { outsideFunctions } from './outside.js';
 import { packetFunctions } from './packet.js';
 import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
@@ -41,7 +43,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
-    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues, outsideFunctions(views, hooks.copy ?? copier(views.u8))), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
     parse, tuples, ...checksumFunctions(views, parser),
   };
 }

@@ -167,6 +167,6 @@ function count(into: Record<string, number>, rx: readonly QueueState[], tx: read
   }
   Object.assign(into, {
     tx_buffer_too_small: total(tx, DEVICE_TOO_SMALL), tx_ring_full: total(tx, DEVICE_RING_FULL), tx_not_in_pool: total(tx, DEVICE_FOREIGN),
-    guest_memory: memory.bytes, ...control?.counts,
+    guest_memory: memory.bytes, guest_memory_beside: memory.beside ? memory.bytes : 0, ...control?.counts,
   });
 }
