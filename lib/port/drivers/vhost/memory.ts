@@ -127,13 +127,19 @@ export class GuestMemory {
 
   /** The first that has no room: those before it go too, for a chain of descriptors may be in several. */
   #goBeside(file: RegionFile): RegionPlace {
-    const place = placeBeside(this.#host, file);
-    this.#beside = true;
-    for (const region of this.#regions) {
-      region.place.close();
-      region.place = placeBeside(this.#host, region.file);
+    const moved: RegionPlace[] = [];
+    try {
+      for (const each of [...this.#regions.map(region => region.file), file]) moved.push(placeBeside(this.#host, each));
+    } catch (cause) {
+      for (const place of moved) place.close();
+      throw cause;
     }
-    return place;
+    this.#regions.forEach((region, i) => {
+      region.place.close();
+      region.place = moved[i]!;
+    });
+    this.#beside = true;
+    return moved.at(-1)!;
   }
 
   #write(): void {
