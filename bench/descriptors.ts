@@ -11,7 +11,7 @@ import { Burst } from '../lib/burst/burst.js';
 import { burstFunctions } from '../lib/burst/module.js';
 import { Mempool } from '../lib/mbuf/mempool.js';
 import { QueueState, type QueueFunction } from '../lib/port/queue.js';
-import { FakeIntel } from './micro_intel.js';
+import { FakeIntel, type IntelKind } from './micro_intel.js';
 import { FakeXsk } from './micro_xsk.js';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' }, json: { type: 'boolean', default: false } } });
@@ -36,14 +36,14 @@ const bursts = Array.from({ length: BURSTS }, () => new Burst(arena, BURST));
 const time = new Float64Array(2);
 const { lcore } = arena;
 
-const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb'].map((name, number) => {
+const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb', 'ixgbe'].map((name, number) => {
   const [rx, tx] = (['rx', 'tx'] as const).map(direction => new QueueState({ arena, pool, number, device: 'bench' }, direction, 0).offset) as [number, number];
   if (name === 'AF_XDP') {
     const device = new FakeXsk(pool, rx, tx);
     functions.xskFill(rx, lcore);
     return { name, rx, tx, receive: functions.xskRx, send: functions.xskTx, device };
   }
-  const device = new FakeIntel(pool, rx, tx, name as 'e1000e' | 'igb');
+  const device = new FakeIntel(pool, rx, tx, name as IntelKind);
   functions.intelFill(rx, lcore);
   return { name, rx, tx, receive: functions.intelRx, send: functions.intelTx, device };
 });

@@ -6,11 +6,13 @@ import * as intel from '../lib/port/drivers/vfio/intel/layout.js';
 const { HEADER_SHIFT, MBUF_DATA_LEN, MBUF_PKT_LEN } = mbuf;
 const {
   INTEL_82574, INTEL_82576, INTEL_BUFFER_MASK, INTEL_COMMAND, INTEL_CONTEXT_KIND, INTEL_ERRORS, INTEL_IP_BAD_SHIFT, INTEL_L4_BAD_SHIFT,
-  INTEL_LASTS, INTEL_MASK, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_RING, INTEL_SEGMENT, INTEL_SIDE,
+  INTEL_LASTS, INTEL_MASK, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_REPORTS, INTEL_RING, INTEL_SEGMENT, INTEL_SIDE,
   INTEL_TAIL, RXD_DD, RXD_EOP, RXD_ERRORS, TXD_DATA_82576, TXD_DD, TXD_DEXT, TXD_IFCS, TXD_RS,
 } = intel;
 const SIZE = 256;
 const LENGTH = 60;
+
+export type IntelKind = 'e1000e' | 'igb' | 'ixgbe';
 
 /** An Intel NIC's side of its descriptor rings, played in this thread: frames that are given to be sent are sent at once. */
 export class FakeIntel {
@@ -21,16 +23,16 @@ export class FakeIntel {
   readonly #tx: { ring: number; tail: number; head: number };
 
   /** @param rx,tx where the two queues' states are */
-  constructor(pool: Mempool, rx: number, tx: number, kind: 'e1000e' | 'igb') {
+  constructor(pool: Mempool, rx: number, tx: number, kind: IntelKind) {
     const { arena } = pool;
     this.#u32 = arena.u32;
     this.#u16 = arena.u16;
     this.#table = arena.table;
-    const advanced = kind === 'igb';
+    const advanced = kind !== 'e1000e';
     this.#rx = this.#makeRing(pool, rx, [[INTEL_SEGMENT, 1518], [INTEL_ERRORS, RXD_ERRORS], [INTEL_IP_BAD_SHIFT, 28], [INTEL_L4_BAD_SHIFT, 26]]);
     this.#tx = this.#makeRing(pool, tx, [
       [INTEL_LASTS, arena.reserve(`lasts ${tx}`, SIZE * 4).offset], [INTEL_COMMAND, advanced ? TXD_IFCS | TXD_DEXT | TXD_DATA_82576 : TXD_IFCS],
-      [INTEL_PAYLOAD, advanced ? 1 << 14 : 0], [INTEL_CONTEXT_KIND, advanced ? INTEL_82576 : INTEL_82574], [INTEL_MOST_SEGMENTS, 32],
+      [INTEL_PAYLOAD, advanced ? 1 << 14 : 0], [INTEL_CONTEXT_KIND, advanced ? INTEL_82576 : INTEL_82574], [INTEL_MOST_SEGMENTS, 32], [INTEL_REPORTS, kind === 'ixgbe' ? 40 : 0],
     ]);
   }
 

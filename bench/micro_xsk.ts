@@ -4,7 +4,7 @@ import type { Mempool } from '../lib/mbuf/mempool.js';
 import * as xsk from '../lib/port/drivers/af_xdp/layout.js';
 
 const { HEADER_SHIFT, MBUF_DATA_LEN, MBUF_PKT_LEN, HEADROOM } = mbuf;
-const { XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_FLAGS, XSK_MASK, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_UMEM, XSK_UMEM_BYTES } = xsk;
+const { XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_FLAGS, XSK_LONGEST, XSK_MASK, XSK_PRODUCER, XSK_RING_A, XSK_RING_B, XSK_UMEM, XSK_UMEM_BYTES } = xsk;
 const SIZE = 256;
 const LENGTH = 60;
 
@@ -37,6 +37,7 @@ export class FakeXsk {
       this.#u32[(queue + XSK_BUFFER_MASK) >>> 2] = pool.bufferSize - 1;
     }
     this.#u32[(rx + XSK_AIM) >>> 2] = SIZE;
+    this.#u32[(tx + XSK_LONGEST) >>> 2] = 1518; // otherwise every frame is too long, and what is measured is dropping
     this.#rx = this.#makeRing(pool, rx + XSK_RING_A, 16);
     this.#fill = this.#makeRing(pool, rx + XSK_RING_B, 8);
     this.#tx = this.#makeRing(pool, tx + XSK_RING_A, 16);

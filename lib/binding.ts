@@ -52,8 +52,9 @@ export interface Binding {
   unmapBeside(address: bigint): number;
   /**
    * Copies `count` pieces, whose list stands at byte `list` of `bytes`: u64 address in this process, u32 offset in
-   * `bytes`, u32 length, each. `out` 0: into `bytes`; 1: out of it. The addresses are the caller's to have checked.
-   * -EINVAL for a list or a piece that is not inside `bytes`, at which it stops.
+   * `bytes`, u32 length, each. `out` 0: into `bytes`; 1: out of it. -EINVAL for a
+   * list or a piece that is not inside `bytes`, or an address whose bytes are not all inside what one guard watches, at
+   * which it stops.
    */
   copyList(bytes: Uint8Array, list: number, count: number, out: number): number;
 
@@ -79,6 +80,13 @@ export interface Binding {
    */
   readEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
   writeEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
+  /**
+   * `readEach` by readv(2): what a packet's own place has no room for goes to `spill`, and the call ends behind the first
+   * packet that was longer; its length is that of the whole.
+   */
+  readEachSpilling(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number, spill: number, spillLength: number): number;
+  /** writev(2) of one packet whose parts are the pairs, at most 1024. */
+  writev(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number): number;
   sendEach(fd: number, bytes: Uint8Array, pairs: Uint32Array, count: number, flags: number): number;
 
   // native/socket.cc

@@ -3,6 +3,7 @@
  * owns a packet when, stands in port/port.ts.
  */
 export { open, type Host, type OpenOptions, type PortObject, type PortRequest } from './port/host.js';
+export { attachHost, type AttachedHost, type AttachedPort } from './port/attached_host.js';
 export type { Availability, BurstsOptions, LinkState, Port, PortCapabilities, PortDriver, PortEvent, PortLink, PortRss, PortStats, RxQueue, TxQueue, VirtualFunctions, VirtualFunctionState, WakeSource } from './port/port.js';
 export { drivers } from './port/drivers.js';
 export { attachRx, attachTx, releaseQueue, takeQueue } from './port/attach.js';
@@ -54,6 +55,11 @@ export type { CompiledRule, FlowOffload } from './flow/compile.js';
 export type { FlowReport, FlowRuleReport } from './flow/report.js';
 export type { FlowAction, FlowMatch, FlowRule } from './flow/rule.js';
 export { XdpOffload, type XdpOffloadOptions } from './flow/xdp.js';
+export { Switch, type SwitchOptions } from './switch/switch.js';
+export type { BridgeConfig, MirrorConfig, PortConfig, StormConfig, SwitchConfig, UnderlayConfig, VlanConfig, VxlanConfig } from './switch/config.js';
+export type { BridgeReport, Changes, FdbEntry, FlowReport as SwitchFlowReport, PortReport, SwitchReport } from './switch/report.js';
+export { checkSwitchConfig, parseSwitchConfig, readSwitchConfig, switchSchema } from './switch/parse.js';
+export { devicesOf } from './switch/devices.js';
 export { swapMacs, formatMac, parseMac } from './wire/ethernet.js';
 export { Ethernet, Vlan } from './wire/ether.js';
 export { Arp, ARP_REPLY, ARP_REQUEST } from './wire/arp.js';
@@ -71,6 +77,7 @@ export * as tuple from './wire/tuple_layout.js';
 export { Fragmenter, type FragmentStats } from './wire/fragment.js';
 export { Reassembler, type ReassemblerOptions, type ReassemblerStats } from './wire/reassemble.js';
 export { Segmenter, type SegmentStats } from './wire/gso.js';
+export { Offloads, type OffloadStats } from './wire/offloads.js';
 export { Gro, type GroOptions, type GroStats } from './wire/gro.js';
 export type { Header } from './wire/header.js';
 export { describe, describeLong } from './wire/describe.js';

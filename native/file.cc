@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <vector>
@@ -123,6 +124,47 @@ Napi::Value Each(const Napi::CallbackInfo& info, bool lengths, Call call) {
   return arguments.Number(count);
 }
 
+// What a packet's own place has no room for goes into `spill`; the call ends behind a packet that has used it.
+Napi::Value ReadEachSpilling(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int fd = arguments.Int(0);
+  const View bytes = arguments.Bytes(1);
+  const View list = arguments.Words(2);
+  const uint32_t count = arguments.Unsigned(3);
+  const uint32_t spill = arguments.Unsigned(4);
+  const uint32_t spill_length = arguments.Unsigned(5);
+  if (arguments.failed()) return arguments.Undefined();
+  if (list.length < size_t{8} * count || !bytes.holds(spill, spill_length)) return arguments.Number(-EINVAL);
+  auto* pairs = reinterpret_cast<uint32_t*>(list.data);
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t capacity = pairs[2 * i + 1];
+    if (!bytes.holds(pairs[2 * i], capacity)) return arguments.Number(i == 0 ? -EINVAL : static_cast<int>(i));
+    const struct iovec parts[] = {{bytes.data + pairs[2 * i], capacity}, {bytes.data + spill, spill_length}};
+    const ssize_t done = readv(fd, parts, 2);
+    if (done < 0) return i == 0 ? arguments.Result(-1) : arguments.Number(i);
+    pairs[2 * i + 1] = static_cast<uint32_t>(done);
+    if (static_cast<size_t>(done) > capacity) return arguments.Number(i + 1);
+  }
+  return arguments.Number(count);
+}
+
+Napi::Value Writev(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const int fd = arguments.Int(0);
+  const View bytes = arguments.Bytes(1);
+  const View list = arguments.Words(2);
+  const uint32_t count = arguments.Unsigned(3);
+  if (arguments.failed()) return arguments.Undefined();
+  if (list.length < size_t{8} * count || count > 1024) return arguments.Number(-EINVAL);
+  const auto* pairs = reinterpret_cast<uint32_t*>(list.data);
+  struct iovec parts[1024];
+  for (uint32_t i = 0; i < count; i++) {
+    if (!bytes.holds(pairs[2 * i], pairs[2 * i + 1])) return arguments.Number(-EINVAL);
+    parts[i] = {bytes.data + pairs[2 * i], pairs[2 * i + 1]};
+  }
+  return arguments.Result(writev(fd, parts, static_cast<int>(count)));
+}
+
 Napi::Value ReadEach(const Napi::CallbackInfo& info) {
   return Each(info, true, [](int fd, uint8_t* at, size_t length, int) { return read(fd, at, length); });
 }
@@ -149,7 +191,9 @@ void InitFile(Napi::Env env, Napi::Object exports) {
   Export<Poll>(env, exports, "poll");
   Export<Eventfd>(env, exports, "eventfd");
   Export<ReadEach>(env, exports, "readEach");
+  Export<ReadEachSpilling>(env, exports, "readEachSpilling");
   Export<WriteEach>(env, exports, "writeEach");
+  Export<Writev>(env, exports, "writev");
   Export<SendEach>(env, exports, "sendEach");
 }
 

@@ -221,12 +221,15 @@ Napi::Value CopyList(const Napi::CallbackInfo& info) {
   if (arguments.failed()) return arguments.Undefined();
   if (!view.holds(list, static_cast<double>(count) * sizeof(Piece))) return arguments.Number(-EINVAL);
   const uint8_t* entry = view.data + static_cast<size_t>(list);
+  Guarded guarded;
   for (uint32_t i = 0; i < count; i++, entry += sizeof(Piece)) {
     Piece piece;
     std::memcpy(&piece, entry, sizeof piece);
-    if (!view.holds(piece.offset, piece.length)) return arguments.Number(-EINVAL);
+    const auto address = static_cast<uintptr_t>(piece.address);
+    // What has no guard is nobody's to share: the list is in memory that any burst function writes.
+    if (!view.holds(piece.offset, piece.length) || !guarded.Holds(address, piece.length)) return arguments.Number(-EINVAL);
     uint8_t* inside = view.data + piece.offset;
-    auto* outside = reinterpret_cast<uint8_t*>(static_cast<uintptr_t>(piece.address));
+    auto* outside = reinterpret_cast<uint8_t*>(address);
     if (out != 0) std::memcpy(outside, inside, piece.length);
     else std::memcpy(inside, outside, piece.length);
   }

@@ -1,4 +1,4 @@
-/** One end of a vhost-user socket, on one CPU: takes all frames that come, or sends as many as it can. --interface is its device string. */
+/** One end of a vhost-user or memif socket, on one CPU: takes all frames that come, or sends as many as it can. --interface is its device string. */
 import { open } from '../../lib/port/host.js';
 import { cyclesPerSecond, pin, print, settings, WARM_UP_SECONDS } from './common.js';
 

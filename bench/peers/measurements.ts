@@ -4,7 +4,9 @@ import { CRing } from './c_ring.js';
 import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
 import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
+import { memifMeasurements } from './memif_measurements.js';
 import { ours } from './ours.js';
+import { switchMeasurements } from './switch_measurements.js';
 import { vhostMeasurements } from './vhost_measurements.js';
 import { wireMeasurements } from './wire_measurements.js';
 
@@ -27,6 +29,8 @@ export function measurements(machine: Machine): readonly Measurement[] {
     ...lookupMeasurements(machine),
     ...wireMeasurements(machine),
     ...vhostMeasurements,
+    ...switchMeasurements,
+    ...memifMeasurements,
   ];
 }
 

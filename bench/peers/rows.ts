@@ -17,6 +17,8 @@ const FROM_VIRTIO = 'frames received while testpmd sends all it can through net_
 
 const INTO_VIRTIO = 'frames sent into testpmd\'s net_virtio_user on the other CPU, which takes all it can, by each program\'s own counter';
 
+const MEMIF = 'frames that went by while testpmd\'s net_memif in the other role, on the other CPU, does all it can, by each program\'s own counter; clients share their pool';
+
 export const rows: readonly Row[] = [
   autotest('ring SP/SC bulk 32, one thread', 'spSc', 'ring sp-sc', PER_BULK),
   cProgram('ring SP/SC bulk 32, one thread', 'C sp-sc', 'ring sp-sc', PER_BULK),
@@ -53,9 +55,23 @@ export const rows: readonly Row[] = [
     ...packets('virtio_user to vhost, packed rings', 'virtio-to-vhost split', 'virtio-to-vhost packed', 1, 'frames received, our driver\'s side sending on the other CPU'),
     peer: 'the same with split rings',
   },
+  switching(1),
+  switching(10_000),
+  ...([['server', 'receive', 'rxonly'], ['server', 'send', 'txonly'], ['client', 'receive', 'rxonly'], ['client', 'send', 'txonly']] as const).map(([role, direction, forward]) => ({
+    ...packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF), orIdle: true,
+  })),
   packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED),
   packets('AF_XDP receive 64 B, against dgram', 'dgram-receive', 'af-xdp-receive', 10, `${RECEIVED}; ${FLOOD}; to dgram our AF_XDP sender offers all it can, 600 or 300 kpps, whichever dgram does best at`),
 ];
+
+/** Not `orIdle`: where the switch waits for the machines, the ratio is only what could be seen of it. */
+function switching(flows: number): Row {
+  return {
+    name: `switch, two vhost ports, 64 B, ${flows} flow${flows === 1 ? '' : 's'}`, peer: 'Open vSwitch with DPDK, Debian\'s, one poll-mode thread, NORMAL (a learning bridge)', peerFigure: [`OVS-DPDK ${flows} flows`, 'value'],
+    ours: 'lib/switch, a learning bridge', oursFigure: [`switch ${flows} flows`, 'value'], unit: 'Mpps', target: 1.5,
+    counted: 'frames that arrived at the machine behind the second port, sent by the one behind the first; both are our virtio_user ports, one program on the other CPU, the same for both switches; flows are pairs of MAC addresses, a frame each in turn',
+  };
+}
 
 function autotest(name: string, figure: string, ours: string, counted: string): Row {
   return {

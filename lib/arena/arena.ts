@@ -122,6 +122,11 @@ export class Arena {
     return this.buffer.byteLength;
   }
 
+  /** Can other processes attach to it? */
+  get named(): boolean {
+    return this.#fd >= 0;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }

@@ -104,6 +104,7 @@ export const ZONE_ACL = 22;
 export const ZONE_MAGLEV = 23;
 export const ZONE_QDISC = 24;
 export const ZONE_FLOW = 25;
+export const ZONE_SWITCH = 26;
 /** Added to the type while the memory behind the zone is being made: the range is taken, and nobody finds it yet. */
 export const ZONE_PENDING = 0x100;
 

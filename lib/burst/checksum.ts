@@ -18,10 +18,16 @@ const FLAGS = RX_IP_CKSUM_BAD | RX_IP_CKSUM_GOOD | RX_L4_CKSUM_BAD | RX_L4_CKSUM
 /** A whole message of TCP, UDP or ICMP. `checksum`: where that stands in the arena; `start`, from the frame's first byte. */
 interface Message { readonly start: number; readonly length: number; readonly checksum: number; readonly pseudo: number; readonly protocol: number }
 
+/** For ports that write a checksum which is not the packet's own. */
+export interface ChecksumInternals {
+  /** Of `length` bytes from `start` on, over all segments; undefined when the chain has not so many. */
+  sumChain(table: number, first: number, start: number, length: number, initial: number): number | undefined;
+}
+
 export type ChecksumFunctions = Pick<BurstFunctions, 'checksumCheck' | 'checksumFill' | 'checksumRange'>;
 
-export function checksumFunctions({ u8, u16, u32 }: ArenaViews, parser: ParseInternals): ChecksumFunctions {
-  return { checksumCheck, checksumFill, checksumRange };
+export function checksumFunctions({ u8, u16, u32 }: ArenaViews, parser: ParseInternals): ChecksumFunctions & ChecksumInternals {
+  return { checksumCheck, checksumFill, checksumRange, sumChain };
 
   function checksumRange(table: number, burst: number, count: number, offset: number, length: number, to: number): void {
     for (let i = 0; i < count; i++) u32[(to >>> 2) + i] = sumChain(table, u32[(burst >>> 2) + i], offset, length, 0) ?? 0xffffffff;

@@ -112,12 +112,31 @@ export interface BurstFunctions {
   /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
   aclClassify(acl: number, tuples: number, to: number, count: number): number;
 
+  /**
+   * A switch (switch/layout.ts), for packets of port `port`, at most MAX_BURST: each whose flow is known, and asks for no
+   * more, goes with its tag in order into the line of the port that it leaves by. What is left, and the flow or HASH_NONE,
+   * is in SWITCH_LEFT and SWITCH_LEFT_FLOWS, in order. Returns how many these are. A tag that a NIC took out is put back first.
+   */
+  switchForward(sw: number, port: number, burst: number, count: number): number;
+
   /** Maglev (lookup/maglev_layout.ts): backends of `count` hashes, MAGLEV_NONE where there are none. Any thread. */
   maglevLookup(maglev: number, hashes: number, to: number, count: number): void;
   /** The device's side of a virtqueue, split or packed (virtqueue/layout.ts): copies frames out of the driver's buffers. Descriptors are copied, then checked; bad ones counted and given back. */
   vhostRx(queue: number, burst: number, max: number, lcore: number): number;
   /** Copies frames into the driver's buffers and frees their mbufs. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
   vhostTx(queue: number, burst: number, count: number, lcore: number): number;
+
+  /** A memif ring whose frames are copied: the server's, or that of a client with buffers of its own (port/drivers/memif/layout.ts). As `vhostRx` and `vhostTx`. */
+  memifRx(queue: number, burst: number, max: number, lcore: number): number;
+  memifTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** A memif client that shares its pool: the server reads and writes the mbufs themselves. Received, then handed out anew. */
+  memifZcRx(queue: number, burst: number, max: number, lcore: number): number;
+  /** Hands the server empty mbufs, one for each descriptor. Returns how many descriptors have none still. */
+  memifZcFill(queue: number, lcore: number): number;
+  /** Frees what was taken, then sends. `count` 0 only frees. Takes what cannot be sent too, and frees it; stops at another pool's mbuf. */
+  memifZcTx(queue: number, burst: number, count: number, lcore: number): number;
+  /** Frees what the server has taken. Returns how many packets. */
+  memifZcClean(queue: number, lcore: number): number;
 
   /** The driver's side of one: the device reads and writes the pool's buffers themselves. Received, then filled up. */
   virtioRx(queue: number, burst: number, max: number, lcore: number): number;

@@ -10,7 +10,7 @@ import {
 import type { BurstFunctions } from './functions.js';
 import { count64, countShared, type ArenaViews } from './views.js';
 
-type HashFunctions = Pick<BurstFunctions, 'hashLookup' | 'hashAdd' | 'hashDelete' | 'hashExpire'>;
+export type HashFunctions = Pick<BurstFunctions, 'hashLookup' | 'hashAdd' | 'hashDelete' | 'hashExpire'>;
 
 export function hashFunctions({ u8, u16, u32, u64 }: ArenaViews): HashFunctions {
   return { hashLookup, hashAdd, hashDelete, hashExpire };

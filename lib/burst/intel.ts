@@ -9,7 +9,7 @@ import {
   INTEL_82576, INTEL_BAD_FRAME, INTEL_BAD_LENGTH, INTEL_BUFFER_MASK, INTEL_CHAIN_FIRST, INTEL_CHAIN_LAST, INTEL_CHAIN_LENGTH,
   INTEL_CHAIN_SEGMENTS, INTEL_COMMAND, INTEL_CONTEXT, INTEL_CONTEXT_KIND, INTEL_DESCRIPTOR_SHIFT, INTEL_ERRORED, INTEL_ERRORS, INTEL_HEAD,
   INTEL_IOVA_HIGH, INTEL_IP_BAD_SHIFT, INTEL_L4_BAD_SHIFT, INTEL_LASTS, INTEL_MASK, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_NEXT,
-  INTEL_NOT_MAPPED, INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT,
+  INTEL_NOT_MAPPED, INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_REPORTS, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT,
   INTEL_SEGMENT, INTEL_SIDE, INTEL_SPLIT, INTEL_SPLIT_FRAMES, INTEL_TAIL, RXD_DD, RXD_EOP, RXD_HASH, RXD_IPCS, RXD_IXSM, RXD_L4CS,
   RXD_LENGTH, RXD_MRQ, RXD_RSS_TYPE, RXD_STATUS, RXD_VP, SHORTEST, TXC_IPV4_82574, TXC_IPV4_82576, TXC_MACLEN_SHIFT, TXC_TCP_82574,
   TXC_TCP_82576, TXD_CONTEXT_82576, TXD_DATA_82574, TXD_DD, TXD_DEXT, TXD_EOP, TXD_IXSM, TXD_RS, TXD_STATUS, TXD_TXSM, TXD_VLAN_SHIFT, TXD_VLE,
@@ -205,26 +205,37 @@ export function intelFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions
     if (count === 0) return 0;
     const start = field(queue, INTEL_NEXT);
     const room = field(queue, INTEL_MASK) - ((start - field(queue, INTEL_HEAD)) >>> 0);
+    const reports = field(queue, INTEL_REPORTS) || Infinity;
     let taken = 0;
     let packets = 0;
     let used = 0;
+    let reported = 0;
     for (; taken < count; taken++) {
       const slot = burst + taken * 4;
       const took = used === room ? 0 : writeFrame(queue, start + used, room - used, u32[slot >>> 2]);
       if (took === 0) count64(u32, queue + INTEL_RING_FULL, 1);
       if (took === 0 || (took < 0 && !dropBad(queue, slot, lcore))) break;
       if (took > 0) packets++;
+      if (used + took - reported > reports) {
+        report(queue, start + reported, start + used);
+        reported = used;
+      }
       used += Math.max(took, 0);
     }
     count64(u32, queue + QUEUE_NOMBUF, count - taken);
     if (used > 0) {
-      const last = (start + used - 1) >>> 0;
-      u32[(descriptorAt(queue, last) + 8) >>> 2] |= TXD_RS;
-      u32[(field(queue, INTEL_LASTS) >>> 2) + (start & field(queue, INTEL_MASK))] = last;
+      report(queue, start + reported, start + used);
       publish(queue, (start + used) >>> 0);
       count64(u32, queue + QUEUE_PACKETS, packets);
     }
     return taken;
+  }
+
+  /** Of the descriptors from `first` on, the last before `end` reports: the device writes back one instead of each. */
+  function report(queue: number, first: number, end: number): void {
+    const last = (end - 1) >>> 0;
+    u32[(descriptorAt(queue, last) + 8) >>> 2] |= TXD_RS;
+    u32[(field(queue, INTEL_LASTS) >>> 2) + (first & field(queue, INTEL_MASK))] = last;
   }
 
   /** The mbuf in the slot cannot be sent. One of this pool is freed, and the port goes on; another's is the program's mistake. */
@@ -353,7 +364,7 @@ export function intelFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions
     return tag | ((flags & TX_IP_CKSUM) !== 0 ? TXD_IXSM : 0) | ((flags & (TX_TCP_CKSUM | TX_UDP_CKSUM)) !== 0 ? TXD_TXSM : 0);
   }
 
-  /** Burst by burst: the last descriptor of each says that all of it was sent. */
+  /** Burst by burst, or what of one reports together: the last descriptor of each says that all of it was sent. */
   function intelClean(queue: number, lcore: number): number {
     const mask = field(queue, INTEL_MASK);
     const next = field(queue, INTEL_NEXT);

@@ -1,13 +1,13 @@
 /** AF_PACKET's bursts, in plain TypeScript, over rings that the kernel shares. The fast double is assembly/packet.ts; neither calls the other. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PKT_LEN, MBUF_TIMESTAMP, MBUF_VLAN_TCI, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, RX_TIMESTAMP, RX_VLAN_STRIPPED,
 } from '../mbuf/layout.js';
-import { POOL_FIRST, POOL_SPAN, POOL_STEP_MASK } from '../mbuf/pool_layout.js';
+import { POOL_COUNT, POOL_FIRST, POOL_SPAN, POOL_STEP_MASK } from '../mbuf/pool_layout.js';
 import {
   BLOCK_FIRST_PKT, BLOCK_HEADER, BLOCK_NUM_PKTS, BLOCK_STATUS, ETHERNET_ADDRESSES, ETHERNET_HEADER, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
   PACKET_BAD_BLOCK, PACKET_BAD_FRAME, PACKET_BLOCK, PACKET_BLOCKS, PACKET_BLOCK_BYTES, PACKET_KEEP_TAG, PACKET_LAST, PACKET_LEFT,
-  PACKET_LONGEST, PACKET_NEXT, PACKET_RING, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL,
+  PACKET_LONGEST, PACKET_NEXT, PACKET_RING, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_SCRATCH, PACKET_SCRATCH_COUNT, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL,
   PACKET_TRUNCATED, PACKET_TX_TOO_LONG, TP2_FRAME, TP2_LEN, TP2_LINEAR, TP2_STATUS, TP3_ALIGN_MASK, TP3_HEADER, TP3_LEN, TP3_MAC,
   TP3_NEXT_OFFSET, TP3_RXHASH, TP3_SNAPLEN, TP3_STATUS, TP3_TIME, TP3_VLAN_TCI, TP3_VLAN_TPID, TP_STATUS_AVAILABLE, TP_STATUS_KERNEL,
   TP_STATUS_SEND_REQUEST, TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID, VIRTIO_NET_HEADER, VLAN_TAG,
@@ -31,7 +31,9 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
         const vector = burst + got * 4;
         const room = takeSome(queue, lcore, vector, Math.min(field(queue, PACKET_LEFT), max - got));
         if (room === 0) break;
-        got += takePackets(queue, vector, room, lcore);
+        const { good, dry } = takePackets(queue, vector, room, lcore);
+        got += good;
+        if (dry) break;
       }
       if (field(queue, PACKET_LEFT) === 0) returnBlock(queue);
     }
@@ -74,20 +76,36 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
     return 0;
   }
 
-  /** Takes `room` packets of the block into the mbufs of the vector. Returns how many were good; the other mbufs are freed. */
-  function takePackets(queue: number, vector: number, room: number, lcore: number): number {
-    let good = 0;
-    for (let i = 0; i < room; i++) {
-      const outcome = takePacket(queue, u32[(vector >>> 2) + good], lcore);
-      if (outcome === 'bad') break;
-      if (outcome === 'taken') good++;
+  /**
+   * Takes packets of the block into the `room` mbufs of the vector. A frame that is longer than one takes others from the
+   * vector's end, and from the pool. Returns how many were good, and whether the pool has not as many as the next takes;
+   * the other mbufs are freed.
+   */
+  function takePackets(queue: number, vector: number, room: number, lcore: number): { good: number; dry: boolean } {
+    let [good, end] = [0, room];
+    let outcome: ReturnType<typeof takePacket> = 'dropped';
+    for (let i = 0; i < room && good < end && outcome !== 'bad' && outcome !== 'dry'; i++) {
+      const more = moreOf(queue);
+      const spare = Math.min(more, end - good - 1);
+      outcome = takePacket(queue, vector, good, end, more, lcore);
+      if (outcome !== 'taken') continue;
+      good++;
+      end -= spare;
     }
-    if (good < room) giveBack(queue, vector + good * 4, room - good, lcore);
-    return good;
+    if (good < end) giveBack(queue, vector + good * 4, end - good, lcore);
+    return { good, dry: outcome === 'dry' };
+  }
+
+  /** How many mbufs the next packet takes besides one. */
+  function moreOf(queue: number): number {
+    const length = field(blockOf(queue) + field(queue, PACKET_NEXT), TP3_SNAPLEN);
+    const room = field(queue, QUEUE_ROOM);
+    return length <= room ? 0 : Math.floor((length - 1) / room);
   }
 
   /** The packet's header is copied once; the copy is checked and used. A bad one takes the rest of the block with it. */
-  function takePacket(queue: number, handle: number, lcore: number): 'taken' | 'dropped' | 'bad' {
+  function takePacket(queue: number, vector: number, good: number, end: number, more: number, lcore: number): 'taken' | 'dropped' | 'bad' | 'dry' {
+    const handle = u32[(vector >>> 2) + good];
     const blockBytes = field(queue, PACKET_BLOCK_BYTES);
     const next = field(queue, PACKET_NEXT);
     const left = field(queue, PACKET_LEFT) - 1;
@@ -100,13 +118,50 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
     if (!frameInside || !stepInside) return drop(queue + PACKET_BAD_BLOCK, 'bad');
     setField(queue, PACKET_NEXT, next + step);
     if (length < whole) return drop(queue + PACKET_TRUNCATED, 'dropped');
-    if (length > field(queue, QUEUE_ROOM)) return drop(queue + PACKET_RX_TOO_LONG, 'dropped');
+    if (more > PACKET_SCRATCH_COUNT || (more > 0 && more >= field(field(queue, QUEUE_POOL), POOL_COUNT))) return drop(queue + PACKET_RX_TOO_LONG, 'dropped');
+    if (more > 0 && !takeMore(queue, vector + end * 4, Math.min(more, end - good - 1), more, lcore)) {
+      setField(queue, PACKET_LEFT, left + 1);
+      setField(queue, PACKET_NEXT, next);
+      return drop(queue + QUEUE_NOMBUF, 'dry');
+    }
+    const part = Math.min(length, field(queue, QUEUE_ROOM));
     const data = dataOf(handle, HEADROOM);
-    u8.copyWithin(data, at + mac, at + mac + length);
-    writeHeader(queue, headerOf(queue, handle), at, length, lcore);
-    const grown = (field(at, TP3_STATUS) & TP_STATUS_VLAN_VALID) === 0 ? 0 : writeTag(queue, headerOf(queue, handle), data, at, length);
+    u8.copyWithin(data, at + mac, at + mac + part);
+    writeHeader(queue, headerOf(queue, handle), at, part, lcore);
+    const grown = (field(at, TP3_STATUS) & TP_STATUS_VLAN_VALID) === 0 ? 0 : writeTag(queue, headerOf(queue, handle), data, at, part);
+    if (more > 0) appendRest(queue, headerOf(queue, handle), at + mac + part, length - part, lcore);
     count64(u32, queue + QUEUE_BYTES, length + grown);
     return 'taken';
+  }
+
+  /** `more` mbufs into the scratch vector: `spare` of them from before `end`, the others from the pool, or none. */
+  function takeMore(queue: number, end: number, spare: number, more: number, lcore: number): boolean {
+    const scratch = queue + PACKET_SCRATCH;
+    if (more > spare && pools.takeFree(field(queue, QUEUE_POOL), lcore, scratch + spare * 4, more - spare) === 0) return false;
+    u32.copyWithin(scratch >>> 2, (end >>> 2) - spare, end >>> 2);
+    return true;
+  }
+
+  /** What a frame's first mbuf had no room for, into those of the scratch vector. */
+  function appendRest(queue: number, head: number, from: number, rest: number, lcore: number): void {
+    const room = field(queue, QUEUE_ROOM);
+    let [before, segments] = [head, 1];
+    setField(head, MBUF_PKT_LEN, field(head, MBUF_PKT_LEN) + rest);
+    for (let done = 0; done < rest; done += room, segments++) {
+      const handle = u32[((queue + PACKET_SCRATCH) >>> 2) + segments - 1];
+      const header = headerOf(queue, handle);
+      const part = Math.min(rest - done, room);
+      u8.copyWithin(dataOf(handle, HEADROOM), from + done, from + done + part);
+      for (let word = 0; word < 4; word++) u32[(header >>> 2) + word] = u32[((queue + QUEUE_TEMPLATE) >>> 2) + word];
+      setField(header, MBUF_PKT_LEN, part);
+      setField(header, MBUF_DATA_LEN, part); // and no VLAN tag
+      setField(header, MBUF_HASH, 0);
+      setField(header, MBUF_NEXT, 0);
+      setField(header, MBUF_OWNER, program(lcore));
+      setField(before, MBUF_NEXT, handle);
+      before = header;
+    }
+    u16[(head + MBUF_NB_SEGS) >>> 1] = segments;
   }
 
   function drop<Outcome>(counter: number, outcome: Outcome): Outcome {
@@ -160,8 +215,8 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
   function packetTx(queue: number, burst: number, count: number, lcore: number): number {
     let taken = 0;
     for (; taken < count; taken++) {
-      const handle = u32[(burst >>> 2) + taken];
-      if (!isSendable(queue, handle)) continue;
+      const segments = sendable(queue, u32[(burst >>> 2) + taken]);
+      if (segments === undefined) continue;
       const tail = field(queue, PACKET_TAIL);
       const slot = field(queue, PACKET_RING) + tail * field(queue, PACKET_SLOT_BYTES);
       // Pairs with the kernel's write when it has sent the slot's frame: its reads before its status.
@@ -169,7 +224,7 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
         count64(u32, queue + PACKET_RING_FULL, 1);
         break;
       }
-      fillSlot(queue, slot, handle);
+      fillSlot(queue, slot, segments);
       setField(queue, PACKET_LAST, slot);
       setField(queue, PACKET_TAIL, (tail + 1) % field(queue, PACKET_SLOTS));
     }
@@ -178,11 +233,15 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
     return taken;
   }
 
-  function fillSlot(queue: number, slot: number, handle: number): void {
-    const header = headerOf(queue, handle);
-    const length = u16[(header + MBUF_DATA_LEN) >>> 1];
-    const data = dataOf(handle, u16[(header + MBUF_DATA_OFF) >>> 1]);
-    u8.copyWithin(slot + TP2_FRAME, data, data + length);
+  function fillSlot(queue: number, slot: number, segments: readonly number[]): void {
+    let length = 0;
+    for (const handle of segments) {
+      const header = headerOf(queue, handle);
+      const bytes = u16[(header + MBUF_DATA_LEN) >>> 1];
+      const data = dataOf(handle, u16[(header + MBUF_DATA_OFF) >>> 1]);
+      u8.copyWithin(slot + TP2_FRAME + length, data, data + bytes);
+      length += bytes;
+    }
     u16[(slot + TP2_LINEAR) >>> 1] = length;
     setField(slot, TP2_LEN, length + VIRTIO_NET_HEADER);
     setField(slot, TP2_STATUS, TP_STATUS_SEND_REQUEST);
@@ -190,17 +249,30 @@ export function packetFunctions({ u8, u16, u32 }: ArenaViews, pools: MempoolFunc
     count64(u32, queue + QUEUE_BYTES, length);
   }
 
-  /** One whole Ethernet frame inside its buffer, no longer than the interface takes. Counts the other kinds. */
-  function isSendable(queue: number, handle: number): boolean {
+  /** The segments of one whole Ethernet frame inside its buffers, no longer than the interface takes. Counts the other kinds. */
+  function sendable(queue: number, handle: number): readonly number[] | undefined {
+    const segments = segmentsOf(queue, handle);
+    const total = segments?.reduce((sum, segment) => sum + u16[(headerOf(queue, segment) + MBUF_DATA_LEN) >>> 1], 0) ?? 0;
+    if (total < ETHERNET_HEADER) return drop(queue + PACKET_BAD_FRAME, undefined);
     const header = headerOf(queue, handle);
-    if (!belongs(field(queue, QUEUE_POOL), handle)) return drop(queue + PACKET_BAD_FRAME, false);
-    const offset = u16[(header + MBUF_DATA_OFF) >>> 1];
-    const length = u16[(header + MBUF_DATA_LEN) >>> 1];
-    const whole = u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= ETHERNET_HEADER && offset + length <= field(header, MBUF_BUF_LEN);
-    if (!whole) return drop(queue + PACKET_BAD_FRAME, false);
-    const longest = field(queue, PACKET_LONGEST);
-    const longestTagged = isTagged(dataOf(handle, offset)) ? longest + VLAN_TAG : longest;
-    return length <= longestTagged || drop(queue + PACKET_TX_TOO_LONG, false);
+    const tagged = u16[(header + MBUF_DATA_LEN) >>> 1] >= ETHERNET_HEADER && isTagged(dataOf(handle, u16[(header + MBUF_DATA_OFF) >>> 1]));
+    const longest = field(queue, PACKET_LONGEST) + (tagged ? VLAN_TAG : 0);
+    return total <= longest ? segments : drop(queue + PACKET_TX_TOO_LONG, undefined);
+  }
+
+  /** Undefined when they contradict themselves. */
+  function segmentsOf(queue: number, handle: number): number[] | undefined {
+    const segments: number[] = [];
+    let [next, count] = [handle, 1];
+    for (; segments.length < count; next = field(headerOf(queue, next), MBUF_NEXT)) {
+      if (!belongs(field(queue, QUEUE_POOL), next)) return undefined;
+      const header = headerOf(queue, next);
+      if (u16[(header + MBUF_DATA_OFF) >>> 1] + u16[(header + MBUF_DATA_LEN) >>> 1] > field(header, MBUF_BUF_LEN)) return undefined;
+      if (segments.length === 0) count = u16[(header + MBUF_NB_SEGS) >>> 1];
+      segments.push(next);
+    }
+    // What a single mbuf's `next` says is nobody's business.
+    return count === 0 || (count > 1 && next !== 0) ? undefined : segments;
   }
 
   function isTagged(frame: number): boolean {

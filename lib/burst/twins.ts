@@ -6,6 +6,8 @@ import type { BurstFunctions, BurstHooks } from './functions.js';
 import { hashFunctions } from './hash.js';
 import { lpmFunctions } from './lpm.js';
 import { maglevFunctions } from './maglev.js';
+import { memifZcFunctions } from './memif.js';
+import { memifRingFunctions } from './memif_ring.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { copier } from './copier.js';
@@ -15,7 +17,9 @@ import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
 import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
-import { vhostFunctions } from './vhost.js';
+import { switchFunctions } from './switch.js';
+import { copyingFunctions } from './vhost.js';
+import { offloadFunctions } from './vhost_offload.js';
 import { virtioFunctions } from './virtio.js';
 import { virtqueueFunctions } from './virtqueue.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
@@ -36,14 +40,21 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const rss = rssFunctions(views);
   const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
+  const hash = hashFunctions(views);
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
+  const checksums = checksumFunctions(views, parser);
+  const { checksumCheck, checksumFill, checksumRange } = checksums; // the rest is vhost's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
+  const offloads = offloadFunctions(views, parser, checksums);
+  const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues, outsideFunctions(views, hooks.copy ?? copier(views.u8))), offloads, pools);
+  const memif = copyingFunctions(views, queues, memifRingFunctions(views, queues), offloads, pools);
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...intelFunctions(views, pools), ...hashFunctions(views), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
-    ...vhostFunctions(views, queues, deviceRingFunctions(views, queues, outsideFunctions(views, hooks.copy ?? copier(views.u8))), pools), ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
-    parse, tuples, ...checksumFunctions(views, parser),
+    ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
+    ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    parse, tuples, checksumCheck, checksumFill, checksumRange,
   };
 }

@@ -1,15 +1,16 @@
-/** The device's side of a virtqueue, moving frames, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
+/** The device's side of a virtqueue, moving frames, and memif's, which copies in the same way, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN,
-  OWNER_APP, OWNER_SHIFT,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
+  MBUF_PKT_LEN, OWNER_APP, OWNER_POOL, OWNER_SHIFT, TX_TCP_SEG,
 } from '../mbuf/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
-  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, MOST_GOES, NET_HEADER, NET_NUM_BUFFERS, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_SCRATCH,
+  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_CSUM, OFFLOAD_FINISHED, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT,
+  VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
-import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
+import { asks, type NetHeader, type OffloadFunctions } from './vhost_offload.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 import type { DeviceRingFunctions } from './virtqueue_device.js';
@@ -18,13 +19,21 @@ import type { DeviceRingFunctions } from './virtqueue_device.js';
 const SHORTEST = 14;
 
 /** What stops a burst before its end. */
-type Stop = 'none' | 'short' | 'foreign';
+type Stop = 'none' | 'short' | 'foreign' | 'unfinished';
 
-export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, pools: MempoolFunctions): Pick<BurstFunctions, 'vhostRx' | 'vhostTx'> {
-  return { vhostRx, vhostTx };
+/** As `vhostRx` and `memifRx`, `vhostTx` and `memifTx` of BurstFunctions. */
+export interface CopyingFunctions {
+  receive(queue: number, burst: number, max: number, lcore: number): number;
+  send(queue: number, burst: number, count: number, lcore: number): number;
+}
 
-  function vhostRx(queue: number, burst: number, max: number, lcore: number): number {
+/** Over one kind of rings. */
+export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): CopyingFunctions {
+  return { receive, send };
+
+  function receive(queue: number, burst: number, max: number, lcore: number): number {
     if (!enter(queue, lcore)) return 0;
+    setField(queue, VQ_UNFINISHED, 0);
     let got = 0;
     // As many chains as frames are wanted, good or bad.
     for (let left = max; left > 0;) {
@@ -55,9 +64,11 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
 
   /**
    * Fills the first mbufs of the vector with the frames of the gathered chains, and frees those that are left. A frame
-   * for which there are not enough stays in the ring, with those behind it. Returns the frames and the chains.
+   * for which there are not enough stays in the ring, with those behind it. What is still to be cut may be longer than
+   * frames are. Returns the frames and the chains.
    */
   function takeChains(queue: number, vector: number, given: number, lcore: number): { good: number; done: number } {
+    const most = (field(queue, VQ_OFFLOADS) & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST);
     let [good, done, dry] = [0, 0, false];
     const free = (from: number): void => {
       pools.putFree(field(queue, QUEUE_POOL), lcore, vector + from * 4, given - from);
@@ -67,20 +78,23 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
       const chain = chainAt(queue, done);
       const length = field(chain, CHAIN_LENGTH) - field(queue, VQ_HEADER);
       if (field(chain, CHAIN_COUNT) === 0) continue; // counted already
-      if (length < SHORTEST || length > field(queue, VQ_LONGEST)) {
+      if (length < SHORTEST || length > most) {
         count64(u32, queue + DEVICE_BAD_FRAME, 1);
         continue;
       }
       const handle = u32[(vector >>> 2) + good];
-      if (!copyOut(queue, chain, handle, length, lcore)) {
+      let copied = copyOut(queue, chain, handle, length, lcore);
+      if (copied === 'dry') {
         // The mbufs of those behind it may be enough.
         dry = true;
         free(good + 1);
-        if (!copyOut(queue, chain, handle, length, lcore)) {
+        copied = copyOut(queue, chain, handle, length, lcore);
+        if (copied === 'dry') {
           count64(u32, queue + QUEUE_NOMBUF, 1);
           break;
         }
       }
+      if (copied === 'rejected') continue;
       count64(u32, queue + QUEUE_BYTES, length);
       good++;
     }
@@ -88,28 +102,49 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     return { good, done };
   }
 
-  /** A frame that one mbuf does not hold takes more. False, and nothing is changed, when the pool has them not. */
-  function copyOut(queue: number, chain: number, handle: number, length: number, lcore: number): boolean {
+  /**
+   * A frame that one mbuf does not hold takes more; dry, and nothing is changed, when the pool has them not. Rejected and
+   * counted, when its header is wrong: the first mbuf is as if it had not been touched then, the others are back in the pool.
+   */
+  function copyOut(queue: number, chain: number, handle: number, length: number, lcore: number): 'copied' | 'dry' | 'rejected' {
     const vector = field(queue, VQ_SCRATCH) + VECTOR;
     const room = field(queue, QUEUE_ROOM);
     const more = Math.ceil(length / room) - 1;
-    if (more > CHUNK || (more > 0 && pools.takeFree(field(queue, QUEUE_POOL), lcore, vector, more) === 0)) return false;
+    if (more > CHUNK || (more > 0 && pools.takeFree(field(queue, QUEUE_POOL), lcore, vector, more) === 0)) return 'dry';
+    const asked = copyFrame(queue, chain, handle, length, more, lcore);
+    const isPlain = (field(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) === 0 || (!asks(asked) && length <= field(queue, VQ_LONGEST));
+    if (isPlain || offloads.accept(queue, handle, asked)) return 'copied';
+    u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1] = 1;
+    for (let i = 0, each = handle; i <= more; each = u32[(vector >>> 2) + i++]) {
+      setField(headerOf(queue, each), MBUF_NEXT, 0);
+      setField(headerOf(queue, each), MBUF_OWNER, OWNER_POOL << OWNER_SHIFT);
+    }
+    if (more > 0) pools.putFree(field(queue, QUEUE_POOL), lcore, vector, more);
+    return 'rejected';
+  }
+
+  /** Returns what its header asks for: a copy, as all of it. */
+  function copyFrame(queue: number, chain: number, handle: number, length: number, more: number, lcore: number): NetHeader {
+    const head = field(queue, VQ_HEADER);
+    const vector = field(queue, VQ_SCRATCH) + VECTOR;
+    const room = field(queue, QUEUE_ROOM);
     writeMbuf(queue, handle, lcore);
     u32[(headerOf(queue, handle) + MBUF_PKT_LEN) >>> 2] = length;
     u16[(headerOf(queue, handle) + MBUF_DATA_LEN) >>> 1] = length;
     u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1] = more + 1;
     if (more === 0 && field(chain, CHAIN_COUNT) === 1) {
-      const from = field(field(chain, CHAIN_FIRST), 0) + field(queue, VQ_HEADER);
-      u8.copyWithin(bufferOf(handle) + HEADROOM, from, from + length);
-      return true;
+      const from = field(field(chain, CHAIN_FIRST), 0);
+      u8.copyWithin(bufferOf(handle) + HEADROOM, from + head, from + head + length);
+      return readNetHeader(from);
     }
-    let segment = readSegments(field(chain, CHAIN_FIRST), 0, field(queue, VQ_HEADER));
+    const own = field(queue, VQ_SCRATCH) + SCRATCH_HEADER;
+    let segment = readSegments(field(chain, CHAIN_FIRST), own, head);
     for (let i = 0; ; i++) {
       const part = Math.min(length, room);
       segment = readSegments(segment, bufferOf(handle) + HEADROOM, part);
       u16[(headerOf(queue, handle) + MBUF_DATA_LEN) >>> 1] = part;
       length -= part;
-      if (length === 0) return true;
+      if (length === 0) return readNetHeader(own);
       const next = u32[(vector >>> 2) + i];
       u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2] = next;
       handle = next;
@@ -125,9 +160,9 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     u32[(header + MBUF_OWNER) >>> 2] = (OWNER_APP << OWNER_SHIFT) | lcore;
   }
 
-  /** Takes `length` bytes off the front of segments, to `to` or, at 0, nowhere. Returns the segment that has the next byte. */
+  /** Takes `length` bytes off the front of segments, to `to`. Returns the segment that has the next byte. */
   function readSegments(segment: number, to: number, length: number): number {
-    return eachPart(segment, length, (from, done, part) => { if (to !== 0) u8.copyWithin(to + done, from, from + part); });
+    return eachPart(segment, length, (from, done, part) => { u8.copyWithin(to + done, from, from + part); });
   }
 
   /** The other way: `length` bytes into the front of segments. */
@@ -148,8 +183,10 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     return segment;
   }
 
-  function vhostTx(queue: number, burst: number, count: number, lcore: number): number {
-    if (!enter(queue, lcore)) {
+  function send(queue: number, burst: number, count: number, lcore: number): number {
+    const isMine = enter(queue, lcore);
+    setField(queue, VQ_UNFINISHED, 0);
+    if (!isMine) {
       count64(u32, queue + QUEUE_NOMBUF, count);
       return 0;
     }
@@ -165,14 +202,19 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
         stopped = DEVICE_FOREIGN;
         break;
       }
-      if (done.used === 0 && done.stop === 'short' && chains === CHUNK) {
-        // All that can be looked at does not hold it.
+      if (done.stop === 'unfinished') {
+        setField(queue, VQ_UNFINISHED, 1);
+        break;
+      }
+      if (done.used === 0 && done.stop === 'short' && (chains === CHUNK || chains === field(queue, VQ_SIZE))) {
+        // All that can be looked at, or all that there is, does not hold it.
         count64(u32, queue + DEVICE_TOO_SMALL, 1);
         taken++;
       } else if (chains < want && (done.used === chains || done.stop === 'short')) break;
       want = done.stop === 'short' ? CHUNK : Math.min(count - taken, CHUNK);
     }
-    if (taken < count) {
+    // Who is told of an unfinished one offers the rest again.
+    if (taken < count && field(queue, VQ_UNFINISHED) === 0) {
       count64(u32, queue + stopped, 1);
       count64(u32, queue + QUEUE_NOMBUF, count - taken);
     }
@@ -193,7 +235,10 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
       }
       const handle = u32[(burst >>> 2) + taken];
       if (!pools.belongs(field(queue, QUEUE_POOL), handle)) return { taken, used, stop: 'foreign' };
-      const length = sendable(queue, handle);
+      const flags = field(headerOf(queue, handle), MBUF_OL_FLAGS);
+      const isTaken = offloads.takes(queue, flags);
+      if (!isTaken && (field(queue, VQ_OFFLOADS) & OFFLOAD_FINISHED) !== 0) return { taken, used, stop: 'unfinished' };
+      const length = isTaken ? sendable(queue, handle, (flags & TX_TCP_SEG) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST)) : 0;
       const need = length + field(queue, VQ_HEADER);
       if (length === 0) {
         count64(u32, queue + DEVICE_BAD_FRAME, 1);
@@ -218,7 +263,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
   }
 
   /** Bytes of the frame; 0 for what is none, is too long, or is not in its buffers. */
-  function sendable(queue: number, handle: number): number {
+  function sendable(queue: number, handle: number, longest: number): number {
     const first = headerOf(queue, handle);
     const segments = u16[(first + MBUF_NB_SEGS) >>> 1];
     const whole = segments === 1 ? u16[(first + MBUF_DATA_LEN) >>> 1] : u32[(first + MBUF_PKT_LEN) >>> 2];
@@ -231,7 +276,7 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
       length += part;
       handle = u32[(header + MBUF_NEXT) >>> 2];
     }
-    return length === whole && length >= SHORTEST && length <= field(queue, VQ_LONGEST) ? length : 0;
+    return length === whole && length >= SHORTEST && length <= longest ? length : 0;
   }
 
   /** How many chains from `first` on hold `need` bytes together, 0 when there are too few; or, spoilt, those up to a bad one. */
@@ -250,15 +295,15 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     const head = field(queue, VQ_HEADER);
     if (run === 1 && field(chain, CHAIN_COUNT) === 1 && u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1] === 1) {
       const to = field(field(chain, CHAIN_FIRST), 0);
-      writeNetHeader(to, head, 1);
+      writeNetHeader(to, head, 1, offloads.tell(queue, handle));
       const from = dataOf(queue, handle);
       u8.copyWithin(to + head, from, from + need - head);
       setField(chain, CHAIN_WRITTEN, need);
       return;
     }
-    const scratch = field(queue, VQ_SCRATCH) + VECTOR;
-    writeNetHeader(scratch, head, run);
-    let segment = writeSegments(field(chain, CHAIN_FIRST), scratch, head);
+    const own = field(queue, VQ_SCRATCH) + SCRATCH_HEADER;
+    writeNetHeader(own, head, run, offloads.tell(queue, handle));
+    let segment = writeSegments(field(chain, CHAIN_FIRST), own, head);
     for (let left = need - head; left > 0;) {
       const part = u16[(headerOf(queue, handle) + MBUF_DATA_LEN) >>> 1];
       segment = writeSegments(segment, dataOf(queue, handle), part);
@@ -268,16 +313,24 @@ export function vhostFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: V
     for (; run > 0; run--, chain += 1 << CHAIN_SHIFT) {
       const written = Math.min(need, field(chain, CHAIN_LENGTH));
       setField(chain, CHAIN_WRITTEN, written);
+      setField(chain, CHAIN_MORE, run > 1 ? 1 : 0);
       need -= written;
     }
   }
 
-  /** At any alignment: it is the driver's buffer. */
-  function writeNetHeader(to: number, head: number, buffers: number): void {
-    u8.fill(0, to, to + head);
-    if (head !== NET_HEADER) return;
-    u8[to + NET_NUM_BUFFERS] = buffers & 0xff;
-    u8[to + NET_NUM_BUFFERS + 1] = buffers >>> 8;
+  // At any alignment: it is the driver's buffer.
+  function writeNetHeader(to: number, head: number, buffers: number, { flags, kind, headers, size, start, offset }: NetHeader): void {
+    u8[to + NET_FLAGS] = flags;
+    u8[to + NET_GSO_TYPE] = kind;
+    [headers, size, start, offset, ...(head === NET_HEADER ? [buffers] : [])].forEach((word, i) => {
+      u8[to + 2 + 2 * i] = word & 0xff;
+      u8[to + 3 + 2 * i] = word >>> 8;
+    });
+  }
+
+  function readNetHeader(at: number): NetHeader {
+    const [headers, size, start, offset] = [2, 4, 6, 8].map(i => u8[at + i] | (u8[at + i + 1] << 8));
+    return { flags: u8[at + NET_FLAGS], kind: u8[at + NET_GSO_TYPE], headers: headers!, size: size!, start: start!, offset: offset! };
   }
 
   function dataOf(queue: number, handle: number): number {

@@ -80,6 +80,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       begin(chain, 0);
       segment = flatten(queue, chain, segment, writable, next & 0x7fff, left);
       const places = field(chain, CHAIN_DESCS);
+      if (places === 0) break;
       left -= places;
       next = advance(next, places, size);
     }
@@ -100,7 +101,8 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
   /**
    * Follows a chain from the ring's descriptor `index`, of at most `limit` descriptors, and writes its segments. What is
    * wrong with one makes all of it bad; in a packed ring its places are still counted, since the next chain stands behind
-   * them. Returns where the next chain's segments go.
+   * them. One that is longer than any is has no places: the ring stands still there. Returns where the next chain's
+   * segments go.
    */
   function flatten(queue: number, chain: number, first: number, writable: number, index: number, limit: number): number {
     const packed = isPacked(queue);
@@ -114,12 +116,17 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       return flattenTable(queue, chain, first, writable, descriptor, used);
     }
     for (;;) {
+      bad ||= places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable, used);
       if (bad === 0) {
-        bad = places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable, used);
         total += bytesOf(queue, segment, descriptor, writable);
         segment += 1 << SEGMENT_SHIFT;
       }
       if ((descriptor.flags & DESC_NEXT) === 0 || (bad !== 0 && !packed)) break;
+      if (packed && places > MOST_SEGMENTS) {
+        setField(chain, CHAIN_ID, descriptor.id);
+        setField(chain, CHAIN_DESCS, 0);
+        return forget(queue, chain, segment, DEVICE_BAD_CHAIN, used);
+      }
       if (places >= limit) {
         bad ||= DEVICE_BAD_CHAIN;
         break;
@@ -136,7 +143,7 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       setField(chain, CHAIN_ID, descriptor.id); // the last one's
       setField(chain, CHAIN_DESCS, places);
     }
-    return bad === 0 ? finish(chain, first, segment, total) : forget(queue, chain, first, bad, used);
+    return bad === 0 ? finish(chain, first, segment, total) : forget(queue, chain, segment, bad, used);
   }
 
   /** A table of descriptors in the driver's memory (2.7.5.3 and 2.8.7). */
@@ -152,14 +159,14 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     for (let places = 1; ; places++) {
       const descriptor = read(table, index, packed);
       const bad = writeSegment(queue, segment, descriptor, writable, used);
-      if (bad !== 0) return forget(queue, chain, first, bad, used);
+      if (bad !== 0) return forget(queue, chain, segment, bad, used);
       total += bytesOf(queue, segment, descriptor, writable);
       segment += 1 << SEGMENT_SHIFT;
       // In a packed table all descriptors are the chain's (2.8.7); elsewhere the flag says whether one follows.
       if (packed ? places === limit : (descriptor.flags & DESC_NEXT) === 0) return finish(chain, first, segment, total);
-      if (places >= limit) return forget(queue, chain, first, DEVICE_BAD_CHAIN, used);
+      if (places >= limit) return forget(queue, chain, segment, DEVICE_BAD_CHAIN, used);
       index = packed ? index + 1 : descriptor.next;
-      if (index >= limit) return forget(queue, chain, first, DEVICE_BAD_CHAIN, used);
+      if (index >= limit) return forget(queue, chain, segment, DEVICE_BAD_CHAIN, used);
     }
   }
 
@@ -225,13 +232,14 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     return segment;
   }
 
-  function forget(queue: number, chain: number, first: number, counter: number, used: number): number {
+  /** What a bad chain put on the list is not copied. */
+  function forget(queue: number, chain: number, segment: number, counter: number, used: number): number {
     const outside = field(queue, VQ_OUTSIDE);
     if (outside !== 0) outsides.forgetChain(outside, chain, used);
-    return spoil(queue, chain, first, counter);
+    return spoil(queue, chain, segment, counter);
   }
 
-  /** A bad chain has no segments; it is counted, and given back unused. */
+  /** A bad chain has no segments; it is counted, and given back unused. The scratch memory that it took stays taken: so many descriptors are looked at in one go and no more. */
   function spoil(queue: number, chain: number, first: number, counter: number): number {
     count64(u32, queue + counter, 1);
     for (const name of [CHAIN_COUNT, CHAIN_LENGTH, CHAIN_WRITTEN]) setField(chain, name, 0);

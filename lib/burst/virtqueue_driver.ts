@@ -7,6 +7,12 @@ import {
 import { count64, type ArenaViews } from './views.js';
 import { advance, availEvent, type VirtqueueFunctions } from './virtqueue.js';
 
+/**
+ * A place to be told of counts however long ago it was passed. A device that sleeps has said where anew, or should have:
+ * QEMU's may go on past the place by itself and leave it as it is, and would then sleep for ever.
+ */
+const EVER = 0x7fff;
+
 export interface DriverRingFunctions {
   /** Offset of the extra memory of the id that the next chain will have. */
   nextExtra(queue: number): number;
@@ -113,7 +119,7 @@ export function driverRingFunctions({ u16, u32, u64 }: ArenaViews, { isPacked, t
     if (isPacked(queue)) {
       Atomics.store(u64, placeAt(queue, old) / 8 + 1, u64[field(queue, VQ_SCRATCH) / 8]);
       setField(queue, VQ_NEXT_AVAIL, advance(old, count, size));
-      return tellPacked(queue, used, field(queue, VQ_NEXT_AVAIL), count);
+      return tellPacked(queue, used, field(queue, VQ_NEXT_AVAIL), EVER);
     }
     const index = (old + count) & 0xffff;
     setField(queue, VQ_NEXT_AVAIL, index);

@@ -82,7 +82,8 @@ function report(forwarder: Forwarder, seconds: number, options: ForwardOptions):
   }
 }
 
-function pin(cpu: number): void {
+/** Pins this thread. Throws EADDON, EOPTION. */
+export function pin(cpu: number): void {
   const addon = tryBinding();
   if (addon instanceof PollmodeError) throw addon;
   const result = addon.setAffinity(cpu);

@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.js';
 import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
 import { sweepCommand } from './sweep.js';
+import { switchCommand } from './switch.js';
 
 /** Exit codes: 0 done, 1 refused, failed, or wrong usage; the sentence is on stderr; 130 or 143 a sweep that a signal stopped, with its report. */
 const version = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -14,9 +15,11 @@ const version = (JSON.parse(readFileSync(new URL('../../../package.json', import
 const program = new Command('pollmode')
   .description('Poll-mode packet I/O for Node.js: AF_XDP, AF_PACKET, tap, capture files and memory ports.')
   .version(version)
+  .enablePositionalOptions()
   .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
+  .addCommand(switchCommand())
   .addCommand(bindCommand())
   .addCommand(brokerCommand())
   .addCommand(doctorCommand());

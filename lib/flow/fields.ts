@@ -2,8 +2,9 @@ import * as layout from './layout.js';
 
 const {
   ETHERNET, FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE, FIELD_SOURCE_MAC,
-  FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, NO_PORT, NO_PROTOCOL, NO_VLAN, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6,
-  TYPE_QINQ, TYPE_VLAN, VLAN_TAG,
+  FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, IPV6_FRAGMENT, IPV6_FRAGMENT_OFFSET, MOST_EXTENSIONS, NO_PORT, NO_PROTOCOL, NO_VLAN, PROTOCOL_AH,
+  PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ,
+  TYPE_VLAN, VLAN_TAG,
 } = layout;
 
 /**
@@ -69,7 +70,27 @@ export class FieldReader {
       u32[fields + FIELD_SOURCE + word] = this.big32(ip + 8 + 4 * word);
       u32[fields + FIELD_DESTINATION + word] = this.big32(ip + 24 + 4 * word);
     }
-    this.ports(ip + 40, length - 40);
+    this.extensions(ip + 40, length - 40);
+  }
+
+  /** On to what is behind IPv6's extension headers. A later fragment has what the fragment header says, and no more. */
+  private extensions(at: number, length: number): void {
+    const { u8, u32, fields } = this;
+    let kind = u32[fields + FIELD_PROTOCOL]!;
+    for (let headers = 0; isExtension(kind); headers++) {
+      const bytes = length < 8 ? Infinity : kind === PROTOCOL_FRAGMENT ? 8 : kind === PROTOCOL_AH ? (u8[at + 1]! + 2) << 2 : (u8[at + 1]! + 1) << 3;
+      if (bytes > length || headers === MOST_EXTENSIONS) {
+        u32[fields + FIELD_PROTOCOL] = PROTOCOL_NONE;
+        return;
+      }
+      const part = kind === PROTOCOL_FRAGMENT ? this.big16(at + 2) : 0;
+      u32[fields + FIELD_PROTOCOL] = kind = u8[at]!;
+      if ((part & IPV6_FRAGMENT) !== 0) u32[fields + FIELD_FRAGMENT] = 1;
+      if ((part & IPV6_FRAGMENT_OFFSET) !== 0) return;
+      at += bytes;
+      length -= bytes;
+    }
+    if (u32[fields + FIELD_FRAGMENT] === 0) this.ports(at, length);
   }
 
   private ports(at: number, length: number): void {
@@ -88,4 +109,9 @@ export class FieldReader {
     const { u8 } = this;
     return ((u8[at]! << 24) | (u8[at + 1]! << 16) | (u8[at + 2]! << 8) | u8[at + 3]!) >>> 0;
   }
+}
+
+/** One that says where the next header is. */
+function isExtension(kind: number): boolean {
+  return kind === PROTOCOL_HOPOPTS || kind === PROTOCOL_ROUTING || kind === PROTOCOL_FRAGMENT || kind === PROTOCOL_AH || kind === PROTOCOL_DSTOPTS;
 }

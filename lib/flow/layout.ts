@@ -34,6 +34,21 @@ export const TYPE_IPV4 = 0x0800;
 export const TYPE_IPV6 = 0x86dd;
 /** More fragments, and the offset: RFC 791. */
 export const IPV4_FRAGMENT = 0x3fff;
+/** The same of IPv6's fragment header: RFC 8200 section 4.5. */
+export const IPV6_FRAGMENT = 0xfff9;
+export const IPV6_FRAGMENT_OFFSET = 0xfff8;
+/**
+ * Extension headers that are walked over; what has more is as what is cut off in them. RFC 8200 section 4.1 knows of seven,
+ * real packets have one or two; with eight the kernel's verifier took ten times as long over each program.
+ */
+export const MOST_EXTENSIONS = 4;
+export const PROTOCOL_HOPOPTS = 0;
+export const PROTOCOL_ROUTING = 43;
+export const PROTOCOL_FRAGMENT = 44;
+export const PROTOCOL_AH = 51;
+/** Of a packet whose extension headers are cut off, too, as the burst parser has it. */
+export const PROTOCOL_NONE = 59;
+export const PROTOCOL_DSTOPTS = 60;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_SCTP = 132;

@@ -19,8 +19,9 @@ export interface FlowRule {
 
 /**
  * Ethernet frames of one segment or the first one of a chain, as they stand in memory: a VLAN tag that a NIC or the kernel
- * took out is not seen. At most two tags (802.1Q, 802.1ad) are read over. Of IPv6 the first next-header counts, extension
- * headers are not walked; ports are those of TCP, UDP and SCTP in packets that are no fragments.
+ * took out is not seen. At most two tags (802.1Q, 802.1ad) are read over. IPv6's extension headers
+ * are walked over, up to four, and a protocol of 59 (none) is that of a packet that has more, or is cut off in them; ports are those
+ * of TCP, UDP and SCTP in packets that are no fragments.
  */
 export interface FlowMatch {
   readonly destinationMac?: string;

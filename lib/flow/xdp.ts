@@ -117,7 +117,7 @@ export class XdpOffload implements FlowOffload {
   }
 
   #load(program: readonly Instruction[], name: string): number {
-    return loadProgram({ type: BPF_PROG_TYPE_XDP, instructions: assemble(program), name });
+    return loadProgram({ type: BPF_PROG_TYPE_XDP, instructions: assemble(program), name, frags: true });
   }
 }
 

@@ -9,8 +9,9 @@ import {
 } from '../kernel/instructions.js';
 import {
   ETHERNET, FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE, FIELD_SOURCE_MAC,
-  FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, NO_PORT, NO_PROTOCOL, NO_VLAN, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6,
-  TYPE_QINQ, TYPE_VLAN, VLAN_TAG,
+  FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, IPV6_FRAGMENT, IPV6_FRAGMENT_OFFSET, MOST_EXTENSIONS, NO_PORT, NO_PROTOCOL, NO_VLAN, PROTOCOL_AH,
+  PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ,
+  TYPE_VLAN, VLAN_TAG,
 } from './layout.js';
 
 /** struct xdp_md */
@@ -86,6 +87,32 @@ function ipv6(): Instruction[] {
     load(B, R4, R9, 6), store(W, R10, stackOf(FIELD_PROTOCOL), R4),
     ...[0, 1, 2, 3].flatMap(word => [...keep(W, R9, 8 + 4 * word, FIELD_SOURCE + word), ...keep(W, R9, 24 + 4 * word, FIELD_DESTINATION + word)]),
     mov(R5, R9), alu('+', R5, 40),
+    ...Array.from({ length: MOST_EXTENSIONS }, (_, i) => extension(i)).flat(),
+    ...EXTENSIONS.map(kind => jump('==', R4, kind, 'broken')),
+    label('upper'),
+    load(W, R2, R10, stackOf(FIELD_FRAGMENT)), jump('==', R2, 0, 'ports'), jumpAlways('rules'),
+    label('broken'), store(W, R10, stackOf(FIELD_PROTOCOL), PROTOCOL_NONE), jumpAlways('rules'),
+  ];
+}
+
+const EXTENSIONS = [PROTOCOL_HOPOPTS, PROTOCOL_ROUTING, PROTOCOL_FRAGMENT, PROTOCOL_AH, PROTOCOL_DSTOPTS];
+
+/** One more extension header, if R4 is one's: then R4 is the kind behind it, and R5 stands there. */
+function extension(i: number): Instruction[] {
+  const [walk, ah, step, next] = ['walk', 'ah', 'step', 'next'].map(name => `${name} ${i}`) as [string, string, string, string];
+  return [
+    ...EXTENSIONS.map(kind => jump('==', R4, kind, walk)), jumpAlways('upper'),
+    label(walk), ...need(R5, 8, 'broken'),
+    load(B, R2, R5, 1),
+    jump('==', R4, PROTOCOL_AH, ah), jump('==', R4, PROTOCOL_FRAGMENT, `fragment ${i}`),
+    alu('+', R2, 1), alu('<<', R2, 3), jumpAlways(step),
+    label(ah), alu('+', R2, 2), alu('<<', R2, 2),
+    label(step), load(B, R4, R5, 0), mov(R3, R5), alu('+', R3, R2), jump('>', R3, R8, 'broken'), mov(R5, R3),
+    store(W, R10, stackOf(FIELD_PROTOCOL), R4), jumpAlways(next),
+    label(`fragment ${i}`), load(B, R4, R5, 0), store(W, R10, stackOf(FIELD_PROTOCOL), R4),
+    load(H, R2, R5, 2), toBigEndian(R2, 16), alu('&', R2, IPV6_FRAGMENT), alu('+', R5, 8), jump('==', R2, 0, next),
+    store(W, R10, stackOf(FIELD_FRAGMENT), 1), alu('&', R2, IPV6_FRAGMENT_OFFSET), jump('!=', R2, 0, 'rules'),
+    label(next),
   ];
 }
 

@@ -26,6 +26,7 @@ const BPF_RAW_TRACEPOINT_OPEN = 17;
 const BPF_LINK_CREATE = 28;
 const BPF_LINK_GET_FD_BY_ID = 30;
 const BPF_LINK_GET_NEXT_ID = 31;
+const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 const BPF_LINK_TYPE_XDP = 6;
 const BPF_XDP = 37;
 const EBUSY = 16;
@@ -61,6 +62,8 @@ export interface ProgramOptions {
   /** From `assemble`. */
   instructions: Uint8Array;
   name?: string;
+  /** XDP: it may be given frames in several buffers (BPF_F_XDP_HAS_FRAGS, Linux 5.18); an older kernel loads it without that. */
+  frags?: boolean;
   /** Some helpers are for GPL-compatible programs only; "Dual MIT/GPL" is one. */
   license?: string;
 }
@@ -134,7 +137,12 @@ export function loadProgram(options: ProgramOptions): number {
   const attr = attribute(options.type, instructions.length / 8);
   setCString(attr, 48, NAME_SIZE, name);
   const pointers: Pointer[] = [[8, instructions], [16, cString(license)]];
-  const quiet = bpf(BPF_PROG_LOAD, attr, pointers);
+  if (options.frags === true) setU32(attr, 44, BPF_F_XDP_HAS_FRAGS);
+  let quiet = bpf(BPF_PROG_LOAD, attr, pointers);
+  if (quiet === -EINVAL && options.frags === true) {
+    setU32(attr, 44, 0);
+    quiet = bpf(BPF_PROG_LOAD, attr, pointers);
+  }
   return quiet >= 0 ? quiet : loadAloud(attr, pointers, name);
 }
 
@@ -166,7 +174,7 @@ export function attachXdp(program: number, ifindex: number, mode?: XdpMode): num
     throw kernelError(ENOSPC, 'bpf(BPF_LINK_CREATE)', `Link ${ifindex} has too few queues for native XDP (a veth needs as many to receive as its peer has to send): give it more, or use generic mode.`);
   }
   if (result === -ERANGE) {
-    throw new PollmodeError('EUNSUPPORTED', `Link ${ifindex} has too large an MTU for native XDP, or its peer has (a frame must fit in one page): make it smaller (ip link set dev NAME mtu 1500), or use generic mode.`, { syscall: 'bpf(BPF_LINK_CREATE)', errno: ERANGE });
+    throw new PollmodeError('EUNSUPPORTED', `Link ${ifindex} has too large an MTU for native XDP, or its peer has (a frame must fit in one page, or the program must be for frames in several: BPF_F_XDP_HAS_FRAGS, and a driver that has them): make it smaller (ip link set dev NAME mtu 1500), or use generic mode.`, { syscall: 'bpf(BPF_LINK_CREATE)', errno: ERANGE });
   }
   // The kernel says EINVAL for everything from here on: the missing interface is told apart by asking.
   if (result === -EINVAL) readLink(ifindex);

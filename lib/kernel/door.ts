@@ -3,7 +3,7 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { SOCK_NONBLOCK, SOCK_SEQPACKET } from './constants.js';
 import { check, kernelError } from './errno.js';
-import { unixAddress, unixSocket } from './unix.js';
+import { abstractAddress, unixAddress, unixSocket } from './unix.js';
 
 const EAGAIN = 11;
 const EADDRINUSE = 98;
@@ -20,20 +20,27 @@ const BACKLOG = 32;
 export class Door {
   readonly fd: number;
   readonly #path: string;
-  readonly #file: Stats;
+  /** None of an abstract one. */
+  readonly #file: Stats | undefined;
+
+  /** A name in the abstract namespace instead of a file: there is nothing stale, and nobody is kept out. Throws EBUSYQUEUE, EOPTION. */
+  static abstract(name: string, type = SOCK_SEQPACKET): Door {
+    return new Door(name, [], type, true);
+  }
 
   /** Throws EBUSYQUEUE (somebody listens there), EEXISTS (another kind of file is there), EOPTION, ERIGHTS. */
-  constructor(path: string, uids: readonly number[], type = SOCK_SEQPACKET) {
+  constructor(path: string, uids: readonly number[], type = SOCK_SEQPACKET, abstract = false) {
     this.#path = path;
-    const address = unixAddress(path);
+    const address = abstract ? abstractAddress(path) : unixAddress(path);
     this.fd = unixSocket(type | SOCK_NONBLOCK);
     try {
       if (!this.#bind(address, uids.length > 1)) {
+        if (abstract) throw new PollmodeError('EBUSYQUEUE', `Somebody listens at the abstract name ${path}: end that program, or choose another name.`);
         removeStale(path, address, type);
         if (!this.#bind(address, uids.length > 1)) throw kernelError(EADDRINUSE, 'bind');
       }
-      this.#file = lstatSync(path);
-      if (uids.length === 1) lchownSync(path, uids[0]!, this.#file.gid);
+      this.#file = abstract ? undefined : lstatSync(path);
+      if (this.#file !== undefined && uids.length === 1) lchownSync(path, uids[0]!, this.#file.gid);
       check(binding().listen(this.fd, BACKLOG), 'listen');
     } catch (cause) {
       this.close();
@@ -49,8 +56,8 @@ export class Door {
 
   close(): void {
     // Only our own: another may have put his there meanwhile.
-    const there = lstat(this.#path);
-    if (there !== undefined && there.ino === (this.#file as Stats | undefined)?.ino) unlinkSync(this.#path);
+    const mine = this.#file?.ino;
+    if (mine !== undefined && lstat(this.#path)?.ino === mine) unlinkSync(this.#path);
     binding().close(this.fd);
   }
 

@@ -42,6 +42,16 @@ export function unixAddress(path: string): Uint8Array {
   return bytes;
 }
 
+/** The same for a name in the abstract namespace (unix(7)): it has no file, goes with its socket, and everybody in the network namespace may connect to it. */
+export function abstractAddress(name: string): Uint8Array {
+  const bytes = cString(name).subarray(0, -1);
+  if (bytes.length < 1 || bytes.length > SUN_PATH - 1) throw new PollmodeError('EOPTION', `An abstract socket's name has 1 to ${SUN_PATH - 1} bytes, and "${name.slice(0, 60)}" ${bytes.length}: choose a shorter one.`);
+  const address = new Uint8Array(3 + bytes.length);
+  setU16(address, 0, AF_UNIX);
+  address.set(bytes, 3);
+  return address;
+}
+
 /** A Unix socket of that type; the caller closes it. */
 export function unixSocket(type: number): number {
   return check(binding().socket(AF_UNIX, type, 0), 'socket');

@@ -37,6 +37,8 @@ export const MBUF_HASH = 24;
 export const MBUF_NEXT = 28;
 /** Two u32: seconds and nanoseconds, clock as the port says. */
 export const MBUF_TIMESTAMP = 32;
+/** u16: bytes of payload in each segment that TX_TCP_SEG asks for. What is still to be cut has no time stamp: it stands there. */
+export const MBUF_TSO_SEGSZ = 32;
 /** u32: who holds it now: kind in the top 8 bits, which one in the low 24. See OWNER_*. */
 export const MBUF_OWNER = 40;
 /** u32: arena offset of its pool's header. Written once, when the pool is made. */
@@ -87,7 +89,9 @@ export const TX_TCP_CKSUM = 1024;
 export const TX_UDP_CKSUM = 2048;
 /** All of these; the IP version that is sent is asked of TX_IPV6 where a checksum of TCP or UDP is wanted. */
 export const TX_IPV6 = 4096;
-export const TX_OFFLOADS = 0xf00;
+/** A TCP packet of up to 64 KiB is sent as segments of MBUF_TSO_SEGSZ bytes of payload (RTE_MBUF_F_TX_TCP_SEG); TX_TCP_CKSUM stands beside it, and RX_TIMESTAMP does not. */
+export const TX_TCP_SEG = 8192;
+export const TX_OFFLOADS = 0x2f00;
 export const TX_L2_LEN_MASK = 127;
 export const TX_L3_LEN_SHIFT = 7;
 export const TX_L3_LEN_MASK = 511;

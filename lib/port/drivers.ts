@@ -1,6 +1,7 @@
 /** The only list that names drivers. A new one is a folder in drivers/ and a line here. */
 import { afPacketDriver } from './drivers/af_packet/af_packet.js';
 import { afXdpDriver } from './drivers/af_xdp/af_xdp.js';
+import { memifDriver } from './drivers/memif/memif.js';
 import { nullDriver } from './drivers/null/null.js';
 import { pcapDriver } from './drivers/pcap/pcap.js';
 import { ringDriver } from './drivers/ring/ring.js';
@@ -20,4 +21,5 @@ export const drivers: readonly PortDriver[] = [
   vfioDriver,
   vhostDriver,
   virtioUserDriver,
+  memifDriver,
 ].map(driver => driver as unknown as PortDriver);

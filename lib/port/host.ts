@@ -9,6 +9,7 @@ import { Mempool } from '../mbuf/mempool.js';
 import { checkOptions, parseDevice, readOptions } from './device.js';
 import { drivers } from './drivers.js';
 import { emptyStats, type MemoryDemand, type Port, type PortDriver, type PortStats } from './port.js';
+import { StatsPublisher } from './stats_zone.js';
 
 /** A port as an object instead of a device string: `{ driver: 'af_xdp', device: 'eth0', queues: 2 }`. */
 export interface PortObject {
@@ -46,6 +47,11 @@ export function open(requests: readonly PortRequest[], options: OpenOptions = {}
   return new Host(requests, options);
 }
 
+/** mbufs that these ports may hold at once: to size a pool that others are to be added to. Throws as `open`, and opens nothing. */
+export function demandOf(requests: readonly PortRequest[]): number {
+  return requests.reduce((sum, request) => sum + prepare(request).demand.mbufs, 0);
+}
+
 /** Ports, the pool that their packets live in, and the arena that holds it all. Belongs to one thread. */
 export class Host {
   readonly arena: Arena;
@@ -54,6 +60,8 @@ export class Host {
   readonly #ports: Port[] = [];
   readonly #ownsArena: boolean;
   readonly #ownsPool: boolean;
+  /** Of an arena that other processes can attach to. */
+  #publisher: StatsPublisher | undefined;
   #closed = false;
 
   constructor(requests: readonly PortRequest[], options: OpenOptions) {
@@ -75,6 +83,7 @@ export class Host {
       this.mbufs = this.pool.mbufs;
       refuseSmallPages(plans, this.pool);
       for (const plan of plans) this.#open(plan);
+      if (this.arena.named) this.#publisher = new StatsPublisher(this.arena, `${hosts++}.${this.arena.lcore}`, this.#ports);
     } catch (cause) {
       this.#abandon();
       throw cause;
@@ -114,6 +123,7 @@ export class Host {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#publisher?.close();
     for (const port of [...this.#ports].reverse()) port.close();
     // Also in an arena of its own, which goes without it: its huge pages are a file's.
     if (this.#ownsPool && this.pool.audit().free === this.pool.size) this.pool.close();

@@ -9,7 +9,7 @@ export function ofThisProcess(state: QueueView): QueueView {
   const zone = state.arena.zones().find(({ offset }) => offset === state.offset);
   if (zone?.pid === process.pid) return state;
   Atomics.store(state.arena.u32, (state.offset + QUEUE_LCORE) >>> 2, 0);
-  throw new PollmodeError('EUNSUPPORTED', 'A queue of a vhost-user port is polled in the process that opened it: hand its packets to another through a ring.');
+  throw new PollmodeError('EUNSUPPORTED', 'A queue whose other end shares its memory by a socket is polled in the process that opened it: hand its packets to another through a ring.');
 }
 
 /**

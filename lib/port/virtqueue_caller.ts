@@ -35,7 +35,12 @@ export class VirtqueueCaller {
   }
 
   call(burst: Burst, count: number): number {
-    const moved = this.move(this.queue, burst.offset, count, this.lcore);
+    return this.callFrom(burst, 0, count);
+  }
+
+  /** The same with `count` entries from the entry `from` on. */
+  callFrom(burst: Burst, from: number, count: number): number {
+    const moved = this.move(this.queue, burst.offset + from * 4, count, this.lcore);
     if (this.u32[this.notify] !== 0) this.tell();
     this.calls += moved === 0 ? EMPTY_CALL : 1;
     if (this.calls >= TURN) {

@@ -5,7 +5,7 @@ import { binding } from '../binding.js';
 /** asm-generic/ioctls.h */
 const FIONBIO = 0x5421;
 
-/** An eventfd, and one that never makes its writer wait; anything else could. */
+/** An eventfd, and one that does not make its writer wait, unless its other owner changes that; anything else could. */
 export function isEventfd(fd: number): boolean {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]' && binding().ioctl(fd, FIONBIO, Uint8Array.of(1, 0, 0, 0)) >= 0;

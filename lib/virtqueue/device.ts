@@ -6,7 +6,7 @@ import type { RingFormat } from './features.js';
 import {
   CHUNK, DESC_AVAIL, DESC_SHIFT, DESC_USED, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP, INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS,
   NET_HEADER, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, RING_INDEX,
-  VQ_AVAIL, VQ_DESC, VQ_FLAGS, VQ_INFLIGHT, VQ_LONGEST, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_OUTSIDE, VQ_PACKED, VQ_READY, VQ_SCRATCH,
+  VQ_AVAIL, VQ_DESC, VQ_FLAGS, VQ_INFLIGHT, VQ_LONGEST, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_OFFLOADS, VQ_OUTSIDE, VQ_PACKED, VQ_READY, VQ_SCRATCH,
   VQ_SIZE, VQ_USED,
 } from './layout.js';
 import { describeFormat, wishEvents, withQueue, type QueueFields } from './state.js';
@@ -76,6 +76,8 @@ export interface DeviceSetup {
   readonly inflight: number;
   /** Offset of what `startOutside` has laid out, when the driver's memory is not in the arena; 0 when it is. */
   readonly outside: number;
+  /** OFFLOAD_*. */
+  readonly offloads: number;
 }
 
 /** What a ring's parts need: bytes and alignment (2.7 and 2.8), of the descriptors, the driver's area and the device's. */
@@ -93,7 +95,7 @@ export function startDevice(queue: QueueFields, setup: DeviceSetup): void {
     describeFormat(queue, setup.format, setup.size);
     const fields = [
       [VQ_DESC, setup.desc], [VQ_AVAIL, setup.avail], [VQ_USED, setup.used], [VQ_NEXT_AVAIL, setup.nextAvail], [VQ_NEXT_USED, setup.nextUsed],
-      [VQ_MEMORY, setup.memory], [VQ_SCRATCH, setup.scratch], [VQ_LONGEST, setup.longest], [VQ_INFLIGHT, setup.inflight], [VQ_OUTSIDE, setup.outside], [VQ_NOTIFY, 1],
+      [VQ_MEMORY, setup.memory], [VQ_SCRATCH, setup.scratch], [VQ_LONGEST, setup.longest], [VQ_INFLIGHT, setup.inflight], [VQ_OUTSIDE, setup.outside], [VQ_OFFLOADS, setup.offloads], [VQ_NOTIFY, 1],
     ] as const;
     for (const [field, value] of fields) queue.set(field, value);
     // One interrupt too many does no harm; one that was due when the queue was stopped is not lost.

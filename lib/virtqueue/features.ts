@@ -1,6 +1,14 @@
+import { OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6 } from './layout.js';
+
 /** Feature bits, by the names of virtio 1.2 (sections 6 and 5.1.3) and of vhost-user. */
 export const VIRTIO_NET_F_CSUM = 1n << 0n;
 export const VIRTIO_NET_F_GUEST_CSUM = 1n << 1n;
+/** The device cuts TCP packets that the driver sends. */
+export const VIRTIO_NET_F_HOST_TSO4 = 1n << 11n;
+export const VIRTIO_NET_F_HOST_TSO6 = 1n << 12n;
+/** The driver takes TCP packets that are still to be cut. */
+export const VIRTIO_NET_F_GUEST_TSO4 = 1n << 7n;
+export const VIRTIO_NET_F_GUEST_TSO6 = 1n << 8n;
 export const VIRTIO_NET_F_MTU = 1n << 3n;
 export const VIRTIO_NET_F_MAC = 1n << 5n;
 export const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
@@ -22,6 +30,14 @@ export const VIRTIO_F_IN_ORDER = 1n << 35n;
 export const VIRTIO_F_ORDER_PLATFORM = 1n << 36n;
 export const VIRTIO_NET_F_RSS = 1n << 60n;
 export const VIRTIO_NET_F_SPEED_DUPLEX = 1n << 63n;
+
+/** OFFLOAD_*: what frames of the driver's may leave to the device (of its send ring), or ours to the driver (of its receive ring). Segments need checksums (5.1.3.1). */
+export function offloads(features: bigint, ring: 'send' | 'receive'): number {
+  const [csum, tso4, tso6] = ring === 'send' ? [VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6]
+    : [VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6];
+  if ((features & csum) === 0n) return 0;
+  return OFFLOAD_CSUM | ((features & tso4) === 0n ? 0 : OFFLOAD_TSO4) | ((features & tso6) === 0n ? 0 : OFFLOAD_TSO6);
+}
 
 /** What a virtqueue's state says of the features that both sides have. */
 export interface RingFormat {

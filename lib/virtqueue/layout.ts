@@ -37,11 +37,21 @@ export const EVENT_ENABLE = 0;
 export const EVENT_DISABLE = 1;
 export const EVENT_AT = 2;
 
-// struct virtio_net_hdr (5.1.6): the two ends of it that are used.
+// struct virtio_net_hdr (5.1.6): u8 flags, u8 gso_type, u16 hdr_len, gso_size, csum_start, csum_offset and num_buffers, little-endian.
 export const NET_FLAGS = 0;
+export const NET_GSO_TYPE = 1;
+export const NET_CSUM_OFFSET = 8;
 export const NET_NUM_BUFFERS = 10;
 /** With num_buffers; a legacy header without it has 10 bytes. */
 export const NET_HEADER = 12;
+/** In its flags: the checksum at csum_start + csum_offset is to be computed from csum_start on; it was looked at, and is right. */
+export const NET_NEEDS_CSUM = 1;
+export const NET_DATA_VALID = 2;
+/** In gso_type: a TCP packet that is to be cut into segments. */
+export const NET_GSO_TCPV4 = 1;
+export const NET_GSO_TCPV6 = 4;
+/** The longest frame that is still to be cut: an IP packet of 65535 bytes, behind an Ethernet header with two tags. */
+export const LONGEST_GSO = 65557;
 
 /** More descriptors are in no honest chain: Linux makes 19 at most, a jumbo frame of 64 KiB has as many. */
 export const MOST_SEGMENTS = 256;
@@ -103,9 +113,26 @@ export const VQ_INFLIGHT = 312;
 export const VQ_GENERATION = 316;
 /** The driver, with VQ_IN_ORDER: 0, or the id that ends a batch of which some are still to be taken, with bit 16. */
 export const VQ_BATCH = 320;
+/** The device: OFFLOAD_*, what the driver's frames may leave to us (rx), or ours to the driver (tx). */
+export const VQ_OFFLOADS = 324;
+/** The device, rx: how many frames of the last burst have TX_* flags. tx: 1 when it stopped before one that wants what the driver does not do. */
+export const VQ_UNFINISHED = 328;
+/** The device, rx: 1, frames come with TX_* flags; 0, what they say is done first. */
+export const VQ_PASSES = 332;
+/** The device's counters, u64: frames whose offloads were done here, what was made of them, and those that could not be done and were dropped. */
+export const VQ_FINISHED = 336;
+export const VQ_PIECES = 344;
+export const VQ_UNFINISHABLE = 352;
 /** The device: offset of OUTSIDE_BYTES and an area for memory of the driver's that is not in the arena; 0 when all of it is. */
 export const VQ_OUTSIDE = 360;
 export const VQ_STATE_END = 364;
+
+// VQ_OFFLOADS. The second and third only with the first.
+export const OFFLOAD_CSUM = 1;
+export const OFFLOAD_TSO4 = 2;
+export const OFFLOAD_TSO6 = 4;
+/** tx: whoever sends does himself what the driver does not. Without it a frame that wants such a thing is a bad one. */
+export const OFFLOAD_FINISHED = 8;
 
 // VQ_FLAGS
 export const VQ_PACKED = 1;
@@ -129,6 +156,8 @@ export const DEVICE_BAD_ADDRESS = 72;
 export const DEVICE_BAD_FRAME = 80;
 /** tx: the other side's buffers are too small for the frame. */
 export const DEVICE_TOO_SMALL = 88;
+/** rx: a header that asks for what cannot be done with its frame. */
+export const DEVICE_BAD_OFFLOAD = 88;
 /** tx: there was no buffer. */
 export const DEVICE_RING_FULL = 96;
 /** tx: an mbuf of another pool, at which a burst stops. */
@@ -178,7 +207,7 @@ export const OUTSIDE_BYTES = 12416;
 // Scratch: CHUNK chains of 32 bytes, then segments, then a vector of CHUNK handles.
 export const CHAIN_SHIFT = 5;
 export const CHAIN_ID = 0;
-/** Places in a packed ring. */
+/** Places in a packed ring; 0 for a chain that is longer than any is, which stops it. */
 export const CHAIN_DESCS = 4;
 /** Offset of its first segment. */
 export const CHAIN_FIRST = 8;
@@ -188,7 +217,9 @@ export const CHAIN_COUNT = 12;
 export const CHAIN_LENGTH = 16;
 /** Bytes that were written into it. */
 export const CHAIN_WRITTEN = 20;
-/** Of memory that is not in the arena: its first entry in the list, and how many; u16 each. */
+/** 1: what was written goes on in the next chain. Only memif's rings say so. */
+export const CHAIN_MORE = 24;
+/** Of memory that is not in the arena: its first entry in the list. */
 export const CHAIN_LIST = 28;
 /** Where no descriptor is: nothing to give back. */
 export const NO_ID = 0xffffffff;
@@ -197,7 +228,9 @@ export const SEGMENTS = 2048;
 export const SEGMENT_SHIFT = 3;
 export const SEGMENTS_END = 6144;
 export const VECTOR = 6144;
-export const SCRATCH_BYTES = 6400;
+/** A copy of a frame's header that is not all in one piece. */
+export const SCRATCH_HEADER = 6400;
+export const SCRATCH_BYTES = 6464;
 
 // The driver's side table: u32 handle (0: nothing is out), u16 descriptors, u16 next id of a split chain.
 export const SIDE_SHIFT = 3;

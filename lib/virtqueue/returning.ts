@@ -8,18 +8,23 @@ import type { QueueFields } from './state.js';
 
 /** Every mbuf of a stopped queue goes back to the pool, and the queue has no ring any more. Returns how many packets or buffers that were. */
 export function takeBack(queue: QueueFields, pool: Mempool): number {
-  const { arena } = queue;
   if (queue.get(VQ_SIZE) === 0) return 0;
   const handles = outstanding(queue);
+  giveBack(queue, pool.offset, handles);
+  queue.set(VQ_PART_HEAD, 0);
+  queue.set(VQ_SIZE, 0);
+  return handles.length;
+}
+
+/** Packets of a stopped queue go back to the pool at that offset; `VQ_SCRATCH` must be there. */
+export function giveBack(queue: QueueFields, pool: number, handles: readonly number[]): void {
+  const { arena } = queue;
   const vector = queue.get(VQ_SCRATCH) + VECTOR;
   for (const handle of handles) {
     own(queue, handle);
     arena.u32[vector >>> 2] = handle;
-    burstFunctions(arena).mbufFree(pool.offset, arena.lcore, vector, 1);
+    burstFunctions(arena).mbufFree(pool, arena.lcore, vector, 1);
   }
-  queue.set(VQ_PART_HEAD, 0);
-  queue.set(VQ_SIZE, 0);
-  return handles.length;
 }
 
 /** All segments of a packet are the program's again. */

@@ -17,7 +17,7 @@ export interface SegmentStats {
   /** Packets that were cut, and what was made of them. */
   packets: number;
   segments: number;
-  /** Not cut: neither TCP nor UDP, a fragment, or a part is missing; no longer than one segment; more than the burst or a buffer takes; the pool was dry. */
+  /** Not cut: neither TCP nor UDP, a fragment, or a part is missing; no longer than one segment; more than the burst takes, or headers than a buffer; the pool was dry. */
   notWhole: number;
   noNeed: number;
   tooMany: number;
@@ -28,6 +28,7 @@ export interface SegmentStats {
  * Generic segmentation offload: cuts a TCP or UDP packet of any length, one mbuf or a chain, into packets of at most
  * `size` bytes of payload each, as the sender's own stack would have made them: sequence numbers and IPv4 identifications
  * go on, PSH and FIN are the last one's, CWR the first one's, checksums are computed. UDP's become datagrams of their own.
+ * A segment that one buffer does not hold is a chain.
  *
  * The packet stays the caller's; segments are new mbufs. Thread: the one that made it.
  */
@@ -70,9 +71,13 @@ export class Segmenter {
     if (end > this.#mbufs.pktLen(handle)) return this.#refuse('notWhole');
     if (!(size > 0) || payload <= size) return this.#refuse('noNeed');
     const count = Math.ceil(payload / size);
-    if (count > into.capacity || header + size > this.#pool.room) return this.#refuse('tooMany');
+    if (count > into.capacity || header > this.#pool.room) return this.#refuse('tooMany');
     if (this.#pool.alloc(into, count) === 0) return this.#refuse('dry');
-    for (let i = 0; i < count; i++) this.#make(handle, into.handles[i]!, header, i * size, Math.min(size, payload - i * size), i, i === count - 1, isFour);
+    for (let i = 0; i < count; i++) {
+      if (this.#make(handle, into.handles[i]!, header, i * size, Math.min(size, payload - i * size), i, i === count - 1, isFour)) continue;
+      this.#pool.free(into, 0, count);
+      return this.#refuse('dry');
+    }
     this.#burst.checksumFill(this.#pool.arena.table, into.offset, count);
     this.stats.packets++;
     this.stats.segments += count;
@@ -86,10 +91,13 @@ export class Segmenter {
     return this.#ether.end + said + (isFour ? 0 : IPV6_BYTES);
   }
 
-  #make(handle: number, piece: number, header: number, from: number, bytes: number, index: number, isLast: boolean, isFour: boolean): void {
-    const at = this.#mbufs.append(piece, header + bytes);
+  /** False when the pool has not the mbufs of a long one. */
+  #make(handle: number, piece: number, header: number, from: number, bytes: number, index: number, isLast: boolean, isFour: boolean): boolean {
+    const inFirst = Math.min(header + bytes, this.#pool.room);
+    const at = this.#mbufs.append(piece, inFirst);
     this.#chains.read(handle, 0, header, at);
-    this.#chains.read(handle, header + from, bytes, at + header);
+    this.#chains.read(handle, header + from, inFirst - header, at + header);
+    if (inFirst < header + bytes && !this.#lengthen(handle, piece, from + inFirst, header + bytes - inFirst)) return false;
     const network = this.#ether.end;
     const { view } = this.#mbufs;
     const length = header + bytes - network;
@@ -100,6 +108,16 @@ export class Segmenter {
     } else view.setUint16(at + network + 4, length - IPV6_BYTES);
     if (this.#isTcp(isFour)) this.#mendTcp(piece, isFour, from, index === 0, isLast);
     else view.setUint16(at + this.#udpStart(isFour) + 4, 8 + bytes);
+    return true;
+  }
+
+  /** Adds `bytes` of the packet's, from `from` on. Room is made first, with whatever stands there, and written over. */
+  #lengthen(handle: number, piece: number, from: number, bytes: number): boolean {
+    if (!this.#chains.append(piece, this.#mbufs.data(piece), bytes)) return false;
+    for (let segment = this.#chains.next(piece), done = 0; segment !== 0; segment = this.#chains.next(segment)) {
+      done += this.#chains.read(handle, from + done, this.#mbufs.dataLen(segment), this.#mbufs.data(segment));
+    }
+    return true;
   }
 
   #isTcp(isFour: boolean): boolean {

@@ -10,6 +10,7 @@ import type { Memzone } from '../../lib/arena/directory.js';
 import type { Burst } from '../../lib/burst/burst.js';
 import type { BurstFunctions } from '../../lib/burst/functions.js';
 import type { Mempool } from '../../lib/mbuf/mempool.js';
+import type { AttachedHost } from '../../lib/port/attached_host.js';
 import type { Ring } from '../../lib/ring/ring.js';
 
 /** What a party keeps from one function to the next. */
@@ -20,6 +21,7 @@ export interface Held {
   burst: Burst;
   zone: Memzone;
   functions: BurstFunctions;
+  attached: AttachedHost;
 }
 
 export interface Tools {
@@ -32,6 +34,8 @@ export interface Tools {
   readonly instantiate: typeof import('../../lib/burst/module.js').instantiate;
   readonly misuseReporter: typeof import('../../lib/burst/module.js').misuseReporter;
   readonly binding: typeof import('../../lib/binding.js').binding;
+  readonly attachHost: typeof import('../../lib/port/attached_host.js').attachHost;
+  readonly open: typeof import('../../lib/port/host.js').open;
   readonly held: Held;
 }
 

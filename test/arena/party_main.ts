@@ -7,9 +7,11 @@ import { Burst } from '../../lib/burst/burst.js';
 import { burstFunctions, instantiate, misuseReporter } from '../../lib/burst/module.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
 import { recoverDead } from '../../lib/lcore/recover.js';
+import { attachHost } from '../../lib/port/attached_host.js';
+import { open } from '../../lib/port/host.js';
 import { Ring } from '../../lib/ring/ring.js';
 
-const tools: Tools = { Arena, Ring, Mempool, Burst, recoverDead, burstFunctions, instantiate, misuseReporter, binding, held: {} as Held };
+const tools: Tools = { Arena, Ring, Mempool, Burst, recoverDead, burstFunctions, instantiate, misuseReporter, binding, attachHost, open, held: {} as Held };
 
 async function answer({ source, argument }: Request): Promise<Reply> {
   try {

@@ -13,7 +13,7 @@ import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_lay
 import {
   INTEL_82574, INTEL_82576, INTEL_BAD_FRAME, INTEL_BAD_LENGTH, INTEL_BUFFER_MASK, INTEL_COMMAND, INTEL_CONTEXT_KIND, INTEL_ERRORED, INTEL_ERRORS,
   INTEL_HEAD, INTEL_IOVA_HIGH, INTEL_IP_BAD_SHIFT, INTEL_L4_BAD_SHIFT, INTEL_LASTS, INTEL_MASK, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_NEXT,
-  INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_RING, INTEL_RING_FULL, INTEL_SEGMENT, INTEL_SIDE, INTEL_SPLIT_FRAMES,
+  INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_REPORTS, INTEL_RING, INTEL_RING_FULL, INTEL_SEGMENT, INTEL_SIDE, INTEL_SPLIT_FRAMES,
   INTEL_TAIL, RXD_DD, RXD_EOP, RXD_ERRORS, RXD_HASH, RXD_IP_BAD, RXD_IPCS, RXD_IXSM, RXD_L4_BAD, RXD_L4CS, RXD_LENGTH, RXD_MRQ, RXD_STATUS,
   RXD_VP, TXD_DATA_82576, TXD_DD, TXD_DEXT, TXD_EOP, TXD_IFCS, TXD_RS, TXD_STATUS, TXD_VLE,
 } from '../../lib/port/drivers/vfio/intel/layout.js';
@@ -29,7 +29,7 @@ const MOST_SEGMENTS = 3;
 const OFFERS = TX_VLAN | TX_IP_CKSUM | TX_TCP_CKSUM;
 const [RX_OWNER, TX_OWNER] = [0x02000000, 0x03000000];
 
-interface Shape { readonly count: number; readonly cache: number; readonly size: number; readonly start: number; readonly kind: number; readonly jumbo: boolean }
+interface Shape { readonly count: number; readonly cache: number; readonly size: number; readonly start: number; readonly kind: number; readonly jumbo: boolean; readonly reports: number }
 /** One descriptor that the device writes back. */
 interface Piece { readonly length: number; readonly errors: number; readonly ends: boolean; readonly hash: number; readonly checks: number; readonly tag: number }
 interface Outgoing { readonly offset: number; readonly lengths: readonly number[]; readonly flags: number; readonly l2: number; readonly l3: number; readonly tag: number }
@@ -65,6 +65,8 @@ interface World {
   readonly accepted: Sent[];
   /** The context that the device has. */
   context: string;
+  /** Descriptors since the last that reported. */
+  silent: number;
 }
 
 /** The context that the device has been given last, as the driver tells them apart. */
@@ -72,7 +74,7 @@ const lastContext = new WeakMap<World, string>();
 
 const shapes: fc.Arbitrary<Shape> = fc.record({
   count: fc.constantFrom(8, 16, 24), cache: fc.constantFrom(0, 2, 5), size: fc.constantFrom(8, 16), start: fc.constantFrom(0, 0xfffffffa),
-  kind: fc.constantFrom(INTEL_82574, INTEL_82576), jumbo: fc.boolean(),
+  kind: fc.constantFrom(INTEL_82574, INTEL_82576), jumbo: fc.boolean(), reports: fc.constantFrom(0, MOST_SEGMENTS + 1, MOST_SEGMENTS + 3),
 }).map(shape => ({ ...shape, cache: Math.min(shape.cache, Math.floor(shape.count / 3)) }));
 const lcore = fc.nat({ max: 1 });
 const usually = <T>(often: fc.Arbitrary<T>, ...seldom: fc.Arbitrary<T>[]): fc.Arbitrary<T> => fc.oneof({ weight: 6, arbitrary: often }, ...seldom.map(arbitrary => ({ weight: 1, arbitrary })));
@@ -126,9 +128,9 @@ function makeWorld(lab: Lab, shape: Shape): World {
     rx: queue(RX_OWNER, [[INTEL_SEGMENT, shape.jumbo ? SEGMENT : MOST], [INTEL_ERRORS, RXD_ERRORS], [INTEL_IP_BAD_SHIFT, 28], [INTEL_L4_BAD_SHIFT, 26]]),
     tx: queue(TX_OWNER, [
       [INTEL_LASTS, reserve(lab, shape.size * 4)], [INTEL_COMMAND, advanced ? TXD_IFCS | TXD_DEXT | TXD_DATA_82576 : TXD_IFCS], [INTEL_PAYLOAD, advanced ? 1 << 14 : 0],
-      [INTEL_CONTEXT_KIND, shape.kind], [INTEL_MOST_SEGMENTS, MOST_SEGMENTS], [INTEL_OFFERS, OFFERS],
+      [INTEL_CONTEXT_KIND, shape.kind], [INTEL_MOST_SEGMENTS, MOST_SEGMENTS], [INTEL_OFFERS, OFFERS], [INTEL_REPORTS, shape.reports],
     ]),
-    vector: reserve(lab, 256), held: [], filled: start, fetched: start, waiting: [], partial: [], split: 0, counts: { bad: 0, errored: 0, split: 0 }, accepted: [], context: '',
+    vector: reserve(lab, 256), held: [], filled: start, fetched: start, waiting: [], partial: [], split: 0, counts: { bad: 0, errored: 0, split: 0 }, accepted: [], context: '', silent: 0,
   };
   lab.burst.intelFill(world.rx, 0);
   return world;
@@ -159,11 +161,15 @@ function arrive(world: World, list: readonly Piece[]): void {
 function sent(world: World, count: number): Sent[] {
   const { lab, shape } = world;
   const list: Sent[] = [];
+  const end = tailOf(world, world.tx);
   let parts: [number, number][] = [];
-  while (list.length < count && world.fetched !== tailOf(world, world.tx)) {
+  while (list.length < count && world.fetched !== end) {
     const at = descriptor(world, world.tx, world.fetched);
     const words = [0, 4, 8, 12].map(offset => get(lab, at, offset));
     const [third, fourth] = [words[2]!, words[3]!];
+    world.silent = (third & TXD_RS) === 0 ? world.silent + 1 : 0;
+    if (shape.reports > 0 && world.silent >= shape.reports) throw new Error(`${world.silent} descriptors in a row that do not report`);
+    if ((third & TXD_RS) !== 0 && (third & TXD_EOP) === 0) throw new Error('a report in the middle of a frame');
     if ((third & TXD_RS) !== 0) set(lab, at, TXD_STATUS, (fourth | TXD_DD) >>> 0);
     world.fetched = next(world, world.fetched);
     const kind = (third & TXD_DEXT) === 0 ? 1 : (third >>> 20) & 15;
@@ -372,6 +378,10 @@ function checkSend(world: World, list: readonly Outgoing[], core: number): void 
   const offered = make(world, list);
   let [taken, bad, bytes] = [0, 0, 0];
   let context = lastContext.get(world) ?? '';
+  /** Descriptors of each frame; the number of the first frame of those that report together; how many each such group has. */
+  const takes: number[] = [];
+  let reported = 0;
+  const groups: number[] = [];
   for (const { frame, handles } of offered) {
     if (room === 0) break;
     if (!isSendable(shape, frame)) { bad++; taken++; continue; }
@@ -380,6 +390,11 @@ function checkSend(world: World, list: readonly Outgoing[], core: number): void 
     const needs = handles.length + (key === '' || key === context ? 0 : 1);
     if (needs > room) break;
     room -= needs;
+    // What would be too long without a report is reported up to the frame before.
+    const all = takes.slice(reported).reduce((sum, each) => sum + each, needs);
+    if (shape.reports > 0 && all > shape.reports) reported = takes.length;
+    groups[reported] = (groups[reported] ?? 0) + needs;
+    takes.push(needs);
     if (key !== '') context = key;
     taken++;
     bytes += totalOf(frame);
@@ -395,10 +410,10 @@ function checkSend(world: World, list: readonly Outgoing[], core: number): void 
   const after = counters();
   expectEqual(after.map((value, i) => value - before[i]!), [bad, offered.length - taken, bytes, taken - bad]);
   expectEqual(get64(lab, tx, INTEL_RING_FULL) - full, taken < offered.length ? 1 : 0);
-  // The last descriptor of the burst reports, and no other.
-  for (let index = start; index !== get(lab, tx, INTEL_NEXT); index = (index + 1) >>> 0) {
-    expectEqual((get(lab, descriptor(world, tx, index & (shape.size - 1)), 8) & TXD_RS) !== 0, ((index + 1) >>> 0) === get(lab, tx, INTEL_NEXT));
-  }
+  // The last descriptor of the burst reports, or of each group of it, and no other.
+  const reporting = groups.flatMap(length => [...Array<boolean>(length - 1).fill(false), true]);
+  expectEqual(reporting.map((_, i) => (get(lab, descriptor(world, tx, (start + i) & (shape.size - 1)), 8) & TXD_RS) !== 0), reporting);
+  expectEqual((get(lab, tx, INTEL_NEXT) - start) >>> 0, reporting.length);
 }
 
 t.test('every implementation leaves the same bytes, also with a device that scribbles into its descriptors', async t => {

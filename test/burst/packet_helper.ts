@@ -1,6 +1,6 @@
 /** AF_PACKET's rings laid out by hand, with a kernel that a test plays: well-behaved or not. */
 import fc from 'fast-check';
-import { HANDLE_SHIFT, HEADER_BYTES, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
+import { HANDLE_SHIFT, HEADER_BYTES, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
 import {
   BLOCK_FIRST_PKT, BLOCK_HEADER, BLOCK_NUM_PKTS, BLOCK_STATUS, PACKET_BLOCKS, PACKET_BLOCK_BYTES, PACKET_KEEP_TAG, PACKET_LAST,
   PACKET_LONGEST, PACKET_RING, PACKET_SLOTS, PACKET_SLOT_BYTES, TP3_LEN, TP3_MAC, TP3_RXHASH, TP3_SNAPLEN, TP3_STATUS, TP3_TIME,
@@ -10,7 +10,7 @@ import { QUEUE_ROOM } from '../../lib/port/layout.js';
 import { get, makePool, makeQueue, readVector, reserve, reset, set, writeVector, type Lab, type Pool } from './layout_helper.js';
 
 export const BLOCK_BYTES = 8192;
-export const SLOT_BYTES = 2112;
+export const SLOT_BYTES = 5120;
 /** What a buffer of 2048 bytes has behind the headroom. */
 export const ROOM = 1792;
 export const RX_OWNER = 0x02000000;
@@ -31,7 +31,17 @@ export interface Packet {
 
 /** A word of a block that a hostile kernel overwrites: in words from the block's start. */
 export interface Poke { readonly word: number; readonly value: number }
-export interface Frame { readonly offset: number; readonly length: number; readonly segments: number; readonly tagged: boolean; readonly seed: number }
+export interface Frame {
+  readonly offset: number;
+  /** Of the first mbuf. */
+  readonly length: number;
+  /** What the first mbuf says. */
+  readonly segments: number;
+  /** Lengths of those that are there behind it. */
+  readonly more: readonly number[];
+  readonly tagged: boolean;
+  readonly seed: number;
+}
 
 export type Command =
   | { readonly kind: 'fill'; readonly packets: readonly Packet[]; readonly pokes: readonly Poke[] }
@@ -59,19 +69,22 @@ export interface PacketWorld {
 }
 
 export const shapes: fc.Arbitrary<Shape> = fc.record({
-  count: fc.constantFrom(6, 16, 24), cache: fc.constantFrom(0, 2, 5), blocks: fc.integer({ min: 1, max: 4 }), slots: fc.integer({ min: 1, max: 9 }),
-  longest: fc.constantFrom(60, 1514, 2000), keep: fc.constantFrom(0, 1),
+  // What the other lcore's cache keeps leaves enough for the longest frame.
+  count: fc.constantFrom(12, 16, 24), cache: fc.constantFrom(0, 2, 5), blocks: fc.integer({ min: 1, max: 4 }), slots: fc.integer({ min: 1, max: 9 }),
+  longest: fc.constantFrom(60, 1514, 2000, 5000), keep: fc.constantFrom(0, 1),
 }).map(shape => ({ ...shape, cache: Math.min(shape.cache, Math.floor(shape.count / 3)) }));
 
 const words = fc.oneof(fc.constantFrom(0, 1, 7, 8, 47, 48, 49, 96, 4095, 4096, 8144, 8192, 0x7fffffff, 0x80000000, 0xfffffff8, 0xffffffff), fc.nat({ max: 0xffffffff }));
 export const packets: fc.Arbitrary<Packet> = fc.record({
-  length: fc.oneof(fc.nat({ max: 20 }), fc.nat({ max: 300 }), fc.integer({ min: ROOM - 20, max: ROOM + 20 })),
+  length: fc.oneof(fc.nat({ max: 20 }), fc.nat({ max: 300 }), fc.integer({ min: ROOM - 20, max: ROOM + 20 }), fc.constantFrom(2 * ROOM, 2 * ROOM + 1, 3 * ROOM, 7000)),
   cut: fc.constantFrom(0, 0, 0, 0, 0, 1, 9000), hash: fc.constantFrom(0, 1, 0xdeadbeef), tpid: fc.constantFrom(0, 0, 1, 0x8100, 0x88a8), tci: fc.nat({ max: 0xffff }), seed: fc.nat({ max: 255 }),
 });
 const frames: fc.Arbitrary<Frame> = fc.record({
   offset: fc.constantFrom(256, 252, 0, 300), length: fc.oneof(fc.integer({ min: 12, max: 70 }), fc.integer({ min: 1510, max: 1520 }), fc.integer({ min: 1740, max: 2048 })),
-  segments: fc.constantFrom(1, 1, 1, 1, 1, 2), tagged: fc.boolean(), seed: fc.nat({ max: 255 }),
-});
+  tagged: fc.boolean(), seed: fc.nat({ max: 255 }),
+  more: fc.oneof(fc.constant([]), fc.constant([]), fc.array(fc.constantFrom(0, 1, 60, 1000, 1792), { minLength: 1, maxLength: 4 })),
+  wrong: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1, -1),
+}).map(({ wrong, ...frame }) => ({ ...frame, segments: frame.more.length === 1 && wrong < 0 ? 0 : frame.more.length + 1 + wrong }));
 const lcore = fc.nat({ max: 1 });
 
 export function commands(hostile: boolean): fc.Arbitrary<Command[]> {
@@ -159,17 +172,34 @@ export function freeSome(world: PacketWorld, count: number, core: number): numbe
 export function sendFrames(world: PacketWorld, wanted: readonly Frame[], foreign: number, core: number): { frames: Frame[]; taken: number } {
   const { lab, pool } = world;
   const made: number[] = [];
+  const frames: Frame[] = [];
   for (const frame of wanted) {
     if (lab.burst.mbufAlloc(pool.offset, core, world.vector, 1) === 0) break;
     const handle = get(lab, world.vector);
     made.push(handle);
     writeFrame(world, handle, frame);
+    frames.push(writeMore(world, handle, frame, core) ? frame : { ...frame, more: [] });
   }
   if (foreign !== 0) made.push(foreign);
   writeVector(lab, world.vector, made);
   const taken = lab.burst.packetTx(world.tx, world.vector, made.length, core);
   world.held.push(...made.slice(taken).filter(handle => handle !== foreign));
-  return { frames: wanted.slice(0, made.length), taken };
+  return { frames, taken };
+}
+
+/** The mbufs behind the first. False, and it is a frame without them, when the pool has not so many. */
+function writeMore(world: PacketWorld, first: number, frame: Frame, core: number): boolean {
+  const { lab, pool } = world;
+  const at = world.vector + 32 * 4;
+  if (frame.more.length === 0 || lab.burst.mbufAlloc(pool.offset, core, at, frame.more.length) === 0) return false;
+  let before = first;
+  frame.more.forEach((_, i) => {
+    const handle = get(lab, at, i * 4);
+    writeFrame(world, handle, segmentOf(frame, i));
+    set(lab, pool.table + before * HEADER_BYTES, MBUF_NEXT, handle);
+    before = handle;
+  });
+  return true;
 }
 
 function writeFrame({ lab, pool }: PacketWorld, handle: number, frame: Frame): void {
@@ -182,7 +212,24 @@ function writeFrame({ lab, pool }: PacketWorld, handle: number, frame: Frame): v
   lab.zone.set(frameContents(frame).subarray(0, Math.max(0, 2048 - frame.offset)), start);
 }
 
-export function frameContents(frame: Frame): Uint8Array {
+/** One of those behind the first, as a frame. */
+function segmentOf(frame: Frame, i: number): Frame {
+  return { ...frame, offset: 256, length: frame.more[i]!, more: [], segments: 1, seed: frame.seed + i + 1 };
+}
+
+/** Of all its mbufs. */
+export function wholeContents(frame: Frame): Uint8Array {
+  return new Uint8Array(Buffer.concat([frameContents(frame), ...frame.more.map((_, i) => frameContents(segmentOf(frame, i)))]));
+}
+
+/** An mbuf, and those behind it. */
+export function segmentsOf({ lab, pool }: PacketWorld, first: number): number[] {
+  const list: number[] = [];
+  for (let handle = first; handle !== 0; handle = get(lab, pool.table + handle * HEADER_BYTES, MBUF_NEXT)) list.push(handle);
+  return list;
+}
+
+function frameContents(frame: Frame): Uint8Array {
   const bytes = contents(frame.seed, frame.length);
   if (frame.length >= 14) bytes.set(frame.tagged ? [0x81, 0x00] : [0x08, 0x00], 12);
   return bytes;

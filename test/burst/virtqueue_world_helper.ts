@@ -3,12 +3,15 @@
  * pair of virtqueues, each end with a pool of its own. The host knows the guest's buffers and rings and nothing else of it.
  */
 import fc from 'fast-check';
-import { HANDLE_SHIFT, HEADER_BYTES, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
+import {
+  HANDLE_SHIFT, HEADER_BYTES, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, MBUF_TSO_SEGSZ,
+  MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD, TX_IPV6, TX_IP_CKSUM, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM,
+} from '../../lib/mbuf/layout.js';
 import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
   EXTRA_BYTES, MEMORY_BYTES, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
-  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OUTSIDE,
+  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS, VQ_OUTSIDE,
   VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
 import { ELSEWHERE, get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool } from './layout_helper.js';
@@ -16,6 +19,8 @@ import { ELSEWHERE, get, makePool, makeQueue, readVector, reserve, reset, ringCo
 export const LCORE = 1;
 export const ROOM = 2048 - HEADROOM;
 export const LONGEST = 4000;
+/** What a guest sends that may leave the cutting to us. */
+const LONGEST_UNCUT = 8000;
 /** What the guest's addresses are: its offset in the arena and this. */
 const IOVA = 0x1_0000_0000n;
 const GUARD = 0xa5;
@@ -25,12 +30,15 @@ const TX_OWNER = 0x03000001;
 export interface VqShape {
   readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
   readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly outside: boolean; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
+  /** OFFLOAD_*, in both directions. */
+  readonly offloads: number;
 }
 
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
   mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10), outside: fc.boolean(),
   guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
+  offloads: fc.constantFrom(0, 7, 8, 9, 11, 13, 15, 15),
 }).map(({ power, odd, start, ...shape }) => ({
   ...shape,
   size: shape.packed ? odd : power,
@@ -40,13 +48,33 @@ export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
 }));
 
 /** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
-export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean }
+export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean; readonly packet?: Packet }
+
+/** What stands at a frame's front, and what it leaves to be done: of the guest's a struct virtio_net_hdr says so, of the host's its mbuf. */
+export interface Packet {
+  readonly kind: 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'tagged' | 'fragment' | 'other';
+  readonly asks: 'nothing' | 'checksum' | 'segments';
+  readonly size: number;
+  /** What is added to the right places: 0 where the sender is honest. */
+  readonly startOff: number; readonly offsetOff: number; readonly gsoType?: number; readonly good: boolean;
+}
 export type VqCommand =
   | { readonly kind: 'guestSend' | 'hostSend'; readonly frames: readonly Outgoing[] }
   | { readonly kind: 'guestReceive' | 'hostReceive' | 'guestFree' | 'hostFree'; readonly count: number }
   | { readonly kind: 'scribble'; readonly place: 'desc' | 'avail' | 'used' | 'extra'; readonly at: number; readonly value: number };
 
-const outgoing: fc.Arbitrary<Outgoing> = fc.record({
+const packet: fc.Arbitrary<Packet> = fc.record({
+  kind: fc.constantFrom('tcp4', 'tcp4', 'tcp4', 'tcp6', 'tcp6', 'udp4', 'udp6', 'tagged', 'fragment', 'other'),
+  asks: fc.constantFrom('nothing', 'checksum', 'segments', 'segments'),
+  size: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 1500 }) }, { weight: 1, arbitrary: fc.constantFrom(0, 3900, 4000, 65535) }),
+  startOff: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: -20, max: 3000 }) }, { weight: 1, arbitrary: fc.constantFrom(65000, 65535) }),
+  offsetOff: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, -6, 2000, 65519, 65535) }),
+  good: fc.boolean(),
+}, { requiredKeys: ['kind', 'asks', 'size', 'startOff', 'offsetOff', 'good'] }).chain(made => fc.oneof(
+  { weight: 6, arbitrary: fc.constant(made as Packet) }, { weight: 1, arbitrary: fc.constantFrom(1, 3, 4, 5, 0x81, 255).map(gsoType => ({ ...made, gsoType }) as Packet) },
+));
+
+const plain: fc.Arbitrary<Outgoing> = fc.record({
   parts: fc.oneof(
     { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 14, max: ROOM })) },
     { weight: 2, arbitrary: fc.array(fc.integer({ min: 1, max: ROOM }), { minLength: 2, maxLength: 4 }) },
@@ -55,8 +83,12 @@ const outgoing: fc.Arbitrary<Outgoing> = fc.record({
   shift: fc.constantFrom(0, 0, 0, -200, -250, 40), held: fc.constantFrom(false, false, false, false, true),
 }).map(({ parts, shift, held }) => ({ parts: (parts as number[]).map(part => shift > 0 ? Math.min(part, ROOM - shift) : part), shift, held: held && parts.length === 1 }));
 
-export function vqCommands(hostile: boolean): fc.Arbitrary<VqCommand[]> {
+const asking: fc.Arbitrary<Outgoing> = fc.oneof(plain, fc.tuple(plain, packet).map(([frame, front]) => ({ ...frame, packet: front })));
+
+/** `asks`: frames leave something to be done. */
+export function vqCommands(hostile: boolean, asks: boolean): fc.Arbitrary<VqCommand[]> {
   const count = fc.integer({ min: 1, max: 14 });
+  const outgoing = asks ? asking : plain;
   const usual = [
     ...(['guestSend', 'hostSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.array(outgoing, { minLength: 1, maxLength: 6 }) })),
     ...(['guestReceive', 'hostReceive', 'guestFree', 'hostFree'] as const).map(kind => fc.record({ kind: fc.constant(kind), count })),
@@ -87,7 +119,7 @@ export interface VqWorld {
   seed: number;
 }
 
-const align = (lab: Lab, to: number): void => { lab.next = Math.ceil(lab.next / to) * to; };
+export const align = (lab: Lab, to: number): void => { lab.next = Math.ceil(lab.next / to) * to; };
 
 export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
   reset(lab);
@@ -131,7 +163,7 @@ function makeDriver(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: n
   for (let id = 0; id < shape.size; id++) lab.u16[(free >>> 1) + id] = id;
   const fields = [
     [VQ_POOL, lab.base], [VQ_POOL_BYTES, bufferBytes], [VQ_BUFFER_MASK, 2047], [VQ_SIDE, side], [VQ_FREE, free],
-    [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra],
+    [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra], [VQ_LONGEST, shape.offloads === 0 ? LONGEST : LONGEST_UNCUT],
   ] as const;
   for (const [field, value] of fields) set(lab, queue, field, value);
   lab.u64[(queue + VQ_IOVA) / 8] = IOVA;
@@ -142,14 +174,14 @@ function makeDevice(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, memory: 
   const queue = makeVirtqueue(lab, pool, shape, rings, owner);
   set(lab, queue, VQ_MEMORY, memory);
   set(lab, queue, VQ_INFLIGHT, reserve(lab, 64));
-  if (shape.outside) set(lab, queue, VQ_OUTSIDE, makeOutside(lab, memory));
+  if (shape.outside) set(lab, queue, VQ_OUTSIDE, makeOutside(lab, memory, shape.offloads === 0 ? LONGEST : LONGEST_UNCUT));
   return queue;
 }
 
 /** All that the guest shares is elsewhere, as far as the host knows: what was in its memory table is in another, at addresses that only `copy` knows. */
-function makeOutside(lab: Lab, memory: number): number {
+function makeOutside(lab: Lab, memory: number, longest: number): number {
   const [outside, regions] = [reserve(lab, OUTSIDE_BYTES), reserve(lab, MEMORY_BYTES)];
-  const [chain, count] = [LONGEST + 12, get(lab, memory, 0)];
+  const [chain, count] = [longest + 12, get(lab, memory, 0)];
   const area = reserve(lab, 3 * chain);
   lab.zone.copy(lab.zone, regions - lab.base, memory - lab.base, memory - lab.base + MEMORY_BYTES);
   for (let i = 0; i < count; i++) lab.u64[(regions + REGIONS + (i << REGION_SHIFT) + REGION_OUTSIDE) / 8] = ELSEWHERE + BigInt(get(lab, regions + REGIONS + (i << REGION_SHIFT), REGION_OFFSET));
@@ -163,7 +195,7 @@ function makeVirtqueue(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner
   const fields = [
     [QUEUE_TABLE, pool.table], [QUEUE_ROOM, ROOM], [VQ_FLAGS, flags], [VQ_READY, 1], [VQ_SIZE, shape.size], [VQ_HEADER, shape.header], [VQ_DESC, rings.desc],
     [VQ_AVAIL, rings.avail], [VQ_USED, rings.used], [VQ_NEXT_AVAIL, shape.start], [VQ_NEXT_USED, shape.start], [VQ_LONGEST, LONGEST],
-    [VQ_SCRATCH, reserve(lab, SCRATCH_BYTES)], [VQ_TELL, 7],
+    [VQ_SCRATCH, reserve(lab, SCRATCH_BYTES)], [VQ_TELL, 7], [VQ_OFFLOADS, shape.offloads],
   ] as const;
   for (const [field, value] of fields) set(lab, queue, field, value);
   return queue;
@@ -180,20 +212,20 @@ function writeMemory(lab: Lab, memory: number, regions: readonly { at: number; b
 }
 
 /** Bytes beside what the guest shares, which nobody may ever write. */
-function guard(lab: Lab): number {
+export function guard(lab: Lab): number {
   const at = reserve(lab, 256);
   lab.zone.fill(GUARD, at - lab.base, at - lab.base + 256);
   return at;
 }
 
-export function guardsStand({ lab, guards }: VqWorld): boolean {
+export function guardsStand({ lab, guards }: Pick<VqWorld, 'lab' | 'guards'>): boolean {
   return guards.every(at => lab.zone.subarray(at - lab.base, at - lab.base + 256).every(byte => byte === GUARD));
 }
 
 export const headerOf = ({ pool }: Side, handle: number): number => (pool.table + handle * HEADER_BYTES) >>> 0;
 
 /** A frame's bytes over all its segments. */
-export function bytesOf({ lab }: VqWorld, side: Side, first: number): Buffer {
+export function bytesOf({ lab }: Pick<VqWorld, 'lab'>, side: Side, first: number): Buffer {
   const parts: Buffer[] = [];
   let handle = first;
   for (let left = lab.u16[(headerOf(side, first) + MBUF_NB_SEGS) >>> 1]!; left > 0; left--) {
@@ -219,6 +251,7 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
     const head = headerOf(side, handles[0]!);
     lab.u16[(head + MBUF_NB_SEGS) >>> 1] = count;
     set(lab, head, MBUF_PKT_LEN, frame.parts.reduce((sum, part) => sum + part, 0));
+    if (frame.packet !== undefined) writePacket(world, side, handles[0]!, frame, frame.packet);
     offered.push({ bytes: bytesOf(world, side, handles[0]!), frame });
     if (frame.held) {
       lab.u16[(head + 2) >>> 1] = 2;
@@ -228,6 +261,8 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
   }
   writeVector(lab, vector, heads);
   const taken = side === world.guest ? lab.burst.virtioTx(side.tx, vector, heads.length, LCORE) : lab.burst.vhostTx(side.tx, vector, heads.length, LCORE);
+  // Our driver asks for nothing by itself: the guest writes over the headers of what stands in one piece.
+  if (side === world.guest) heads.slice(0, taken).forEach((head, i) => askFor(world, side, head, offered[i]!.frame));
   writeVector(lab, vector, heads.slice(taken));
   lab.burst.mbufFree(side.pool.offset, LCORE, vector, heads.length - taken);
   return { offered, taken };
@@ -242,6 +277,50 @@ function fillPart({ lab, ...world }: VqWorld, side: Side, handle: number, { part
   set(lab, header, MBUF_NEXT, next);
   const at = (handle << HANDLE_SHIFT >>> 0) + offset - lab.base;
   for (let byte = 0; byte < parts[i]!; byte++) lab.zone[at + byte] = (world.seed + i * 31 + byte * 7) & 0xff;
+}
+
+const TRANSPORT = { tcp4: [34, 16], udp4: [34, 6], tcp6: [54, 16], udp6: [54, 6], tagged: [38, 16], fragment: [34, 16], other: [20, 4] } as const;
+const GSO_TYPE = { tcp4: 1, udp4: 3, tcp6: 4, udp6: 3, tagged: 1, fragment: 1, other: 1 } as const;
+
+/** Headers as they should be, as far as the first segment goes. */
+function writePacket(world: VqWorld, side: Side, head: number, { parts }: Outgoing, { kind, asks, size, startOff, good }: Packet): void {
+  const { lab } = world;
+  const length = parts.reduce((sum, part) => sum + part, 0);
+  const header = headerOf(side, head);
+  const at = (head << HANDLE_SHIFT >>> 0) + lab.u16[(header + MBUF_DATA_OFF) >>> 1]! - lab.base;
+  const tag = kind === 'tagged' ? [0x81, 0, 0, 5] : [];
+  const ip = 14 + tag.length;
+  const protocol = kind.startsWith('udp') ? 17 : 6;
+  const isSix = kind.endsWith('6');
+  const inside = length - ip - (isSix ? 40 : 0);
+  const network = isSix ? [0x86, 0xdd, 0x60, 0, 0, 0, inside >>> 8, inside, protocol, 64]
+    : [8, 0, 0x45, 0, inside >>> 8, inside, 0, 1, kind === 'fragment' ? 0x20 : 0, 0, 64, protocol];
+  const front = kind === 'other' ? [] : [...tag, ...network];
+  const room = parts[0]! - 12;
+  lab.zone.set(front.slice(0, Math.max(0, room)), at + 12);
+  const [start] = TRANSPORT[kind];
+  if (kind !== 'other' && !kind.startsWith('udp') && parts[0]! > start + 13) lab.zone[at + start + 12] = good ? 0x50 : 0x80;
+  if (side === world.guest) return;
+  const flags = asks === 'nothing' ? 0 : (protocol === 17 ? TX_UDP_CKSUM : TX_TCP_CKSUM) | (asks === 'segments' ? TX_TCP_SEG : 0);
+  set(lab, header, MBUF_OL_FLAGS, flags | (isSix ? TX_IPV6 : 0) | (good ? RX_L4_CKSUM_GOOD : 0) | (size === 4000 ? TX_IP_CKSUM : 0));
+  set(lab, header, MBUF_TX_OFFLOAD, ip | (Math.max(0, start - ip + startOff) & 511) << 7);
+  lab.u16[(header + MBUF_TSO_SEGSZ) >>> 1] = size;
+}
+
+/** struct virtio_net_hdr before the frame, where virtioTx has put one: the mbuf is the device's now, as the guest's memory is. */
+function askFor({ lab, shape, guest }: VqWorld, side: Side, head: number, frame: Outgoing): void {
+  const { packet: front } = frame;
+  if (front === undefined || front.asks === 'nothing') return;
+  const isAlone = frame.parts.length === 1 && !frame.held && 256 + frame.shift >= shape.header;
+  // The others' stands in the memory of the descriptor's id.
+  const id = Array.from({ length: shape.size }, (_, i) => get(lab, get(lab, guest.tx, VQ_SIDE) + i * 8)).indexOf(head);
+  if (!isAlone && id < 0) return;
+  const own = isAlone ? (head << HANDLE_SHIFT >>> 0) + lab.u16[(headerOf(side, head) + MBUF_DATA_OFF) >>> 1]! - shape.header : get(lab, guest.tx, VQ_EXTRA) + id * EXTRA_BYTES;
+  const at = own - lab.base;
+  const [start, offset] = TRANSPORT[front.kind];
+  const type = front.gsoType ?? (front.asks === 'segments' ? GSO_TYPE[front.kind] : 0);
+  const words = [start + 20, front.size, start + front.startOff, offset + front.offsetOff];
+  lab.zone.set([front.good || front.asks === 'segments' ? 1 : 2, type, ...words.flatMap(word => [word & 0xff, (word >>> 8) & 0xff])], at);
 }
 
 export function receive(world: VqWorld, side: Side, count: number): number[] {
@@ -259,7 +338,7 @@ export function free(world: VqWorld, side: Side, count: number): void {
 }
 
 /** Whatever the program holds, and whatever is in the rings, counted by mbufs: the whole pool. */
-export function accounted({ lab }: VqWorld, side: Side, ...owners: readonly number[]): number {
+export function accounted({ lab }: Pick<VqWorld, 'lab'>, side: Side, ...owners: readonly number[]): number {
   const cached = [0, 1].map(core => get(lab, side.pool.offset, POOL_CACHES + core * CACHE_STRIDE + CACHE_LENGTH));
   const listed = ringContents(lab, side.pool.ring).length + cached[0]! + cached[1]!;
   const out = side.pool.handles.filter(handle => owners.includes(get(lab, headerOf(side, handle), MBUF_OWNER))).length;

@@ -46,7 +46,7 @@ for (const options of ALL) {
   });
 
   t.test(`xsk, ${lab.name}: a descriptor that is told twice is a frame once`, async t => {
-    const world = makeXskWorld(lab, { count: 200, units: 1, first: 1000, ring: 64, start: 0 });
+    const world = makeXskWorld(lab, { count: 200, units: 1, first: 1000, ring: 64, start: 0, most: 1 });
     const address = (world.empty[0]! - 1000) * 2048 + 256;
     for (let i = 0; i < 3; i++) produce(world, world.rings.rx, [address, 0, 60, 0]);
     t.equal(lab.burst.xskRx(world.rx, world.vector, 32, 1), 1);

@@ -11,14 +11,22 @@ const HIGH = ['2001:db8::1', '2001:db8:8000::2', 'fe80::1'] as const;
 const known: fc.Arbitrary<Uint8Array> = fc.record({
   six: fc.boolean(), source: fc.nat(3), destination: fc.nat(3), protocol: fc.constantFrom(6, 17, 132, 1, 58), sourcePort: fc.integer({ min: 1, max: 4 }), destinationPort: fc.integer({ min: 1, max: 4 }),
   tags: fc.nat(2), vlan: fc.nat(2), fragment: fc.nat(9), options: fc.nat(2), payload: fc.nat(40),
-}).map(({ six, source, destination, protocol, sourcePort, destinationPort, tags, vlan, fragment, options, payload }) => {
+  extensions: fc.oneof(fc.constant<[number, number][]>([]), fc.array(fc.tuple(fc.constantFrom<number>(0, 43, 60, 51, 44, 44), fc.nat(3)), { maxLength: 6 })),
+}).map(({ six, source, destination, protocol, sourcePort, destinationPort, tags, vlan, fragment, options, payload, extensions }) => {
   const tagBytes = Array.from({ length: tags }, (_, i) => [...(i === 0 && tags === 2 ? [0x88, 0xa8] : [0x81, 0]), 0xa0, vlan]).flat();
   const ports = [0, sourcePort, 0, destinationPort, ...new Array<number>(payload).fill(0x55)];
   const ip = six
-    ? [0x60, 0, 0, 0, 0, ports.length, protocol, 64, ...addressBytes(HIGH[source % 3]!), ...addressBytes(HIGH[destination % 3]!), ...ports]
+    ? [0x60, 0, 0, 0, 0, ports.length, extensions[0]?.[0] ?? protocol, 64, ...addressBytes(HIGH[source % 3]!), ...addressBytes(HIGH[destination % 3]!), ...extensions.flatMap(([kind, size], i) => extensionBytes(kind, size, extensions[i + 1]?.[0] ?? protocol)), ...ports]
     : [0x45 + options, 0, 0, 20 + 4 * options + ports.length, 0, 0, ...(fragment === 0 ? [0x20, 0] : fragment === 1 ? [0, 7] : [0x40, 0]), 64, protocol, 0, 0, ...addressBytes(ADDRESSES[source]!), ...addressBytes(ADDRESSES[destination]!), ...new Array<number>(4 * options).fill(1), ...ports];
   return Uint8Array.from([2, 0, 0, 0, 0, 1 + (source % 2), 2, 0, 0, 0, 0, 9, ...tagBytes, ...(six ? [0x86, 0xdd] : [8, 0]), ...ip]);
 });
+
+/** An extension header; `size`: how long it is, or which part of a datagram a fragment header speaks of. */
+function extensionBytes(kind: number, size: number, next: number): number[] {
+  if (kind === 44) return [next, 0, ...[[0, 0], [0, 1], [0, 8], [1, 1]][size]!, 0, 0, 0, 9];
+  const words = kind === 51 ? 2 + size : 2 * (1 + size);
+  return [next, kind === 51 ? words - 2 : words / 2 - 1, ...new Array<number>(4 * words - 2).fill(0)];
+}
 
 /** Whole ones, ones with changed bytes, ones cut anywhere behind the Ethernet header. */
 export const anyFrame: fc.Arbitrary<Uint8Array> = fc.oneof(
@@ -76,11 +84,22 @@ function look(frame: Uint8Array): Seen {
   const version = (ip[0] ?? 0) >> 4;
   const header = version === 4 ? (ip[0]! & 15) * 4 : 40;
   if (!((type === 0x800 && version === 4 && ip.length >= 20 && header >= 20) || (type === 0x86dd && version === 6)) || ip.length < header) return nothing;
-  const protocol = version === 4 ? ip[9]! : ip[6]!;
-  const fragment = version === 4 && (ip.readUInt16BE(6) & 0x3fff) !== 0;
+  const { protocol, fragment, upper } = version === 4
+    ? { protocol: ip[9]!, fragment: (ip.readUInt16BE(6) & 0x3fff) !== 0, upper: ip.subarray(header) }
+    : walk(ip[6]!, ip.subarray(40), false, 0);
   const addresses = version === 4 ? [[...ip.subarray(12, 16)], [...ip.subarray(16, 20)]] : [[...ip.subarray(8, 24)], [...ip.subarray(24, 40)]];
-  const ported = !fragment && [6, 17, 132].includes(protocol) && ip.length >= header + 4;
-  return { ...nothing, version, addresses, protocol, fragment, ports: ported ? [ip.readUInt16BE(header), ip.readUInt16BE(header + 2)] : [] };
+  const ported = !fragment && [6, 17, 132].includes(protocol) && upper.length >= 4;
+  return { ...nothing, version, addresses, protocol, fragment, ports: ported ? [upper.readUInt16BE(0), upper.readUInt16BE(2)] : [] };
+}
+
+/** Over IPv6's extension headers, by RFC 8200 section 4 and RFC 4302 section 2.2. Four at most. */
+function walk(kind: number, rest: Buffer, fragment: boolean, walked: number): { protocol: number; fragment: boolean; upper: Buffer } {
+  if (![0, 43, 44, 51, 60].includes(kind)) return { protocol: kind, fragment, upper: rest };
+  const length = kind === 44 ? 8 : kind === 51 ? (rest[1]! + 2) * 4 : (rest[1]! + 1) * 8;
+  if (walked === 4 || rest.length < 8 || rest.length < length) return { protocol: 59, fragment, upper: Buffer.alloc(0) };
+  const [offset, more] = kind === 44 ? [rest.readUInt16BE(2) >> 3, rest[3]! % 2] : [0, 0];
+  if (offset > 0) return { protocol: rest[0]!, fragment: true, upper: Buffer.alloc(0) };
+  return walk(rest[0]!, rest.subarray(length), fragment || more === 1, walked + 1);
 }
 
 function holds(match: FlowMatch, seen: Seen): boolean {

@@ -6,7 +6,7 @@ import { inChild } from './child.js';
 
 const NAMES: readonly (keyof Binding)[] = [
   'address', 'overlay', 'restore', 'advise', 'memfd', 'guard', 'open', 'close', 'replace', 'ioctl', 'read', 'write', 'poll',
-  'eventfd', 'readEach', 'writeEach', 'sendEach', 'socket', 'bind', 'connect', 'setsockopt', 'getsockopt', 'send',
+  'eventfd', 'readEach', 'readEachSpilling', 'writeEach', 'writev', 'sendEach', 'socket', 'bind', 'connect', 'setsockopt', 'getsockopt', 'send',
   'recv', 'bpf', 'gettid', 'setAffinity', 'affinity', 'setns', 'unshare', 'capabilities', 'usage', 'rlimit', 'alive', 'clock',
   'listen', 'accept', 'sendFds', 'recvFds', 'watch', 'rearm', 'unwatch', 'calls',
 ];

@@ -49,6 +49,36 @@ t.test('writeEach, sendEach and readEach move one packet per pair', async (t) =>
   for (const fd of [receiver, sender]) b.close(fd);
 });
 
+t.test('readEachSpilling: what a place has no room for goes on in another, and the call ends there', async (t) => {
+  const [receiver, sender] = pair();
+  const bytes = new Uint8Array(8192);
+  for (const [first, length] of [[1, 40], [2, 50], [3, 51], [4, 120], [5, 10]] as const) b.send(sender, new Uint8Array(length).fill(first), 0);
+  const pairs = Uint32Array.of(0, 50, 50, 50, 100, 50, 150, 50, 200, 50);
+  t.equal(b.readEachSpilling(receiver, bytes, pairs, 5, 4000, 100), 3);
+  t.same([...pairs.subarray(0, 6)], [0, 40, 50, 50, 100, 51]);
+  t.same([bytes[149], bytes[4000], bytes[4001]], [3, 3, 0]);
+  t.equal(b.readEachSpilling(receiver, bytes, pairs.subarray(6), 2, 4000, 60), 1);
+  t.same([pairs[7], bytes[4059], bytes[4060]], [110, 4, 0], 'cut to what there is');
+  t.equal(b.readEachSpilling(receiver, bytes, pairs.subarray(8), 1, 0, 0), 1);
+  t.equal(pairs[9], 10);
+  t.equal(b.readEachSpilling(receiver, bytes, pairs, 1, 8000, 193), -EINVAL, 'a place outside the view');
+  t.equal(b.readEachSpilling(receiver, bytes, Uint32Array.of(8192, 1), 1, 0, 0), -EINVAL);
+  for (const fd of [receiver, sender]) b.close(fd);
+});
+
+t.test('writev: the parts of one packet', async (t) => {
+  const [receiver, sender] = pair();
+  const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+  t.equal(b.writev(sender, bytes, Uint32Array.of(10, 3, 200, 2, 0, 0, 255, 1), 4), 6);
+  const into = new Uint8Array(20);
+  t.equal(b.recv(receiver, into, 0), 6);
+  t.same([...into.subarray(0, 6)], [10, 11, 12, 200, 201, 255]);
+  for (const wrong of [Uint32Array.of(10, 3, 255, 2), Uint32Array.of(0xffffffff, 2, 0, 1)]) t.equal(b.writev(sender, bytes, wrong, 2), -EINVAL);
+  t.equal(b.writev(sender, bytes, Uint32Array.of(0, 1), 2), -EINVAL);
+  t.equal(b.recv(receiver, into, MSG_DONTWAIT), -EAGAIN, 'nothing of it was sent');
+  for (const fd of [receiver, sender]) b.close(fd);
+});
+
 t.test('a pair that leads outside the view stops before it', async (t) => {
   const [receiver, sender] = pair();
   const bytes = new Uint8Array(256);

@@ -48,3 +48,43 @@ export const frames: fc.Arbitrary<Uint8Array> = fc.tuple(
   for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
   return cut < bytes.length ? bytes.slice(0, cut) : bytes;
 });
+
+/** Flows of TCP, UDP and what has no ports. */
+export const flows: fc.Arbitrary<Flow> = fc.tuple(fc.boolean(), fc.ipV4(), fc.ipV4(), fc.ipV6(), fc.ipV6(), fc.constantFrom('tcp', 'udp', undefined), fc.nat(65535), fc.nat(65535))
+  .map(([six, a, b, c, d, protocol, sourcePort, destinationPort]) => ({
+    source: six ? plainIpv6(c) : a, destination: six ? plainIpv6(d) : b, ...(protocol === undefined ? {} : { protocol: protocol as 'tcp' | 'udp', sourcePort, destinationPort }),
+  }));
+
+/** Without an IPv4 address in it. */
+function plainIpv6(text: string): string {
+  return text.includes('.') ? '2001:db8::1' : text;
+}
+
+/** Ethernet, the IP header, and a payload of 20 bytes, of which the last four are the mark. */
+const MARK = { 4: 14 + 20 + 16, 6: 14 + 40 + 16 } as const;
+
+/** A frame of the flow with a number in its payload, and what a bridge looks at in order (br_validate_ipv4). */
+export function marked(flow: Flow, number: number): Uint8Array {
+  const whole = new Uint8Array(Math.max(60, MARK[6] + 4));
+  const bytes = frameOf({ ...flow, tags: 0, extensions: [], fragment: false });
+  whole.set(bytes);
+  const view = new DataView(whole.buffer);
+  view.setUint32(bytes.length - 4, number);
+  if (isIpv4(whole)) view.setUint16(24, complement(view, 14, 34));
+  return whole.subarray(0, Math.max(60, bytes.length));
+}
+
+export function markOf(frame: Uint8Array): number {
+  const at = MARK[isIpv4(frame) ? 4 : 6];
+  return frame.length < at + 4 ? -1 : new DataView(frame.buffer, frame.byteOffset).getUint32(at);
+}
+
+function isIpv4(frame: Uint8Array): boolean {
+  return frame[12] === 0x08 && frame[13] === 0x00;
+}
+
+function complement(view: DataView, start: number, end: number): number {
+  let sum = 0;
+  for (let at = start; at < end; at += 2) sum += view.getUint16(at);
+  return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
+}

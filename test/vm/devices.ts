@@ -30,7 +30,7 @@ export const virtioPacked: Wire = { nic: '0000:06:00.0', mac: '52:54:00:00:08:01
 export const grouped: readonly [string, string] = ['0000:03:01.0', '0000:03:02.0'];
 
 /** A virtio-net with four queues and RSS: the one kind of NIC here that has it. Taps and a bridge join it to Linux's own, in the machine's network namespace. */
-export const multiQueue = { mac: '52:54:00:00:05:01', peerMac: '52:54:00:00:05:02', queues: 4 } as const;
+export const multiQueue = { nic: '0000:00:0b.0', mac: '52:54:00:00:05:01', peerMac: '52:54:00:00:05:02', queues: 4 } as const;
 
 /** The host's side of it: a shell's words, run in a network namespace that goes with QEMU. */
 export const network = [

@@ -31,7 +31,7 @@ export interface Outcome {
   readonly console: string;
 }
 
-const QEMU = 'qemu-system-x86_64';
+export const QEMU = 'qemu-system-x86_64';
 
 /** What init.sh says last. */
 const END = /^exit (\d+)\s*$/m;
@@ -43,14 +43,9 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
   try {
     writeFileSync(join(folder, 'run.sh'), job.script);
     const output = await run([
-      '-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(job.memoryMb ?? 2048),
-      '-nographic', '-vga', 'none', '-net', 'none', '-no-reboot', '-nodefaults',
-      '-device', 'intel-iommu,intremap=on,caching-mode=on',
-      '-kernel', image.kernel, '-initrd', image.initramfs,
-      '-append', `console=ttyS0 intel_iommu=on iommu=nopt quiet loglevel=5 panic=-1 ${job.append ?? ''}`,
-      '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio', '-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`,
-      '-fsdev', 'local,id=h,path=/,security_model=none,readonly=on,multidevs=remap', '-device', 'virtio-9p-pci,fsdev=h,mount_tag=host',
-      '-fsdev', `local,id=j,path=${folder},security_model=none`, '-device', 'virtio-9p-pci,fsdev=j,mount_tag=job',
+      '-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', String(job.memoryMb ?? 2048),
+      '-device', 'intel-iommu,intremap=on,caching-mode=on', '-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`,
+      ...guestArguments(image, folder, `intel_iommu=on iommu=nopt ${job.append ?? ''}`),
       ...job.devices ?? [],
     ], job, join(folder, 'monitor'));
     const end = END.exec(output);
@@ -59,6 +54,17 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
     remove();
     process.off('exit', remove);
   }
+}
+
+/** What every guest of the lab has: kernel, a console in a file, the job's serial port on QEMU's own input and output, and the host's tree. */
+export function guestArguments(image: Image, folder: string, append: string): string[] {
+  return [
+    '-cpu', 'max', '-nographic', '-vga', 'none', '-net', 'none', '-no-reboot', '-nodefaults',
+    '-kernel', image.kernel, '-initrd', image.initramfs, '-append', `console=ttyS0 quiet loglevel=5 panic=-1 ${append}`,
+    '-serial', `file:${join(folder, 'console')}`, '-serial', 'stdio',
+    '-fsdev', 'local,id=h,path=/,security_model=none,readonly=on,multidevs=remap', '-device', 'virtio-9p-pci,fsdev=h,mount_tag=host',
+    '-fsdev', `local,id=j,path=${folder},security_model=none`, '-device', 'virtio-9p-pci,fsdev=j,mount_tag=job',
+  ];
 }
 
 /** Runs QEMU to its end, or kills it. What the guest prints on its second port comes back. */
@@ -71,7 +77,10 @@ function run(args: readonly string[], { minutes = 10, line, monitorMark, network
   let output = '';
   let rest = '';
   let errors = '';
-  child.stderr.on('data', (chunk: Buffer) => { errors += String(chunk); });
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += String(chunk);
+    process.stderr.write(chunk); // a device that finds fault with its driver says so here
+  });
   child.stdout.on('data', (chunk: Buffer) => {
     const text = String(chunk).replace(/\r/g, '');
     output += text;

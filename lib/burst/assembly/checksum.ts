@@ -11,7 +11,7 @@ const BAD: u32 = RX_IP_CKSUM_BAD | RX_L4_CKSUM_BAD;
 
 // @ts-ignore: decorator
 @inline
-function fold(sum: u64): u32 {
+export function fold(sum: u64): u32 {
   sum = (sum & 0xffffffff) + (sum >>> 32);
   sum = (sum & 0xffff) + ((sum >>> 16) & 0xffff) + (sum >>> 32);
   sum = (sum & 0xffff) + (sum >>> 16);
@@ -20,7 +20,7 @@ function fold(sum: u64): u32 {
 
 // @ts-ignore: decorator
 @inline
-function turned(sum: u32): u32 {
+export function turned(sum: u32): u32 {
   return ((sum & 0xff) << 8) | (sum >>> 8);
 }
 
@@ -93,7 +93,7 @@ const NO_SUM: u32 = 0xffffffff;
 /** Of `length` bytes from `start` on, over all segments, in network order and folded; NO_SUM when the chain has not so many. */
 // @ts-ignore: decorator
 @inline
-function sumChain(table: usize, handle: u32, start: u32, length: u32, initial: u64): u32 {
+export function sumChain(table: usize, handle: u32, start: u32, length: u32, initial: u64): u32 {
   const head = table + ((handle as usize) << HEADER_SHIFT);
   if (start + length <= (load<u16>(head, MBUF_DATA_LEN) as u32)) {
     const whole = sumMemory(((handle as usize) << HANDLE_SHIFT) + (load<u16>(head, MBUF_DATA_OFF) as usize) + (start as usize), length);

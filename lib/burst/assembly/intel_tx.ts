@@ -7,7 +7,7 @@ import {
 import {
   INTEL_82576, INTEL_BAD_FRAME, INTEL_BUFFER_MASK, INTEL_COMMAND, INTEL_CONTEXT, INTEL_CONTEXT_KIND, INTEL_HEAD, INTEL_IOVA_HIGH,
   INTEL_LASTS, INTEL_MASK, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_NEXT, INTEL_NOT_MAPPED, INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL,
-  INTEL_POOL_BYTES, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT, INTEL_SIDE, SHORTEST, TXC_IPV4_82574,
+  INTEL_POOL_BYTES, INTEL_REPORTS, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT, INTEL_SIDE, SHORTEST, TXC_IPV4_82574,
   TXC_IPV4_82576, TXC_MACLEN_SHIFT, TXC_TCP_82574, TXC_TCP_82576, TXD_CONTEXT_82576, TXD_DATA_82574, TXD_DD, TXD_DEXT, TXD_EOP, TXD_IXSM,
   TXD_RS, TXD_STATUS, TXD_TXSM, TXD_VLAN_SHIFT, TXD_VLE,
 } from '../../port/drivers/vfio/intel/layout';
@@ -23,11 +23,14 @@ export function intelTx(queue: usize, burst: usize, count: u32, lcore: u32): u32
   const mask = load<u32>(queue, INTEL_MASK);
   const start = load<u32>(queue, INTEL_NEXT);
   const end = load<u32>(queue, INTEL_HEAD) + mask;
+  let reports = load<u32>(queue, INTEL_REPORTS);
+  if (!reports) reports = u32.MAX_VALUE;
   let next = start;
+  let first = start;
   let taken: u32 = 0;
   let dropped: u32 = 0;
   while (taken < count) {
-    const written = writePlain(queue, next, min(count - taken, end - next), mask, burst + ((taken as usize) << 2));
+    const written = writePlain(queue, next, min(count - taken, min(end - next, first + reports - next)), mask, burst + ((taken as usize) << 2));
     next += written;
     taken += written;
     if (taken == count) break;
@@ -35,20 +38,31 @@ export function intelTx(queue: usize, burst: usize, count: u32, lcore: u32): u32
     const used = next == end ? 0 : writeFrame(queue, next, end - next, mask, load<u32>(slot));
     if (used == 0) count64(queue + INTEL_RING_FULL, 1);
     if (used == 0 || (used < 0 && !dropBad(queue, slot, lcore))) break;
-    if (used > 0) next += used;
-    else dropped++;
+    if (used > 0) {
+      if (next + used - first > reports) {
+        report(queue, first, next, mask);
+        first = next;
+      }
+      next += used;
+    } else {
+      dropped++;
+    }
     taken++;
   }
   if (taken < count) count64(queue + QUEUE_NOMBUF, count - taken);
   if (next != start) {
-    // One report for the burst: the device writes back one descriptor instead of each.
-    const reporting = descriptorAt(load<u32>(queue, INTEL_RING), next - 1, mask);
-    store<u32>(reporting, load<u32>(reporting, 8) | TXD_RS, 8);
-    store<u32>(sideAt(load<u32>(queue, INTEL_LASTS), start, mask), next - 1);
+    report(queue, first, next, mask);
     publish(queue, next, mask);
     count64(queue + QUEUE_PACKETS, taken - dropped);
   }
   return taken;
+}
+
+/** Of the descriptors from `first` on, the last before `end` reports: the device writes back one instead of each. */
+function report(queue: usize, first: u32, end: u32, mask: u32): void {
+  const reporting = descriptorAt(load<u32>(queue, INTEL_RING), end - 1, mask);
+  store<u32>(reporting, load<u32>(reporting, 8) | TXD_RS, 8);
+  store<u32>(sideAt(load<u32>(queue, INTEL_LASTS), first, mask), end - 1);
 }
 
 /** The mbuf in the slot cannot be sent. One of this pool is freed, and the port goes on; another's is the program's mistake. */

@@ -1,20 +1,22 @@
 /** AF_PACKET's bursts over the kernel's rings. The twin is burst/packet.ts; the rings are explained in af_packet/layout.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER,
-  MBUF_PKT_LEN, MBUF_TIMESTAMP, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, RX_TIMESTAMP, RX_VLAN_STRIPPED,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS,
+  MBUF_OWNER, MBUF_PKT_LEN, MBUF_TIMESTAMP, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, RX_TIMESTAMP, RX_VLAN_STRIPPED,
 } from '../../mbuf/layout';
 import {
   BLOCK_FIRST_PKT, BLOCK_HEADER, BLOCK_NUM_PKTS, BLOCK_STATUS, ETHERNET_ADDRESSES, ETHERNET_HEADER, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
   PACKET_BAD_BLOCK, PACKET_BAD_FRAME, PACKET_BLOCK, PACKET_BLOCKS, PACKET_BLOCK_BYTES, PACKET_KEEP_TAG, PACKET_LAST, PACKET_LEFT,
-  PACKET_LONGEST, PACKET_NEXT, PACKET_RING, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL,
+  PACKET_LONGEST, PACKET_NEXT, PACKET_RING, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_SCRATCH,
+  PACKET_SCRATCH_COUNT, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL,
   PACKET_TRUNCATED, PACKET_TX_TOO_LONG, TP2_FRAME, TP2_LINEAR, TP3_ALIGN_MASK, TP3_HEADER, TP3_LEN, TP3_MAC, TP3_NEXT_OFFSET, TP3_RXHASH,
   TP3_SNAPLEN, TP3_STATUS, TP3_TIME, TP3_VLAN_TCI, TP3_VLAN_TPID, TP_STATUS_AVAILABLE, TP_STATUS_KERNEL, TP_STATUS_SEND_REQUEST,
   TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID, VIRTIO_NET_HEADER, VLAN_TAG,
 } from '../../port/drivers/af_packet/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
+import { POOL_COUNT } from '../../mbuf/pool_layout';
 import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
-import { belongs, mbufFree, mbufOwn, takeFree } from './mempool';
+import { belongs, headerOf, mbufFree, mbufOwn, takeFree } from './mempool';
 
 /** A packet's header, as the type that lengths have here. */
 const HEADER: u32 = TP3_HEADER;
@@ -29,7 +31,9 @@ export function packetRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
       const vector = burst + ((got as usize) << 2);
       const room = takeSome(queue, lcore, vector, min(left, max - got));
       if (room == 0) break;
-      got += takePackets(queue, vector, room, lcore);
+      const taken = takePackets(queue, vector, room, lcore);
+      got += taken & ~DRY;
+      if (taken & DRY) break;
     }
     if (load<u32>(queue, PACKET_LEFT) == 0) returnBlock(queue);
   }
@@ -82,7 +86,13 @@ function takeSome(queue: usize, lcore: u32, vector: usize, want: u32): u32 {
   return 0;
 }
 
-/** Takes `room` packets of the block into the mbufs of the vector. Returns how many were good; the other mbufs are freed. */
+/** In what `takePackets` returns: the pool has not as many mbufs as the next frame takes. */
+const DRY: u32 = 0x80000000;
+
+/**
+ * Takes packets of the block into the `room` mbufs of the vector. A frame that is longer than one takes others from the
+ * vector's end, and from the pool. Returns how many were good; the other mbufs are freed.
+ */
 function takePackets(queue: usize, vector: usize, room: u32, lcore: u32): u32 {
   const block = blockOf(queue);
   const blockBytes = load<u32>(queue, PACKET_BLOCK_BYTES);
@@ -95,7 +105,9 @@ function takePackets(queue: usize, vector: usize, room: u32, lcore: u32): u32 {
   let next = load<u32>(queue, PACKET_NEXT);
   let bytes: u32 = 0;
   let slot = vector;
-  for (let i: u32 = 0; i < room; i++) {
+  let end = vector + ((room as usize) << 2);
+  let dry: u32 = 0;
+  for (let i: u32 = 0; i < room && slot < end; i++) {
     const at = block + (next as usize);
     // Copied once, then checked, then used.
     const step = load<u32>(at, TP3_NEXT_OFFSET);
@@ -120,29 +132,76 @@ function takePackets(queue: usize, vector: usize, room: u32, lcore: u32): u32 {
       continue;
     }
     if (length > frameRoom) {
-      count64(queue + PACKET_RX_TOO_LONG, 1);
-      continue;
+      const more = (length - 1) / frameRoom;
+      if (more > (PACKET_SCRATCH_COUNT as u32) || more >= load<u32>(load<u32>(queue, QUEUE_POOL) as usize, POOL_COUNT)) {
+        count64(queue + PACKET_RX_TOO_LONG, 1);
+        continue;
+      }
+      const spare = min(more, ((end - slot) as u32 >> 2) - 1);
+      if (!takeMore(queue, end, spare, more, lcore)) {
+        left++;
+        next -= step;
+        dry = DRY;
+        break;
+      }
+      end -= (spare as usize) << 2;
     }
     const handle = load<u32>(slot);
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const data = ((handle as usize) << HANDLE_SHIFT) + HEADROOM;
-    copyFrame(data, block + (start as usize), length);
+    const part = min(length, frameRoom);
+    copyFrame(data, block + (start as usize), part);
     v128.store(header, template);
     store<u32>(header, RX_TIMESTAMP | (hash != 0 ? RX_RSS_HASH : 0), MBUF_OL_FLAGS);
-    store<u64>(header, (length as u64) | ((length as u64) << 32), MBUF_PKT_LEN); // data_len too, and no VLAN tag
+    store<u64>(header, (part as u64) | ((part as u64) << 32), MBUF_PKT_LEN); // data_len too, and no VLAN tag
     store<u64>(header, hash as u64, MBUF_HASH); // and no next segment
     store<u64>(header, time, MBUF_TIMESTAMP);
     store<u32>(header, owner, MBUF_OWNER);
     bytes += length;
-    if (status & TP_STATUS_VLAN_VALID) bytes += writeTag(header, data, length, status, load<u32>(at, TP3_VLAN_TCI), load<u16>(at, TP3_VLAN_TPID), keepTag);
+    if (status & TP_STATUS_VLAN_VALID) bytes += writeTag(header, data, part, status, load<u32>(at, TP3_VLAN_TCI), load<u16>(at, TP3_VLAN_TPID), keepTag);
+    if (part < length) appendRest(queue, header, block + ((start + part) as usize), length - part, owner);
     slot += 4;
   }
   store<u32>(queue, left, PACKET_LEFT);
   store<u32>(queue, next, PACKET_NEXT);
   count64(queue + QUEUE_BYTES, bytes);
-  const good = ((slot - vector) as u32) >> 2;
-  if (good < room) giveBack(queue, slot, room - good, lcore);
-  return good;
+  if (slot < end) giveBack(queue, slot, ((end - slot) as u32) >> 2, lcore);
+  return ((slot - vector) as u32) >> 2 | dry;
+}
+
+/** `more` mbufs into the scratch vector: `spare` of them from before `end`, the others from the pool, or none. */
+function takeMore(queue: usize, end: usize, spare: u32, more: u32, lcore: u32): bool {
+  const scratch = queue + PACKET_SCRATCH;
+  if (more > spare && takeFree(load<u32>(queue, QUEUE_POOL), lcore, scratch + ((spare as usize) << 2), more - spare) == 0) {
+    count64(queue + QUEUE_NOMBUF, 1);
+    return false;
+  }
+  for (let i: u32 = 0; i < spare; i++) store<u32>(scratch + ((i as usize) << 2), load<u32>(end - ((spare - i) as usize << 2)));
+  return true;
+}
+
+/** What a frame's first mbuf had no room for, into those of the scratch vector. */
+function appendRest(queue: usize, head: usize, from: usize, rest: u32, owner: u32): void {
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const room = load<u32>(queue, QUEUE_ROOM);
+  let before = head;
+  let segments: u32 = 1;
+  store<u32>(head, load<u32>(head, MBUF_PKT_LEN) + rest, MBUF_PKT_LEN);
+  for (let left = rest; left > 0; segments++) {
+    const handle = load<u32>(queue + PACKET_SCRATCH + ((segments - 1) as usize << 2));
+    const header = headerOf(table, handle);
+    const part = min(left, room);
+    copyFrame(((handle as usize) << HANDLE_SHIFT) + HEADROOM, from, part);
+    v128.store(header, v128.load(queue + QUEUE_TEMPLATE));
+    store<u64>(header, (part as u64) | ((part as u64) << 32), MBUF_PKT_LEN);
+    store<u64>(header, 0, MBUF_HASH); // and no next segment
+    store<u32>(header, owner, MBUF_OWNER);
+    store<u32>(before, handle, MBUF_NEXT);
+    before = header;
+    from += part as usize;
+    left -= part;
+  }
+  store<u16>(head, segments as u16, MBUF_NB_SEGS);
 }
 
 /**
@@ -187,15 +246,16 @@ export function packetTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   for (; taken < count; taken++) {
     const handle = load<u32>(burst + ((taken as usize) << 2));
     const header = table + ((handle as usize) << HEADER_SHIFT);
-    if (!isSendable(queue, pool, handle, header)) continue;
+    const length = sendable(queue, pool, handle, header);
+    if (length == 0) continue;
     const slot = ring + ((tail * slotBytes) as usize);
     // Pairs with the kernel's write when it has sent the slot's frame: its reads before its status.
     if (atomic.load<u32>(slot) != TP_STATUS_AVAILABLE) {
       count64(queue + PACKET_RING_FULL, 1);
       break;
     }
-    const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    copyFrame(slot + TP2_FRAME, ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), length);
+    copyFrame(slot + TP2_FRAME, ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), load<u16>(header, MBUF_DATA_LEN));
+    if (load<u16>(header, MBUF_NB_SEGS) != 1) copySegments(table, header, slot + TP2_FRAME);
     store<u16>(slot, length as u16, TP2_LINEAR);
     store<u64>(slot, (TP_STATUS_SEND_REQUEST as u64) | (((length + VIRTIO_NET_HEADER) as u64) << 32)); // tp_len too
     last = slot as u32;
@@ -212,23 +272,50 @@ export function packetTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   return taken;
 }
 
-/** One whole Ethernet frame inside its buffer, no longer than the interface takes. Counts the other kinds. */
+/** Bytes of a whole Ethernet frame inside its buffers, no longer than the interface takes; 0 for the other kinds, which are counted. */
 // @ts-ignore: decorator
 @inline
-function isSendable(queue: usize, pool: usize, handle: u32, header: usize): bool {
+function sendable(queue: usize, pool: usize, handle: u32, header: usize): u32 {
   if (!belongs(pool, handle)) return refuse(queue + PACKET_BAD_FRAME);
   const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
-  const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-  const whole = load<u16>(header, MBUF_NB_SEGS) == 1 && length >= (ETHERNET_HEADER as u32) && offset + length <= load<u32>(header, MBUF_BUF_LEN);
-  if (!whole) return refuse(queue + PACKET_BAD_FRAME);
+  let length: u32 = load<u16>(header, MBUF_DATA_LEN);
+  if (offset + length > load<u32>(header, MBUF_BUF_LEN)) return refuse(queue + PACKET_BAD_FRAME);
+  if (load<u16>(header, MBUF_NB_SEGS) != 1) length = lengthOfChain(queue, pool, header, length);
+  if (length < (ETHERNET_HEADER as u32)) return refuse(queue + PACKET_BAD_FRAME);
   const longest = load<u32>(queue, PACKET_LONGEST);
-  if (length <= longest) return true;
+  if (length <= longest) return length;
   const kind: u32 = bswap<u16>(load<u16>(((handle as usize) << HANDLE_SHIFT) + (offset as usize), ETHERNET_ADDRESSES));
-  if (length <= longest + VLAN_TAG && (kind == ETHERTYPE_VLAN || kind == ETHERTYPE_QINQ)) return true;
+  if (length <= longest + VLAN_TAG && load<u16>(header, MBUF_DATA_LEN) >= (ETHERNET_HEADER as u32) && (kind == ETHERTYPE_VLAN || kind == ETHERTYPE_QINQ)) return length;
   return refuse(queue + PACKET_TX_TOO_LONG);
 }
 
-function refuse(counter: usize): bool {
+/** Of all segments, the first of which has `first` bytes; 0 when they contradict themselves. */
+function lengthOfChain(queue: usize, pool: usize, header: usize, first: u32): u32 {
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const segments: u32 = load<u16>(header, MBUF_NB_SEGS);
+  let total = first;
+  let handle = load<u32>(header, MBUF_NEXT);
+  for (let i: u32 = 1; i < segments; i++) {
+    if (!belongs(pool, handle)) return 0;
+    const segment = headerOf(table, handle);
+    if (load<u16>(segment, MBUF_DATA_OFF) + load<u16>(segment, MBUF_DATA_LEN) > load<u32>(segment, MBUF_BUF_LEN)) return 0;
+    total += load<u16>(segment, MBUF_DATA_LEN);
+    handle = load<u32>(segment, MBUF_NEXT);
+  }
+  return segments == 0 || handle ? 0 : total;
+}
+
+/** Those behind the first, which stands at `to`. */
+function copySegments(table: usize, header: usize, to: usize): void {
+  for (let left: u32 = load<u16>(header, MBUF_NB_SEGS); left > 1; left--) {
+    to += load<u16>(header, MBUF_DATA_LEN) as usize;
+    const handle = load<u32>(header, MBUF_NEXT);
+    header = headerOf(table, handle);
+    copyFrame(to, ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), load<u16>(header, MBUF_DATA_LEN));
+  }
+}
+
+function refuse(counter: usize): u32 {
   count64(counter, 1);
-  return false;
+  return 0;
 }

@@ -1,60 +1,86 @@
-/** The device's side of a virtqueue, moving frames: out of the driver's buffers, and into them. The twin is burst/vhost.ts. */
+/** The device's side of a virtqueue, moving frames: out of the driver's buffers, and into them; and memif's, which copies in the same way. The twin is burst/vhost.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER,
-  MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
+  MBUF_PKT_LEN, MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_POOL, OWNER_SHIFT, TX_IPV6, TX_TCP_SEG,
 } from '../../mbuf/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
-  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, MOST_GOES, NET_HEADER, NET_NUM_BUFFERS, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_SCRATCH,
+  CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, NET_HEADER, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_FINISHED, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER,
+  SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { copyFrame } from './copy';
+import { gatherMemif, putMemif } from './memif_ring';
 import { count64 } from './memory_ports';
 import { belongs, mbufFree, putFree, takeFree } from './mempool';
+import { ASKS, TOLD, accept, csumOffset, headerWord, takes } from './vhost_offload';
 import { enter, isPacked, leave } from './virtqueue';
 import { chainAt, gatherPacked, gatherSplit, putPacked, putSplit } from './virtqueue_device';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
 
-// What is said in one number: mbufs in bits 0 to 15, chains in 16 to 29, and why a send stopped.
+// What is said in one number: mbufs in bits 0 to 15, chains in 16 to 28, and why a send stopped.
 const USED_SHIFT: u32 = 16;
 const COUNT_MASK: u32 = 0xffff;
-const USED_MASK: u32 = 0x3fff;
+const USED_MASK: u32 = 0x1fff;
+/** The next mbuf wants what the driver does not do. */
+const UNFINISHED: u32 = 1 << 29;
 /** The next frame needs more chains than are left. */
 const SHORT: u32 = 1 << 30;
 /** The next mbuf is another pool's. */
 const FOREIGN: u32 = 1 << 31;
 
-// @ts-ignore: decorator
-@inline
-function gather(queue: usize, want: u32, writable: u32, packed: bool): u32 {
-  return packed ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
-}
+// The kinds of ring.
+const SPLIT: u32 = 0;
+const PACKED: u32 = 1;
+const MEMIF: u32 = 2;
 
 // @ts-ignore: decorator
 @inline
-function put(queue: usize, count: u32, packed: bool, together: bool): void {
-  if (packed) putPacked(queue, count, together);
-  else putSplit(queue, count, together);
+function gather(queue: usize, want: u32, writable: u32, ring: u32): u32 {
+  if (ring == MEMIF) return gatherMemif(queue, want, writable);
+  return ring == PACKED ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
+}
+
+/** `writable` as it was gathered; of those that are not, nothing was written. */
+// @ts-ignore: decorator
+@inline
+function put(queue: usize, count: u32, writable: u32, ring: u32): void {
+  if (ring == MEMIF) putMemif(queue, count, writable);
+  else if (ring == PACKED) putPacked(queue, count, writable == 0);
+  else putSplit(queue, count, writable == 0);
 }
 
 /** Copies frames that the driver sends into mbufs. */
 export function vhostRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (!enter(queue, lcore)) return 0;
-  const packed = isPacked(queue);
+  return receive(queue, burst, max, lcore, isPacked(queue) ? PACKED : SPLIT);
+}
+
+/** The same for a memif ring. */
+export function memifRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return 0;
+  return receive(queue, burst, max, lcore, MEMIF);
+}
+
+/** In a queue that was entered. */
+// @ts-ignore: decorator
+@inline
+function receive(queue: usize, burst: usize, max: u32, lcore: u32, ring: u32): u32 {
+  store<u32>(queue, 0, VQ_UNFINISHED);
   let got: u32 = 0;
   // As many chains as frames are wanted, good or bad.
   for (let left = max; left > 0;) {
     const want = min(left, CHUNK as u32);
-    const chains = gather(queue, want, 0, packed);
+    const chains = gather(queue, want, 0, ring);
     if (chains == 0) break;
     const vector = burst + ((got as usize) << 2);
     const given = takeSome(queue, lcore, vector, chains);
     if (given == 0) break;
     const taken = takeChains(queue, vector, given, lcore);
     const done = taken >> USED_SHIFT;
-    put(queue, done, packed, true);
+    put(queue, done, 0, ring);
     got += taken & COUNT_MASK;
     left -= done;
     if (done < want) break;
@@ -86,6 +112,8 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
   const pool: usize = load<u32>(queue, QUEUE_POOL);
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const longest = load<u32>(queue, VQ_LONGEST);
+  const offloads = load<u32>(queue, VQ_OFFLOADS);
+  const most: u32 = offloads & (OFFLOAD_TSO4 | OFFLOAD_TSO6) ? LONGEST_GSO : longest;
   const room = load<u32>(queue, QUEUE_ROOM);
   const skip = load<u32>(queue, VQ_HEADER);
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
@@ -99,7 +127,7 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
     const segments = load<u32>(chain, CHAIN_COUNT);
     if (segments == 0) continue; // counted already
     const length = load<u32>(chain, CHAIN_LENGTH) - skip;
-    if (length - SHORTEST > longest - SHORTEST) {
+    if (length - SHORTEST > most - SHORTEST) {
       count64(queue + DEVICE_BAD_FRAME, 1);
       continue;
     }
@@ -112,19 +140,33 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
       store<u32>(header, owner, MBUF_OWNER);
       const from: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
       copyFrame(((handle as usize) << HANDLE_SHIFT) + HEADROOM, from + (skip as usize), length);
-    } else if (!copyOut(queue, chain, handle, length, lcore)) {
-      // The mbufs of those behind it may be enough.
-      const spare = (((slot - vector) as u32) >> 2) + 1;
-      putFree(pool, lcore, vector + ((spare as usize) << 2), given - spare);
-      given = spare;
-      if (!copyOut(queue, chain, handle, length, lcore)) {
-        count64(queue + QUEUE_NOMBUF, 1);
+      if (offloads & OFFLOAD_CSUM) {
+        const word = load<u64>(from);
+        if (((word & ASKS) != 0 || length > longest) && !accept(queue, handle, word, load<u16>(from, NET_CSUM_OFFSET))) {
+          store<u32>(header, OWNER_POOL << OWNER_SHIFT, MBUF_OWNER);
+          continue;
+        }
+      }
+    } else {
+      let copied = copyOut(queue, chain, handle, length, lcore);
+      if (copied == DRY) {
+        // The mbufs of those behind it may be enough.
+        const spare = (((slot - vector) as u32) >> 2) + 1;
+        putFree(pool, lcore, vector + ((spare as usize) << 2), given - spare);
+        given = spare;
+        copied = copyOut(queue, chain, handle, length, lcore);
+        if (copied == DRY) {
+          count64(queue + QUEUE_NOMBUF, 1);
+          break;
+        }
+        if (copied == COPIED) {
+          slot += 4;
+          bytes += length;
+        }
+        chain += 1 << CHAIN_SHIFT;
         break;
       }
-      chain += 1 << CHAIN_SHIFT;
-      slot += 4;
-      bytes += length;
-      break;
+      if (copied == REJECTED) continue;
     }
     slot += 4;
     bytes += length;
@@ -135,17 +177,26 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
   return good | (((chain - scratch) as u32 >> CHAIN_SHIFT) << USED_SHIFT);
 }
 
-/** A frame in several pieces, or one that needs several mbufs. False, and nothing is changed, when the pool has them not. */
-function copyOut(queue: usize, chain: usize, handle: u32, length: u32, lcore: u32): bool {
+const COPIED: u32 = 0;
+/** The pool has not so many mbufs; nothing was changed. */
+const DRY: u32 = 1;
+/** Counted; the first mbuf is as if it had not been touched, the others are back in the pool. */
+const REJECTED: u32 = 2;
+
+/** A frame in several pieces, or one that needs several mbufs. */
+function copyOut(queue: usize, chain: usize, handle: u32, length: u32, lcore: u32): u32 {
   const room = load<u32>(queue, QUEUE_ROOM);
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   let vector: usize = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
   const more = (length - 1) / room;
-  if (more > (CHUNK as u32) || (more > 0 && takeFree(load<u32>(queue, QUEUE_POOL), lcore, vector, more) == 0)) return false;
+  if (more > (CHUNK as u32) || (more > 0 && takeFree(load<u32>(queue, QUEUE_POOL), lcore, vector, more) == 0)) return DRY;
+  const first = handle;
+  const whole = length;
   let header = writeMbuf(queue, table, handle, lcore);
   store<u16>(header, (more + 1) as u16, MBUF_NB_SEGS);
   store<u32>(header, length, MBUF_PKT_LEN);
-  let segment = readSegments(load<u32>(chain, CHAIN_FIRST), 0, load<u32>(queue, VQ_HEADER));
+  const asked = (load<u32>(queue, VQ_SCRATCH) as usize) + SCRATCH_HEADER;
+  let segment = readSegments(load<u32>(chain, CHAIN_FIRST), asked, load<u32>(queue, VQ_HEADER));
   for (; ; vector += 4) {
     const part = min(length, room);
     segment = readSegments(segment, ((handle as usize) << HANDLE_SHIFT) + HEADROOM, part);
@@ -156,7 +207,32 @@ function copyOut(queue: usize, chain: usize, handle: u32, length: u32, lcore: u3
     store<u32>(header, handle, MBUF_NEXT);
     header = writeMbuf(queue, table, handle, lcore);
   }
-  return true;
+  if (load<u32>(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) {
+    const word = load<u64>(asked);
+    const isPlain = (word & ASKS) == 0 && whole <= load<u32>(queue, VQ_LONGEST);
+    if (!isPlain && !accept(queue, first, word, load<u16>(asked, NET_CSUM_OFFSET))) {
+      header = table + ((first as usize) << HEADER_SHIFT);
+      store<u32>(header, MBUF_PLAIN, MBUF_REFCNT);
+      disown(header);
+      if (more > 0) putBack(queue, table, more, lcore);
+      return REJECTED;
+    }
+  }
+  return COPIED;
+}
+
+/** The further mbufs of a frame that is dropped. */
+function putBack(queue: usize, table: usize, count: u32, lcore: u32): void {
+  const vector: usize = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
+  for (let i: u32 = 0; i < count; i++) disown(table + ((load<u32>(vector + ((i as usize) << 2)) as usize) << HEADER_SHIFT));
+  putFree(load<u32>(queue, QUEUE_POOL), lcore, vector, count);
+}
+
+// @ts-ignore: decorator
+@inline
+function disown(header: usize): void {
+  store<u32>(header, 0, MBUF_NEXT);
+  store<u32>(header, OWNER_POOL << OWNER_SHIFT, MBUF_OWNER);
 }
 
 // @ts-ignore: decorator
@@ -169,14 +245,12 @@ function writeMbuf(queue: usize, table: usize, handle: u32, lcore: u32): usize {
   return header;
 }
 
-/** Takes `length` bytes off the front of segments, to `to` or, at 0, nowhere. Returns the segment that has the next byte. */
+/** Takes `length` bytes off the front of segments, to `to`. Returns the segment that has the next byte. */
 function readSegments(segment: usize, to: usize, length: u32): usize {
   while (length > 0) {
     const part = min(load<u32>(segment, 4), length);
-    if (to) {
-      copyFrame(to, load<u32>(segment), part);
-      to += part as usize;
-    }
+    copyFrame(to, load<u32>(segment), part);
+    to += part as usize;
     segment = shorten(segment, part);
     length -= part;
   }
@@ -204,35 +278,56 @@ function shorten(segment: usize, by: u32): usize {
   return left == 0 ? segment + (1 << SEGMENT_SHIFT) : segment;
 }
 
-/** Copies mbufs into the buffers that the driver has made available, and frees them. */
+/** Copies mbufs into the buffers that the driver has made available, and frees them. Stops before one that wants what the driver does not do, and says so in VQ_UNFINISHED. */
 export function vhostTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
-  if (!enter(queue, lcore)) {
-    count64(queue + QUEUE_NOMBUF, count);
-    return 0;
-  }
-  const packed = isPacked(queue);
+  if (!enter(queue, lcore)) return refuse(queue, count);
+  return send(queue, burst, count, lcore, isPacked(queue) ? PACKED : SPLIT);
+}
+
+/** The same for a memif ring. */
+export function memifTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return refuse(queue, count);
+  return send(queue, burst, count, lcore, MEMIF);
+}
+
+function refuse(queue: usize, count: u32): u32 {
+  store<u32>(queue, 0, VQ_UNFINISHED);
+  count64(queue + QUEUE_NOMBUF, count);
+  return 0;
+}
+
+/** In a queue that was entered. */
+// @ts-ignore: decorator
+@inline
+function send(queue: usize, burst: usize, count: u32, lcore: u32, ring: u32): u32 {
+  store<u32>(queue, 0, VQ_UNFINISHED);
   const chunk: u32 = CHUNK;
   let taken: u32 = 0;
   let want = min(count, chunk);
   let stopped: usize = DEVICE_RING_FULL;
   for (let goes: u32 = 0; taken < count && goes < (MOST_GOES as u32); goes++) {
-    const chains = gather(queue, want, DESC_WRITE, packed);
+    const chains = gather(queue, want, DESC_WRITE, ring);
     const done = fillChains(queue, burst + ((taken as usize) << 2), count - taken, chains);
     const used = (done >> USED_SHIFT) & USED_MASK;
     taken += done & COUNT_MASK;
-    put(queue, used, packed, false);
+    put(queue, used, DESC_WRITE, ring);
     if (done & FOREIGN) {
       stopped = DEVICE_FOREIGN;
       break;
     }
-    if (used == 0 && (done & SHORT) && chains == chunk) {
-      // All that can be looked at does not hold it.
+    if (done & UNFINISHED) {
+      store<u32>(queue, 1, VQ_UNFINISHED);
+      break;
+    }
+    if (used == 0 && (done & SHORT) && (chains == chunk || chains == load<u32>(queue, VQ_SIZE))) {
+      // All that can be looked at, or all that there is, does not hold it.
       count64(queue + DEVICE_TOO_SMALL, 1);
       taken++;
     } else if (chains < want && (used == chains || (done & SHORT))) break;
     want = done & SHORT ? chunk : min(count - taken, chunk);
   }
-  if (taken < count) {
+  // Who is told of an unfinished one offers the rest again.
+  if (taken < count && load<u32>(queue, VQ_UNFINISHED) == 0) {
     count64(queue + stopped, 1);
     count64(queue + QUEUE_NOMBUF, count - taken);
   }
@@ -248,6 +343,7 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
   const pool: usize = load<u32>(queue, QUEUE_POOL);
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const longest = load<u32>(queue, VQ_LONGEST);
+  const offloads = load<u32>(queue, VQ_OFFLOADS);
   const head = load<u32>(queue, VQ_HEADER);
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
   let taken: u32 = 0;
@@ -268,7 +364,13 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
       break;
     }
     const header = table + ((handle as usize) << HEADER_SHIFT);
-    const length = sendable(pool, table, handle, header, longest);
+    const flags = load<u32>(header, MBUF_OL_FLAGS) & (TOLD | TX_IPV6);
+    const isTaken = !(flags & TOLD) || takes(offloads, flags);
+    if (!isTaken && offloads & OFFLOAD_FINISHED) {
+      why = UNFINISHED;
+      break;
+    }
+    const length: u32 = isTaken ? sendable(pool, table, handle, header, flags & TX_TCP_SEG ? LONGEST_GSO : longest) : 0;
     if (length == 0) {
       count64(queue + DEVICE_BAD_FRAME, 1);
       taken++;
@@ -277,7 +379,7 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
     const need = length + head;
     if (segments == 1 && need <= load<u32>(chain, CHAIN_LENGTH) && load<u16>(header, MBUF_NB_SEGS) == 1) {
       const to: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
-      writeHeader(to, head, 1);
+      writeHeader(to, head, 1, flags & TOLD ? headerWord(queue, header, handle, flags) : 0, flags);
       copyFrame(to + (head as usize), ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), length);
       store<u32>(chain, need, CHAIN_WRITTEN);
       used++;
@@ -295,7 +397,7 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
       used += run & COUNT_MASK;
       // A bad chain stands in the middle: what is before it is given back with it, unused.
       if (run > COUNT_MASK) continue;
-      copyIn(queue, table, handle, chain, run, need);
+      copyIn(queue, table, handle, chain, run, need, flags);
     }
     taken++;
     packets++;
@@ -332,9 +434,9 @@ function sendableChain(pool: usize, table: usize, handle: u32, longest: u32): u3
 
 // @ts-ignore: decorator
 @inline
-function writeHeader(to: usize, head: u32, buffers: u32): void {
-  store<u64>(to, 0);
-  store<u16>(to, 0, 8);
+function writeHeader(to: usize, head: u32, buffers: u32, word: u64, flags: u32): void {
+  store<u64>(to, word);
+  store<u16>(to, csumOffset(flags) as u16, NET_CSUM_OFFSET);
   if (head == NET_HEADER) store<u16>(to, buffers as u16, NET_NUM_BUFFERS);
 }
 
@@ -351,11 +453,11 @@ function runOf(queue: usize, first: u32, chains: u32, need: u32): u32 {
 }
 
 /** A frame in several mbufs, or one that needs several buffers. Its segments follow each other, chain after chain. */
-function copyIn(queue: usize, table: usize, handle: u32, chain: usize, run: u32, need: u32): void {
+function copyIn(queue: usize, table: usize, handle: u32, chain: usize, run: u32, need: u32, flags: u32): void {
   const head = load<u32>(queue, VQ_HEADER);
-  const scratch = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
-  writeHeader(scratch, head, run);
-  let segment = writeSegments(load<u32>(chain, CHAIN_FIRST), scratch, head);
+  const own = (load<u32>(queue, VQ_SCRATCH) as usize) + SCRATCH_HEADER;
+  writeHeader(own, head, run, flags & TOLD ? headerWord(queue, table + ((handle as usize) << HEADER_SHIFT), handle, flags) : 0, flags);
+  let segment = writeSegments(load<u32>(chain, CHAIN_FIRST), own, head);
   for (let left = need - head; left > 0;) {
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const part: u32 = load<u16>(header, MBUF_DATA_LEN);
@@ -366,6 +468,7 @@ function copyIn(queue: usize, table: usize, handle: u32, chain: usize, run: u32,
   for (; run > 0; run--) {
     const written = min(need, load<u32>(chain, CHAIN_LENGTH));
     store<u32>(chain, written, CHAIN_WRITTEN);
+    store<u32>(chain, run > 1 ? 1 : 0, CHAIN_MORE);
     need -= written;
     chain += 1 << CHAIN_SHIFT;
   }

@@ -104,6 +104,7 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
     else {
       segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
       places = load<u32>(chain, CHAIN_DESCS);
+      if (places == 0) break;
     }
     left -= places;
     next = advance(next, places, size);
@@ -145,7 +146,10 @@ function bytesOutside(writable: u32, placed: u64, length: u32): u64 {
   return writable || part == (length as u64) ? part : 0xffffffff;
 }
 
-/** A bad chain has no segments; it is counted, and given back unused. */
+/**
+ * A bad chain has no segments; it is counted, and given back unused. The scratch memory that it took stays taken: so many
+ * descriptors are looked at in one go and no more, or a driver of bad chains would hold whoever polls it.
+ */
 function spoil(queue: usize, chain: usize, segment: usize, counter: usize): usize {
   count64(queue + counter, 1);
   store<u64>(chain, segment as u64, CHAIN_FIRST);
@@ -155,7 +159,8 @@ function spoil(queue: usize, chain: usize, segment: usize, counter: usize): usiz
 
 /**
  * A chain of several, in the ring or in a table of its own. What is wrong with one makes all of it bad; in a packed ring
- * its places are still counted, since the next chain stands behind them.
+ * its places are still counted, since the next chain stands behind them. One that is longer than any is has no places:
+ * its end is not looked for at every burst, and the ring stands still there until its driver resets it.
  */
 function several(
   queue: usize, memory: usize, chain: usize, segment: usize, address: u64, rest: u64, writable: u32, table: usize, size: u32, packed: bool,
@@ -204,6 +209,11 @@ function several(
     // In a packed table all descriptors are the chain's (2.8.8); elsewhere the flag says whether one follows.
     if (inside && packed ? places >= limit : !(flags & DESC_NEXT)) break;
     if (bad && (inside || !packed)) break;
+    if (packed && !inside && places > MOST) {
+      store<u64>(chain, (rest >> 32) & 0xffff); // no places
+      if (outside) forgetChain(outside, chain, used);
+      return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+    }
     if (places >= limit) {
       bad = bad ? bad : DEVICE_BAD_CHAIN;
       break;
@@ -223,7 +233,7 @@ function several(
   if (packed && !inside) store<u64>(chain, ((places as u64) << 32) | ((rest >> 32) & 0xffff)); // the last one's id
   if (bad) {
     if (outside) forgetChain(outside, chain, used);
-    return spoil(queue, chain, first, bad);
+    return spoil(queue, chain, segment, bad);
   }
   store<u64>(chain, (first as u64) | (((segment - first) as u64 >> SEGMENT_SHIFT) << 32), CHAIN_FIRST);
   store<u64>(chain, min<u64>(total, 0xffffffff), CHAIN_LENGTH);

@@ -1,10 +1,10 @@
 import { deepEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Test } from 'tap';
-import { OWNER_APP, OWNER_SHIFT } from '../../../lib/mbuf/layout.js';
+import { MBUF_NEXT, OWNER_APP, OWNER_SHIFT } from '../../../lib/mbuf/layout.js';
 import { Bench, until } from './bench.js';
-import { frames, shiftedFrames, totalBytes } from './frames.js';
-import { RUNS, type Place, type Subject } from './subject.js';
+import { copyWhole, frame, frames, shiftedFrames, totalBytes } from './frames.js';
+import { inJumboPlace, RUNS, type Place, type Subject } from './subject.js';
 
 export function receiving(t: Test, subject: Subject, place: Place): void {
   t.test('rxBurst fills at most what it may, and nothing behind it', t => atMost(t, subject, place));
@@ -15,6 +15,9 @@ export function receiving(t: Test, subject: Subject, place: Place): void {
   if (!subject.carries) return;
   t.test('nothing to receive is 0, and no counter moves', t => silence(t, subject, place));
   t.test('frames of all lengths arrive whole and in order', t => wholeAndInOrder(t, subject, place));
+  if (subject.chains === 'carried' && subject.jumbo !== false && subject.jumboReceived !== false) {
+    t.test('jumbo frames arrive whole, as chains, between others', t => inJumboPlace(subject, place, place => jumbo(t, subject, place)));
+  }
 }
 
 async function atMost(t: Test, subject: Subject, place: Place): Promise<void> {
@@ -116,6 +119,41 @@ async function dryPool(t: Test, subject: Subject, place: Place): Promise<void> {
   bench.balanced(0, 'afterwards');
   if (subject.uncounted !== undefined) t.comment(subject.uncounted);
   else if (subject.carries) t.equal(received + lost(), sent, `of ${sent} frames ${received} were received, and the others are counted as lost`);
+}
+
+async function jumbo(t: Test, subject: Subject, place: Place): Promise<void> {
+  const incoming = [9014, 60, 1792, 1793, 3585, 9014, 9013, 61].map(frame);
+  for (const most of [1, 3, 32]) {
+    const bench = await Bench.open(t, subject, place, { incoming });
+    const burst = bench.burst(most);
+    const list: Uint8Array[] = [];
+    await until(() => {
+      const got = bench.port.rx[0]!.rxBurst(burst);
+      for (const handle of burst.handles.subarray(0, got)) list.push(expectChain(t, bench, handle));
+      // A ring hands over the first of a chain, and the others with it unsaid.
+      if (subject.takesMbufs) bench.balanced(Array.from(burst.handles.subarray(0, got)).reduce((sum, handle) => sum + bench.mbufs.segments(handle), 0), 'while the program holds them');
+      bench.pool.free(burst, 0, got);
+      return list.length >= incoming.length;
+    });
+    deepEqual(list, incoming);
+    t.match(bench.stats(), { rxPackets: incoming.length, rxBytes: totalBytes(incoming) });
+    bench.balanced(0, 'all segments are back');
+    bench.close();
+  }
+}
+
+/** Each segment is the program's and says so much of itself; the first says of all. Returns the frame's bytes. */
+function expectChain(t: Test, { mbufs, arena, pool, port }: Bench, first: number): Uint8Array {
+  const bytes = copyWhole(mbufs, first);
+  t.equal(mbufs.pktLen(first), bytes.length);
+  t.equal(mbufs.port(first), port.number);
+  let segments = 0;
+  for (let handle = first; handle !== 0; handle = mbufs.u32[(mbufs.header(handle) + MBUF_NEXT) >>> 2]!, segments++) {
+    t.same([mbufs.owner(handle), mbufs.refcnt(handle), mbufs.poolOf(handle)], [(OWNER_APP << OWNER_SHIFT) | arena.lcore, 1, pool.offset]);
+  }
+  t.equal(mbufs.segments(first), segments);
+  t.equal(segments, Math.ceil(bytes.length / pool.room), 'no more segments than it takes');
+  return bytes;
 }
 
 async function arrive(bench: Bench, count: number): Promise<number> {

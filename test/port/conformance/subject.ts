@@ -21,8 +21,10 @@ export interface Subject {
   readonly longest: (room: number) => number;
   /** Does it send a packet in several segments? */
   readonly chains: 'carried' | 'refused';
-  /** False: chains are carried, but frames of more than 1514 bytes are not, as the port is opened here. */
-  readonly jumbo?: false;
+  /** False: chains are carried, but frames of more than 1514 bytes are not. A function: they are in another place, whose link takes them. */
+  readonly jumbo?: false | (() => Place);
+  /** False: a port that is opened as here sends jumbo frames, and receives none. */
+  readonly jumboReceived?: false;
   /** Counters in xstats that name why a frame was not sent; absent where there is no such frame. */
   readonly refusals: { readonly short?: string; readonly long?: string; readonly chain?: string };
   /** Does receiving take mbufs from the pool? */
@@ -31,6 +33,8 @@ export interface Subject {
   readonly losses: readonly string[];
   /** Why frames that found no room are in no counter at all; absent where they are. */
   readonly uncounted?: string;
+  /** What it sends also comes back to it: the emulated switch of a NIC has it so for a virtual function that takes everything. */
+  readonly echoes?: true;
   /** A hundred frames offered again and again, with nobody at the other end, are refused in the end. */
   readonly fills: boolean;
   /** What the pool of the tests must be like; nothing special by default. */
@@ -70,6 +74,17 @@ export interface Rig {
 /** The short form of the suite: for the checking build and the twins, which run it in processes of their own. */
 export const SHORT = process.env['POLLMODE_CONFORMANCE'] === 'short';
 export const LONG = process.env['POLLMODE_LONG'] === '1';
+
+/** Runs a check of jumbo frames where the subject carries them. */
+export async function inJumboPlace(subject: Subject, place: Place, check: (place: Place) => Promise<void>): Promise<void> {
+  if (typeof subject.jumbo !== 'function') return check(place);
+  const other = subject.jumbo();
+  try {
+    await check(other);
+  } finally {
+    other.close();
+  }
+}
 
 /** How often a check of chance is tried. */
 export const RUNS = SHORT ? 3 : LONG ? 200 : 15;

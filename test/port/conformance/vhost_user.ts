@@ -9,10 +9,10 @@ import type { Place, Rig, Setup, Subject } from './subject.js';
 import { receiveBy } from './wires.js';
 
 /** So that the longest frame is the longest that fits in a buffer of 2048 behind the headroom, with a VLAN tag on top. */
-const MTU = 1792 - 14 - 4;
+export const MTU = 1792 - 14 - 4;
 
 /** The end that is not under test. What its ring has no room for waits, as before a link that is slow. */
-class OtherEnd {
+export class OtherEnd {
   readonly host: Host;
   readonly #pending: Uint8Array[] = [];
   readonly #received: Uint8Array[] = [];
@@ -63,8 +63,8 @@ class OtherEnd {
   }
 }
 
-function folder(): { path: string; remove: () => void } {
-  const made = mkdtempSync(join(tmpdir(), 'pollmode-vhost-'));
+export function folder(): { path: string; remove: () => void } {
+  const made = mkdtempSync(join(tmpdir(), 'pollmode-socket-'));
   return { path: join(made, 's'), remove: () => rmSync(made, { recursive: true, force: true }) };
 }
 

@@ -6,6 +6,7 @@ import { AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, SOCK_RAW, SOL_PACKET, SOL_SOCKET, S
 import { check } from '../../../lib/kernel/errno.js';
 import { withNetns } from '../../../lib/kernel/netns.js';
 import { openLab } from '../../../lib/lab/veth.js';
+import { Chains } from '../../../lib/mbuf/chains.js';
 import { open, type Host } from '../../../lib/port/host.js';
 import type { Port } from '../../../lib/port/port.js';
 import { copyWhole } from './frames.js';
@@ -14,10 +15,12 @@ import type { Place, Rig } from './subject.js';
 /** Sends frames by a port of the host, and returns when all have gone. */
 export function sendBy(host: Host, port: Port, frames: readonly Uint8Array[]): void {
   const burst = host.burst(1);
+  const chains = new Chains(host.pool);
   for (const bytes of frames) {
-    if (host.pool.alloc(burst, 1) === 0 || !host.mbufs.copyIn(burst.handles[0]!, bytes)) throw new Error('the other end has no mbuf for a frame');
+    if (host.pool.alloc(burst, 1) === 0 || !chains.copyIn(burst.handles[0]!, bytes)) throw new Error('the other end has no mbuf for a frame');
     if (port.tx[0]!.txBurst(burst, 1) === 0) throw new Error(`${port.name} refused a frame of ${bytes.length} bytes`);
   }
+  chains.close();
   burst.close();
 }
 

@@ -9,6 +9,7 @@ import { netlinkRequest } from '../../../lib/kernel/netlink.js';
 import { createNetns, withNetns } from '../../../lib/kernel/netns.js';
 import type { LabEnd } from '../../../lib/lab/veth.js';
 import { emptyStats, type Port, type PortStats } from '../../../lib/port/port.js';
+import { copyWhole } from '../conformance/frames.js';
 import type { Host } from '../../../lib/port/host.js';
 
 /** Of no protocol that the kernel has: IEEE 802 local experimental. */
@@ -161,7 +162,7 @@ export function receiveSome(host: Host, port: Port, count: number, wanted: (byte
       for (let i = 0; i < got; i++) {
         const handle = burst.handles[i]!;
         const { mbufs } = host;
-        const bytes = mbufs.copyOut(handle);
+        const bytes = copyWhole(mbufs, handle);
         if (wanted(bytes)) found.push({ bytes, flags: mbufs.flags(handle), vlanTci: mbufs.vlanTci(handle), hash: mbufs.hash(handle), seconds: mbufs.timestampSeconds(handle), queue });
       }
       if (got > 0) host.pool.free(burst, 0, got);

@@ -6,7 +6,7 @@ import { grouped, type Wire } from '../devices.js';
 import { peerOf } from './wire.js';
 
 /** The first is tested; the others where two are needed. The other end is Linux: a raw socket on its virtio-net interface. */
-export function intelConformance(wires: readonly Wire[], more: Partial<Subject> = {}): Subject {
+export function intelConformance(wires: readonly (Wire & { /** More options of the device. */ readonly options?: string })[], more: Partial<Subject> = {}): Subject {
   const free = [...wires];
   return {
     driver: 'vfio',
@@ -28,7 +28,7 @@ export function intelConformance(wires: readonly Wire[], more: Partial<Subject> 
       const wire = free.shift()!;
       bindToVfio(wire.nic, { force: true });
       const { ifindex } = peerOf(wire);
-      const device = `vfio:${wire.nic},rx_ring=128,tx_ring=128,promiscuous`;
+      const device = `vfio:${wire.nic},rx_ring=128,tx_ring=128,promiscuous${wire.options ?? ''}`;
       return {
         device,
         within: work => work(),

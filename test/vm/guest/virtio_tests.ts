@@ -5,6 +5,7 @@ import { binding } from '../../../lib/binding.js';
 import { openSyscallCounter } from '../../../lib/kernel/syscall_counter.js';
 import { PollmodeError } from '../../../lib/errors.js';
 import { Idle } from '../../../lib/lcore/idle.js';
+import { Chains } from '../../../lib/mbuf/chains.js';
 import { bindToVfio } from '../../../lib/pci/bind.js';
 import { open, type Host } from '../../../lib/port/host.js';
 import type { Port } from '../../../lib/port/port.js';
@@ -13,7 +14,6 @@ import { RawWire, receiveBy } from '../../port/conformance/wires.js';
 import type { Wire } from '../devices.js';
 import { equals, fromLinux, MANY, numbered, pings, toLinux, type Both } from './exchange.js';
 import { monitor, peerOf, until } from './wire.js';
-
 
 /** The tests of a device with one kind of rings; `id` is QEMU's name of it. */
 export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: Wire, id: string): Promise<void> {
@@ -54,6 +54,26 @@ export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: 
     const both = openBoth(t, ',promiscuous');
     const received = await fromLinux(t, both);
     t.match(both.host.stats(both.port), { rxPackets: received, rxNoMbuf: 0, xstats: { rx_bad_used: 0, rx_bad_length: 0 } });
+  });
+
+  await t.test('jumbo frames, in chains, both ways', async t => {
+    spawnSync('ip', ['link', 'set', peer.name, 'mtu', '9000']);
+    t.teardown(() => { spawnSync('ip', ['link', 'set', peer.name, 'mtu', '1500']); });
+    const { host, port, wire } = openBoth(t, ',promiscuous,mtu=9000');
+    t.equal(port.capabilities.mtu, 9000);
+    const frames = [9014, 1515, 4083, 4084, 8000, 60].map((length, i) => frame(length, i));
+    await wire.send(frames);
+    const came: Uint8Array[] = [];
+    await until(() => { came.push(...receiveBy(host, port)); return came.length >= frames.length; });
+    t.same(came.map(hex), frames.map(hex), 'from Linux');
+    const chains = new Chains(host.pool);
+    const burst = host.burst(frames.length);
+    t.ok(host.pool.alloc(burst, frames.length) > 0 && frames.every((bytes, i) => chains.copyIn(burst.handles[i]!, bytes)));
+    t.equal(port.tx[0]!.txBurst(burst, frames.length), frames.length);
+    const departed: Uint8Array[] = [];
+    await until(() => { departed.push(...wire.receive()); return departed.length >= frames.length; });
+    t.same(departed.map(hex), frames.map(hex), 'to Linux');
+    chains.close();
   });
 
   await t.test('filters: its own address, all, chosen groups; everything when promiscuous', async t => {
@@ -111,6 +131,27 @@ export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: 
     t.ok(calls < 20, `${calls} system calls of the thread in 20,000 turns of the loop (V8's own may be among them)`);
   });
 
+  await t.test('a flood: the ring is full again and again, and nothing stays in it', async t => {
+    const { host, port } = openBoth(t);
+    const burst = host.burst(32);
+    const most = MANY / 2;
+    let [sent, refused] = [0, 0];
+    await until(() => {
+      for (let turns = 0; turns < 100 && sent < most && host.pool.alloc(burst, 32) > 0; turns++) {
+        for (let i = 0; i < 32; i++) host.mbufs.copyIn(burst.handles[i]!, numbered(sent + i));
+        const taken = port.tx[0]!.txBurst(burst, 32);
+        host.pool.free(burst, taken, 32);
+        sent += taken;
+        if (taken < 32) refused++;
+      }
+      port.tx[0]!.txBurst(burst, 0);
+      return sent >= most;
+    }, 60);
+    t.ok(sent >= most, `${sent} frames were taken`);
+    t.ok(refused > 0, `${refused} times there was no room for all`);
+    t.ok(await until(() => { port.tx[0]!.txBurst(burst, 0); return host.pool.audit().tx === 0; }), `${host.pool.audit().tx} stay`);
+  });
+
   await t.test('interrupts wake a thread that sleeps', async t => {
     const { host, port, wire } = openBoth(t, ',promiscuous');
     receiveBy(host, port);
@@ -137,6 +178,10 @@ export async function virtioTests(t: Test, kind: string, { nic, mac, peerMac }: 
     openBoth(t);
     t.throws(() => open([`vfio:${nic}`]), { code: 'EBUSYQUEUE' });
   });
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
 }
 
 function to(address: string): Uint8Array {

@@ -8,7 +8,7 @@ import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
 import { FunctionRxQueue, type QueueState } from '../../queue.js';
 import { QueuePort, total } from '../../queue_port.js';
 import {
-  ETHERNET_HEADER, PACKET_BAD_BLOCK, PACKET_BAD_FRAME, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_TRUNCATED, PACKET_TX_TOO_LONG, VLAN_TAG,
+  ETHERNET_HEADER, PACKET_BAD_BLOCK, PACKET_BAD_FRAME, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_TRUNCATED, PACKET_TX_TOO_LONG,
 } from './layout.js';
 import { PacketTxQueue } from './queues.js';
 import { RxRing, SLOTS_PER_BLOCK, TxRing } from './rings.js';
@@ -48,6 +48,9 @@ type Settings = Required<Omit<AfPacketOptions, 'fanout' | 'netns'>> & AfPacketOp
 
 const MOST_RING_BYTES = 2 ** 30;
 
+/** A slot of the transmit ring is as long as the longest frame: an interface of 64 KiB (a loopback's) shall not make it 40 times as large. */
+const JUMBO_MTU = 9000;
+
 /**
  * `af_packet:eth0`: an interface's frames through a packet socket's mapped rings (packet(7),
  * Documentation/networking/packet_mmap.rst). Any Ethernet interface will do, and the host's own stack gets its packets
@@ -55,6 +58,7 @@ const MOST_RING_BYTES = 2 ** 30;
  * sending one per burst.
  *
  * A received packet waits until its block is full or `block_timeout` is over: throughput first. The MTU is read at open.
+ * Frames that are longer than a buffer come as chains, those too that segmentation offload made longer than the MTU.
  */
 export const afPacketDriver: PortDriver<AfPacketOptions> = {
   name: 'af_packet',
@@ -132,9 +136,12 @@ function openRings(options: Settings, host: PortHost, link: Link, rings: { rx: R
     blockBytes: options.blockSize, blocks: options.rxBlocks, timeoutMs: options.blockTimeout, hash: options.rxHash,
     promiscuous: options.promiscuous, ignoreOutgoing: options.ignoreOutgoing, keepTag: options.vlan === 'keep',
   }));
-  // A frame is no longer than the MTU allows, nor than a buffer of the pool.
-  const longest = Math.min(link.mtu + ETHERNET_HEADER, host.pool.bufferSize - VLAN_TAG);
+  const longest = mtuOf(link, host) + ETHERNET_HEADER;
   rings.tx.push(new TxRing(host.arena, `${name}/tx-ring`, link.ifindex, { slots: options.txRing, longest, qdiscBypass: options.qdiscBypass }));
+}
+
+function mtuOf(link: Link, host: PortHost): number {
+  return Math.min(link.mtu, Math.max(JUMBO_MTU, host.pool.room - ETHERNET_HEADER));
 }
 
 /** The first socket may found the group; the others join it. */
@@ -150,7 +157,7 @@ function port(options: Settings, host: PortHost, link: Link, rings: { rx: readon
   return new QueuePort(host, {
     mac: link.mac,
     capabilities: {
-      mtu: Math.min(link.mtu, host.pool.room - ETHERNET_HEADER), rxQueues: options.queues, txQueues: options.queues,
+      mtu: mtuOf(link, host), rxQueues: options.queues, txQueues: options.queues,
       timestamps: 'software', zeroCopy: false, mode: describe(options),
     },
     rx(state, queue) {

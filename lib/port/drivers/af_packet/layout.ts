@@ -33,15 +33,19 @@ export const PACKET_LAST = 212;
 /** Bytes of the longest frame, without FCS and without a VLAN tag, which may come on top. */
 export const PACKET_LONGEST = 216;
 
+/** rx: a vector of PACKET_SCRATCH_COUNT handles: the mbufs of a long frame behind its first. */
+export const PACKET_SCRATCH = 512;
+export const PACKET_SCRATCH_COUNT = 64;
+
 // Counters, u64: rx.
 /** Blocks that contradict themselves: what was left of each is dropped. */
 export const PACKET_BAD_BLOCK = 56; // QUEUE_X0
 /** Frames that the kernel had to cut because they are longer than a block: dropped. */
 export const PACKET_TRUNCATED = 64; // QUEUE_X1
-/** Frames that are longer than an mbuf has room for: dropped. */
+/** Frames that take more mbufs than PACKET_SCRATCH_COUNT and one, or than the pool ever has: dropped. */
 export const PACKET_RX_TOO_LONG = 72; // QUEUE_X2
 // tx
-/** mbufs that are a chain, are shorter than an Ethernet header, contradict themselves, or are not the pool's: dropped. */
+/** Packets that are shorter than an Ethernet header, contradict themselves, or have an mbuf that is not the pool's: dropped. */
 export const PACKET_BAD_FRAME = 56; // QUEUE_X0
 /** Frames longer than the interface's MTU allows: dropped. */
 export const PACKET_TX_TOO_LONG = 64; // QUEUE_X1

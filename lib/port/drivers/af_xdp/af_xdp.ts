@@ -31,6 +31,7 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
     channels: { type: 'count', help: 'queues that the interface shall have meanwhile (ethtool -L)', min: 1, max: MAX_PORT_QUEUE + 1 },
     mode: { type: 'choice', help: 'where the XDP program runs (default auto)', choices: ['auto', 'native', 'generic'] },
     zeroCopy: { type: 'choice', help: 'frames without a copy by the kernel (default auto)', choices: ['auto', 'never', 'must'] },
+    frags: { type: 'choice', help: 'frames in several buffers (default auto: where the MTU needs them)', choices: ['auto', 'on', 'off'] },
     needWakeup: { type: 'flag', help: 'system calls only when the kernel asks for one (default on)' },
     rxRing: { type: 'count', help: 'entries of the rx and fill rings, a power of two (default 2048)', min: 64, max: 32768 },
     txRing: { type: 'count', help: 'entries of the tx and completion rings, a power of two (default 2048)', min: 64, max: 32768 },

@@ -8,17 +8,20 @@ import type { PortHost } from '../../port.js';
 import { brokersRights } from './broker.js';
 import { deferInterrupts } from './deferral.js';
 import { pluginsRights } from './device_plugin.js';
+import { fragsRefused, mostSegments, requireFragsOfDriver, wantsFrags } from './frags.js';
 import type { Settings } from './options.js';
 import type { Steering } from './program.js';
 import { XskSocket } from './socket.js';
 import { ownRights, type Source } from './source.js';
-import { MSG_DONTWAIT, XDP_COPY, XDP_USE_NEED_WAKEUP, XDP_ZEROCOPY } from './uapi.js';
+import { MSG_DONTWAIT, XDP_COPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_ZEROCOPY } from './uapi.js';
 
 export interface Attachment {
   readonly link: Link;
   /** One for each of the port's queues. */
   readonly sockets: readonly XskSocket[];
   readonly steering: Steering;
+  /** Buffers of a frame at most. */
+  readonly mostSegments: number;
   /** What had to be changed for it: how many queues there are, and when interrupts come. */
   readonly channels: JournalEntry | undefined;
   readonly deferral: readonly JournalEntry[];
@@ -41,9 +44,11 @@ export function attachTo(options: Settings, host: PortHost, { serial, tries, pre
     const { link, channels } = source;
     sockets = openSockets(options, host, serial, source);
     prepare(sockets, link);
-    sockets.forEach((socket, index) => bind(options, link, socket, index, sockets[0]!, tries));
+    const frags = bindFirst(options, link, sockets[0]!, host.pool.room, tries);
+    sockets.slice(1).forEach((socket, index) => bind(options, link, socket, index + 1, tries, { sharing: sockets[0]! }));
     const steering = source.steer(...sockets.map(({ fd }) => fd));
-    return { link, sockets, steering, channels, deferral: deferInterrupts(options, link) };
+    if (frags) requireFragsOfDriver(options, link, steering.attached);
+    return { link, sockets, steering, mostSegments: frags ? mostSegments(link, sockets[0]!.zeroCopy) : 1, channels, deferral: deferInterrupts(options, link) };
   } catch (cause) {
     // Last of all the channels are given back, which the kernel refuses while their queues have sockets.
     for (const socket of sockets) socket.close();
@@ -95,19 +100,43 @@ const ENETDOWN = 100;
 export const REBIND_TRIES = 100;
 const REBIND_PAUSE_MS = 5;
 
-function bind(options: Settings, link: Link, socket: XskSocket, index: number, first: XskSocket, tries: number): void {
+/** Mode and flags are the first socket's. With frames in several buffers where they are wanted and to be had; returns whether. */
+function bindFirst(options: Settings, link: Link, socket: XskSocket, room: number, tries: number): boolean {
+  const wanted = wantsFrags(options, link, room);
+  const refused = tryBind(options, link, socket, 0, tries, { frags: wanted });
+  if (refused === 0) return wanted;
+  // Another reason is found again without them.
+  if (!wanted || (refused !== EINVAL && refused !== EOPNOTSUPP)) throw refusal(options, link, 0, refused);
+  bind(options, link, socket, 0, tries, {});
+  if (options.frags === 'on') throw fragsRefused(options, link, refused);
+  return false;
+}
+
+interface Binding {
+  readonly frags?: boolean;
+  /** Whose registration of the UMEM it shares. */
+  readonly sharing?: XskSocket;
+}
+
+function bind(options: Settings, link: Link, socket: XskSocket, index: number, tries: number, how: Binding): void {
+  const errno = tryBind(options, link, socket, index, tries, how);
+  if (errno !== 0) throw refusal(options, link, index, errno);
+}
+
+/** Returns 0, or the errno. */
+function tryBind(options: Settings, link: Link, socket: XskSocket, index: number, tries: number, { frags = false, sharing }: Binding): number {
   // Behind a generic program there is nothing but copies.
   const generic = options.mode === 'generic' || (link.xdp.where === 'generic' && options.zeroCopy !== 'must');
   const copy = generic ? XDP_COPY : { auto: 0, never: XDP_COPY, must: XDP_ZEROCOPY }[options.zeroCopy];
-  const flags = copy | (options.needWakeup ? XDP_USE_NEED_WAKEUP : 0);
-  const attempt = (): number => socket.bind(link.ifindex, options.queue + index, flags, index === 0 ? undefined : first);
+  const flags = copy | (options.needWakeup ? XDP_USE_NEED_WAKEUP : 0) | (frags ? XDP_USE_SG : 0);
+  const attempt = (): number => socket.bind(link.ifindex, options.queue + index, flags, sharing);
   let result = attempt();
   // The kernel lets go of a queue some time after close(2), in a work item (xp_release_deferred in net/xdp/xsk_buff_pool.c).
   for (let tried = 0; result === -EBUSY && tried < tries; tried++) {
     binding().poll(new Int32Array(), REBIND_PAUSE_MS);
     result = attempt();
   }
-  if (result < 0) throw refusal(options, link, index, -result);
+  return -result;
 }
 
 function refusal(options: Settings, link: Link, index: number, errno: number): PollmodeError {

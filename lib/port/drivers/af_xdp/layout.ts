@@ -4,6 +4,10 @@
  *
  * Each of the kernel's rings has a producer and a consumer index of its own; ours is written by us only, so its value is
  * kept in the ring itself. Source: include/uapi/linux/if_xdp.h, Documentation/networking/af_xdp.rst.
+ *
+ * A frame in several buffers (multi-buffer, Linux 6.6) has a descriptor for each, all but the last with XDP_PKT_CONTD.
+ * It becomes a chain of mbufs once its last descriptor is there; nothing of it is kept between bursts. A chain that is
+ * sent is taken apart, since the kernel tells of each buffer by itself; one that another holds too is copied.
  */
 // A ring's five words, at XSK_RING_A (rx: the RX ring; tx: the TX ring) and XSK_RING_B (rx: fill; tx: completion).
 export const XSK_RING_A = 192;
@@ -36,6 +40,8 @@ export const XSK_GONE = 1;
 export const XSK_OFFERED = 2;
 /** It is being moved. */
 export const XSK_MOVING = 3;
+/** u32: most buffers of one frame; 0 or 1 where the socket takes no frame in several. */
+export const XSK_MOST_SEGMENTS = 284;
 
 /** u64: system calls made for this queue, and from XSK_WAKE_REFUSED on one counter for each answer of queues.ts's REFUSALS. */
 export const XSK_WAKEUPS = 288;
@@ -47,8 +53,10 @@ export const XSK_WAKE_REFUSED = 296;
 export const XSK_GIVING = 344;
 export const XSK_GIVING_FROM = 348;
 export const XSK_GIVING_VECTOR = 352;
+/** u32, rx: 1 while descriptors are passed over up to the end of a frame that was dropped. */
+export const XSK_SKIPPING = 356;
 
-// What the queue is to be moved to: the five words of each ring, then u32 of the socket, its serial, and the longest frame.
+// What the queue is to be moved to: the five words of each ring, then u32 of the socket, its serial, and the longest frame; XSK_NEXT_MOST_SEGMENTS too.
 export const XSK_NEXT_A = 384;
 export const XSK_NEXT_B = 404;
 export const XSK_NEXT_FD = 424;
@@ -60,6 +68,8 @@ export const XSK_STABLE_FD = 436;
 export const XSK_LOST = 440;
 /** u32: 1 where the socket busy-polls: a burst that finds nothing makes the system call that looks. */
 export const XSK_BUSY = 448;
+/** u32: most buffers of one frame of the socket that the queue is to be moved to. */
+export const XSK_NEXT_MOST_SEGMENTS = 452;
 
 /** A vector of XSK_SCRATCH_COUNT handles. */
 export const XSK_SCRATCH = 512;
@@ -68,17 +78,25 @@ export const XSK_SCRATCH_COUNT = 64;
 // Counters, u64: rx.
 /** RX descriptors that point outside the UMEM, across a buffer's end, or at a buffer that the kernel did not have. */
 export const XSK_BAD_DESCRIPTOR = 56; // QUEUE_X0
-/** RX descriptors of frames in several buffers, which were not asked for. */
-export const XSK_MULTI_BUFFER = 64; // QUEUE_X1
+/** Frames in more buffers than XSK_MOST_SEGMENTS: dropped. */
+export const XSK_RX_TOO_MANY_SEGMENTS = 64; // QUEUE_X1
+/** Frames in several buffers, one of them in a bad descriptor: dropped. */
+export const XSK_BROKEN_CHAIN = 72; // QUEUE_X2
 // tx
 /** txBurst stopped at an mbuf that is not in this UMEM. */
 export const XSK_NOT_IN_UMEM = 56; // QUEUE_X0
-/** Chains, and frames shorter than 14 bytes, longer than their buffer, or longer than the link takes: taken and dropped. */
+/** Frames shorter than 14 bytes or longer than the link takes; mbufs that reach past their buffer, and chains that contradict themselves or leave this UMEM: taken and dropped. */
 export const XSK_BAD_FRAME = 64; // QUEUE_X1
 /** Completions that name no buffer that was given. */
 export const XSK_BAD_COMPLETION = 72; // QUEUE_X2
 /** txBurst was cut short because the TX ring was full. */
 export const XSK_RING_FULL = 80; // QUEUE_X3
+/** Chains that take more buffers than XSK_MOST_SEGMENTS, copied or not: taken and dropped. */
+export const XSK_TX_TOO_MANY_SEGMENTS = 88; // QUEUE_X4
+/** Chains that were sent as a copy: of more segments than the socket takes in a frame, or with one that another holds too. */
+export const XSK_COPIED = 96; // QUEUE_X5
+/** txBurst was cut short because the pool had no mbufs to copy a chain into. */
+export const XSK_COPY_NOMBUF = 104; // QUEUE_X6
 
 /** xdp_desc.options: the frame goes on in the next descriptor. */
 export const XDP_PKT_CONTD = 1;

@@ -14,8 +14,8 @@ import type { BurstFunctions } from '../../../burst/functions.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueView } from '../../queue_view.js';
 import {
-  XSK_GIVING, XSK_GONE, XSK_HELD, XSK_LIFE, XSK_LIVE, XSK_LONGEST, XSK_LOST, XSK_MASK, XSK_MOVING, XSK_NEXT_A, XSK_NEXT_B, XSK_NEXT_FD, XSK_NEXT_LONGEST,
-  XSK_NEXT_SERIAL, XSK_OFFERED, XSK_RING_A, XSK_RING_B, XSK_SEEN, XSK_STABLE_FD,
+  XSK_GIVING, XSK_GONE, XSK_HELD, XSK_LIFE, XSK_LIVE, XSK_LONGEST, XSK_LOST, XSK_MASK, XSK_MOST_SEGMENTS, XSK_MOVING, XSK_NEXT_A, XSK_NEXT_B, XSK_NEXT_FD, XSK_NEXT_LONGEST,
+  XSK_NEXT_MOST_SEGMENTS, XSK_NEXT_SERIAL, XSK_OFFERED, XSK_RING_A, XSK_RING_B, XSK_SEEN, XSK_SKIPPING, XSK_STABLE_FD,
 } from './layout.js';
 import { takeBack, unread } from './rings.js';
 
@@ -68,6 +68,8 @@ export function move(state: QueueView, functions: BurstFunctions): void {
   copyRing(state, XSK_RING_A, XSK_NEXT_A);
   copyRing(state, XSK_RING_B, XSK_NEXT_B);
   state.set(XSK_LONGEST, state.get(XSK_NEXT_LONGEST));
+  state.set(XSK_MOST_SEGMENTS, state.get(XSK_NEXT_MOST_SEGMENTS));
+  state.set(XSK_SKIPPING, 0);
   state.set(XSK_HELD, 0);
   state.set(XSK_GIVING, 0);
   state.set(QUEUE_FD, state.direction === 'rx' ? state.get(XSK_STABLE_FD) : fd);

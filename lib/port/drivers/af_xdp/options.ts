@@ -17,6 +17,13 @@ export interface AfXdpOptions {
   readonly mode?: 'auto' | 'native' | 'generic';
   /** `auto`: as the kernel chooses. `must` fails, with the reason, where the driver has none. Unproven: only its refusal has been seen so far. */
   readonly zeroCopy?: 'auto' | 'never' | 'must';
+  /**
+   * Frames in several buffers, which come as chains of mbufs (XDP_USE_SG, Linux 6.6): `auto` where the interface's MTU
+   * needs them, and otherwise frames of one buffer only, as zero-copy of some drivers has it; `on` always, or refuses with
+   * the reason. Without them a frame that is longer than a buffer is dropped by the kernel (kernel_rx_dropped), and the
+   * port's MTU says so. Default auto.
+   */
+  readonly frags?: 'auto' | 'on' | 'off';
   /** Lets the kernel say when it wants a system call. Default true. */
   readonly needWakeup?: boolean;
   /** Entries of the rx and fill rings, and of the tx and completion rings, of each queue; powers of two. Default 2048. */
@@ -59,7 +66,7 @@ export interface AfXdpOptions {
 export type Settings = Required<Omit<AfXdpOptions, 'channels' | 'program' | 'xskMap' | 'netns' | 'txBudget' | 'busyPoll' | 'busyBudget' | 'napiDefer' | 'groFlush' | 'huge' | 'broker' | 'take' | 'devicePlugin'>> & AfXdpOptions;
 
 export function settings(options: AfXdpOptions): Settings {
-  return { queue: 0, queues: 1, mode: 'auto', zeroCopy: 'auto', needWakeup: true, rxRing: 2048, txRing: 2048, ...options };
+  return { queue: 0, queues: 1, mode: 'auto', zeroCopy: 'auto', frags: 'auto', needWakeup: true, rxRing: 2048, txRing: 2048, ...options };
 }
 
 /** Does another give what needs rights? */

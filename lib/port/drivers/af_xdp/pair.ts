@@ -3,7 +3,7 @@ import type { BurstFunctions } from '../../../burst/functions.js';
 import { QUEUE_BYTES, QUEUE_FD, QUEUE_LCORE, QUEUE_PACKETS } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import { settle } from './closing.js';
-import { XSK_GONE, XSK_LIVE, XSK_LONGEST, XSK_NEXT_LONGEST, XSK_NEXT_SERIAL, XSK_OFFERED, XSK_STABLE_FD } from './layout.js';
+import { XSK_GONE, XSK_LIVE, XSK_LONGEST, XSK_MOST_SEGMENTS, XSK_NEXT_LONGEST, XSK_NEXT_MOST_SEGMENTS, XSK_NEXT_SERIAL, XSK_OFFERED, XSK_STABLE_FD } from './layout.js';
 import { attend, phaseOf, serialOf, step } from './moving.js';
 import { XskRxQueue, XskTxQueue } from './queues.js';
 import { takeBack, unread } from './rings.js';
@@ -65,14 +65,20 @@ export class XskPair {
     return this.#states.every(state => phaseOf(state) === XSK_GONE);
   }
 
+  /** Once its first socket is bound: buffers of a frame at most. */
+  opened(mostSegments: number): void {
+    for (const state of this.#states) state.set(XSK_MOST_SEGMENTS, mostSegments);
+  }
+
   /** A socket on the interface that is back. Only while it is `lost`. */
-  offer(serial: number, socket: XskSocket, mtu: number): void {
+  offer(serial: number, socket: XskSocket, mtu: number, mostSegments: number): void {
     this.#sockets.set(serial, socket);
     this.#offered = serial;
     for (const state of this.#states) {
       socket.offer(state);
       state.set(XSK_NEXT_SERIAL, serial);
       state.set(XSK_NEXT_LONGEST, mtu + ETHERNET_AND_TAG);
+      state.set(XSK_NEXT_MOST_SEGMENTS, mostSegments);
       step(state, XSK_GONE, XSK_OFFERED);
     }
   }

@@ -6,7 +6,10 @@ import { queueStates } from '../../queue.js';
 import { attachTo, isBound, REBIND_TRIES, type Attachment } from './attachment.js';
 import { giveBackChannels } from './channels.js';
 import { restoreInterrupts } from './deferral.js';
-import { XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_LOST, XSK_MULTI_BUFFER, XSK_NOT_IN_UMEM, XSK_RING_FULL } from './layout.js';
+import {
+  XSK_BAD_COMPLETION, XSK_BAD_DESCRIPTOR, XSK_BAD_FRAME, XSK_BROKEN_CHAIN, XSK_COPIED, XSK_COPY_NOMBUF, XSK_LOST, XSK_NOT_IN_UMEM, XSK_RING_FULL, XSK_RX_TOO_MANY_SEGMENTS,
+  XSK_TX_TOO_MANY_SEGMENTS,
+} from './layout.js';
 import { LossWatch } from './loss_watch.js';
 import { isBorrowed, type Settings } from './options.js';
 import { XskPair } from './pair.js';
@@ -66,6 +69,7 @@ class XskPort implements Port {
 
   opened(attachment: Attachment): void {
     this.#attached(attachment);
+    for (const pair of this.#pairs) pair.opened(attachment.mostSegments);
     const bound = { device: this.#options.device, isBound: () => isBound(this.#attachment!), lose: () => this.#lose() };
     this.#watch = isBorrowed(this.#options) ? new LossWatch(bound) : new InterfaceWatch({
       ...bound,
@@ -79,9 +83,13 @@ class XskPort implements Port {
     return this.#watch?.listen(listener) ?? (() => undefined);
   }
 
+  get #mostSegments(): number {
+    return this.#attachment?.mostSegments ?? 1;
+  }
+
   get capabilities(): PortCapabilities {
     const queues = this.#pairs.length;
-    return { mtu: Math.min(this.#mtu, this.#host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, mode: this.#mode };
+    return { mtu: Math.min(this.#mtu, this.#mostSegments * this.#host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, mode: this.#mode };
   }
 
   readStats(into: PortStats): void {
@@ -120,8 +128,8 @@ class XskPort implements Port {
 
   #attached(attachment: Attachment): void {
     this.#attachment = attachment;
-    const { steering: { attached, whose }, sockets } = attachment;
-    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`, ...(this.#options.busyPoll === undefined ? [] : ['busy-poll'])];
+    const { steering: { attached, whose }, sockets, mostSegments } = attachment;
+    const words = [`${attached}${whose}`, sockets[0]!.zeroCopy ? 'zero-copy' : 'copy', ...(mostSegments > 1 ? ['frags'] : []), this.#options.needWakeup ? 'need-wakeup' : 'no need-wakeup', `tx budget ${this.#txBudget}`, ...(this.#options.busyPoll === undefined ? [] : ['busy-poll'])];
     this.#mode = words.join(', ');
   }
 
@@ -141,7 +149,7 @@ class XskPort implements Port {
     channels?.undo();
     this.#mtu = attachment.link.mtu;
     this.#attached(attachment);
-    this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu));
+    this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu, attachment.mostSegments));
   }
 
   #readNow(brokerGone: boolean | undefined): PortStats {
@@ -154,8 +162,9 @@ class XskPort implements Port {
       pair.addStatistics(xstats);
     }
     Object.assign(xstats, {
-      rx_bad_descriptor: sum('rx', XSK_BAD_DESCRIPTOR), rx_multi_buffer: sum('rx', XSK_MULTI_BUFFER),
+      rx_bad_descriptor: sum('rx', XSK_BAD_DESCRIPTOR), rx_too_many_segments: sum('rx', XSK_RX_TOO_MANY_SEGMENTS), rx_broken_chain: sum('rx', XSK_BROKEN_CHAIN),
       tx_not_in_umem: sum('tx', XSK_NOT_IN_UMEM), tx_bad_frame: sum('tx', XSK_BAD_FRAME), tx_ring_full: sum('tx', XSK_RING_FULL),
+      tx_too_many_segments: sum('tx', XSK_TX_TOO_MANY_SEGMENTS), tx_copied: sum('tx', XSK_COPIED), tx_copy_no_mbuf: sum('tx', XSK_COPY_NOMBUF),
       tx_bad_completion: sum('tx', XSK_BAD_COMPLETION), tx_lost_at_rebind: sum('tx', XSK_LOST),
       rx_unread_at_close: 0, tx_unsent_at_close: 0, tx_uncompleted_at_close: 0, ...this.#watch?.counts,
     });

@@ -77,7 +77,7 @@ function steerByOurs(name: string, link: Link, mode: SteeringOptions['mode'], ke
   requireRights();
   const map = createMap({ type: BPF_MAP_TYPE_XSKMAP, keySize: 4, valueSize: 4, maxEntries: link.rxQueues, name: 'pollmode_xsks' });
   keep(map.fd);
-  const program = keep(loadProgram({ type: BPF_PROG_TYPE_XDP, instructions: steeringProgram(map), name: OUR_NAME }));
+  const program = keep(loadProgram({ type: BPF_PROG_TYPE_XDP, instructions: steeringProgram(map), name: OUR_NAME, frags: true }));
   return { map, whose: '', attached: attach(name, program, link.ifindex, mode, keep) };
 }
 

@@ -13,8 +13,8 @@ import type { BurstFunctions } from '../../../burst/functions.js';
 import { HANDLE_SHIFT } from '../../../mbuf/layout.js';
 import type { QueueView } from '../../queue_view.js';
 import {
-  XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTOR_BYTES, XSK_GIVING, XSK_GIVING_FROM, XSK_GIVING_VECTOR, XSK_HELD, XSK_MASK, XSK_MOVING, XSK_PRODUCER, XSK_RING_A, XSK_RING_B,
-  XSK_UMEM,
+  XDP_PKT_CONTD, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_DESCRIPTOR_BYTES, XSK_GIVING, XSK_GIVING_FROM, XSK_GIVING_VECTOR, XSK_HELD, XSK_MASK, XSK_MOVING, XSK_PRODUCER, XSK_RING_A, XSK_RING_B,
+  XSK_SKIPPING, XSK_UMEM,
 } from './layout.js';
 import { move, phaseOf } from './moving.js';
 import { addressAt, ahead, countHeld, giveToPool, isHeld, ownerWord } from './rings.js';
@@ -38,9 +38,17 @@ export function repair(state: QueueView, functions: BurstFunctions): void {
 function passOver(state: QueueView, ring: number, entryBytes: number): void {
   const consumer = state.get(ring + XSK_CONSUMER) >>> 2;
   let index = state.arena.u32[consumer]!;
-  let left = ahead(state, ring);
-  while (left-- > 0 && !isHeld(state, addressAt(state, ring, entryBytes, index))) index = (index + 1) >>> 0;
+  const end = (index + ahead(state, ring)) >>> 0;
+  for (; index !== end && !isHeld(state, addressAt(state, ring, entryBytes, index)); index = (index + 1) >>> 0) {
+    // In the middle of a frame: what is left of it is of no use.
+    if (ring === XSK_RING_A) state.set(XSK_SKIPPING, goesOn(state, index) ? 1 : 0);
+  }
   Atomics.store(state.arena.u32, consumer, index);
+}
+
+function goesOn(state: QueueView, index: number): boolean {
+  const at = state.get(XSK_RING_A + XSK_DESCRIPTORS) + ((index & state.get(XSK_RING_A + XSK_MASK)) >>> 0) * XSK_DESCRIPTOR_BYTES;
+  return (state.arena.u32[(at + 12) >>> 2]! & XDP_PKT_CONTD) !== 0;
 }
 
 /** Handles that are stamped for the kernel and not published. */

@@ -21,6 +21,8 @@ export const XDP_SHARED_UMEM = 1 << 0;
 export const XDP_COPY = 1 << 1;
 export const XDP_ZEROCOPY = 1 << 2;
 export const XDP_USE_NEED_WAKEUP = 1 << 3;
+/** Linux 6.6: frames in several buffers. */
+export const XDP_USE_SG = 1 << 4;
 
 // mmap offsets of the four rings.
 export const XDP_PGOFF_RX_RING = 0;

@@ -13,7 +13,7 @@ import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
 import type { QueueState } from '../../queue.js';
 import { QueuePort, total } from '../../queue_port.js';
 import { closeTap, openTap, TUN_DEVICE, type TapDevice } from './device.js';
-import { TAP_BAD_FRAME, TAP_TRUNCATED } from './layout.js';
+import { TAP_BAD_FRAME, TAP_CHAIN_NOMBUF, TAP_TRUNCATED } from './layout.js';
 import { reserveVectors, TapRxQueue, TapTxQueue } from './queues.js';
 
 export interface TapOptions {
@@ -35,6 +35,7 @@ export interface TapOptions {
 
 /** An Ethernet header and a VLAN tag; and the one byte by which a frame that was cut is known. */
 const OVERHEAD = 14 + 4 + 1;
+const LARGEST_BUFFER = 4096;
 
 /**
  * `tap:tap0`: an interface of the kernel's whose other end is this port (Documentation/networking/tuntap.rst): what the
@@ -50,7 +51,7 @@ export const tapDriver: PortDriver<TapOptions> = {
     device: { type: 'text', help: 'name of the interface (default tap%d, the first free number)' },
     queues: { type: 'count', help: 'rx and tx queues (default 1)', min: 1, max: 64 },
     mac: { type: 'text', help: 'MAC address of the interface' },
-    mtu: { type: 'count', help: 'bytes of IP packet (default 1500)', min: 68, max: 4096 - HEADROOM - OVERHEAD },
+    mtu: { type: 'count', help: 'bytes of IP packet (default 1500)', min: 68, max: 9000 },
     ip: { type: 'text', help: 'IPv4 address for the interface, as 10.0.0.1/24' },
     up: { type: 'flag', help: 'set the interface up (default on)' },
     netns: { type: 'text', help: 'path of the network namespace to make it in' },
@@ -63,7 +64,7 @@ export const tapDriver: PortDriver<TapOptions> = {
   plan({ mtu = 1500, mac, ip, queues = 1 }) {
     if (mac !== undefined) macBytes(mac);
     if (ip !== undefined) parseAddress(ip);
-    return { mbufs: MAX_BURST * queues, bufferSize: HEADROOM + mtu + OVERHEAD, registered: false };
+    return { mbufs: MAX_BURST * queues, bufferSize: bufferFor(mtu), registered: false };
   },
   open: (options, host) => options.netns === undefined ? openHere(options, host) : withNetnsPath(options.netns, () => openHere(options, host)),
   attach: {
@@ -71,6 +72,12 @@ export const tapDriver: PortDriver<TapOptions> = {
     tx: state => new TapTxQueue(state, burstFunctions(state.arena)),
   },
 };
+
+/** One for a whole frame, where there are such large ones; jumbo frames come as chains of the usual ones. */
+function bufferFor(mtu: number): number {
+  const whole = HEADROOM + mtu + OVERHEAD;
+  return whole <= LARGEST_BUFFER ? whole : 2048;
+}
 
 /** "10.0.0.1/24". Throws EOPTION. */
 function parseAddress(text: string): { ip: string; prefix: number } {
@@ -110,14 +117,14 @@ function port(host: PortHost, { name, fds }: TapDevice, link: Link): Port {
   const zones: Memzone[] = [];
   const receivers: TapRxQueue[] = [];
   const senders: TapTxQueue[] = [];
-  const vectors = (state: QueueState, queue: number): void => { zones.push(reserveVectors(state, `port/${host.number}/tap/${state.direction}/${queue}`, fds[queue]!)); };
+  const vectors = (state: QueueState, queue: number): void => { zones.push(reserveVectors(state, `port/${host.number}/tap/${state.direction}/${queue}`, fds[queue]!, link.mtu + OVERHEAD)); };
   const releaseZones = (): void => { for (const zone of zones) host.arena.release(zone); };
   const drops = new Drops(link.ifindex);
   try {
     return new QueuePort(host, {
       mac: link.mac,
       capabilities: {
-        mtu: Math.min(link.mtu, host.pool.room - OVERHEAD), rxQueues: fds.length, txQueues: fds.length, timestamps: 'none', zeroCopy: true,
+        mtu: link.mtu, rxQueues: fds.length, txQueues: fds.length, timestamps: 'none', zeroCopy: true,
         mode: `${name}, one system call per packet`,
       },
       rx(state, queue) {
@@ -132,6 +139,7 @@ function port(host: PortHost, { name, fds }: TapDevice, link: Link): Port {
       },
       xstats(into, rx, tx) {
         into['rx_truncated'] = total(rx, TAP_TRUNCATED);
+        into['rx_chain_no_mbuf'] = total(rx, TAP_CHAIN_NOMBUF);
         into['tx_bad_frame'] = total(tx, TAP_BAD_FRAME);
         drops.read(into);
         for (const queue of receivers) addRefusals(into, 'rx_read', queue.refusals);

@@ -12,10 +12,10 @@ import { E1000eChip } from './e1000e/chip.js';
 import { IgbChip } from './igb/chip.js';
 import { INTEL_TAIL } from './intel/layout.js';
 import { IgbvfChip } from './igbvf/chip.js';
-import type { Chip } from './intel/chip.js';
 import { IntelPort, type MakeChip } from './intel/port.js';
 import { IntelRxQueue, IntelTxQueue, repair } from './intel/queues.js';
-import type { NicDevice } from './pci/device.js';
+import { IxgbeChip } from './ixgbe/chip.js';
+import { NicDevice } from './pci/device.js';
 import { VFIO_DEVICE, VFIO_VIRTIO } from './layout.js';
 import { VirtioPort } from './virtio/port.js';
 import { repair as repairVirtio, VirtioPciRxQueue, VirtioPciTxQueue } from './virtio/queues.js';
@@ -46,9 +46,11 @@ type Settings = Required<VfioOptions>;
 
 /** Which driver has which device. A new one is a folder here and a line. */
 const DEVICES: readonly { readonly vendor: number; readonly device: number; readonly name: string; readonly open: (settings: Settings, host: PortHost) => Port }[] = [
-  { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: intel((name, nic, host, { queues }) => new E1000eChip(name, nic, host, queues)) },
-  ...[0x10c9, 0x10e6, 0x10e7, 0x10e8].map(device => ({ vendor: 0x8086, device, name: '82576 (igb)', open: intel((name, nic, host, { queues }) => new IgbChip(name, nic, host, queues)) })),
-  { vendor: 0x8086, device: 0x10ca, name: '82576 virtual function (igbvf)', open: intel((name, nic, host) => new IgbvfChip(name, nic, host)) },
+  { vendor: 0x8086, device: 0x10d3, name: '82574L (e1000e)', open: intel(({ queues }) => (name, nic) => new E1000eChip(name, nic, queues)) },
+  ...[0x10c9, 0x10e6, 0x10e7, 0x10e8].map(device => ({ vendor: 0x8086, device, name: '82576 (igb)', open: intel(({ queues }) => (name, nic) => new IgbChip(name, nic, queues)) })),
+  { vendor: 0x8086, device: 0x10ca, name: '82576 virtual function (igbvf)', open: intel(() => (name, nic) => new IgbvfChip(name, nic)) },
+  // SFP+: others of the family are no different here, but for the link, which nobody has tried.
+  ...[0x10fb, 0x154d, 0x1557].map(device => ({ vendor: 0x8086, device, name: '82599 (ixgbe)', open: intel(({ queues }) => (name, nic) => new IxgbeChip(name, nic, queues)) })),
   { vendor: 0x1af4, device: 0x1041, name: 'virtio-net', open: virtio },
 ];
 
@@ -124,9 +126,6 @@ function virtio(settings: Settings, host: PortHost): Port {
 }
 
 /** One of Intel's, of which only the registers are different. */
-function intel(make: (name: string, nic: NicDevice, host: PortHost, settings: Settings) => Chip & { readonly registers: { readAt(at: number): number } }): (settings: Settings, host: PortHost) => Port {
-  return (settings, host) => new IntelPort(settings, host, ((name, nic) => {
-    const chip = make(name, nic, host, settings);
-    return { chip, read: at => chip.registers.readAt(at) };
-  }) satisfies MakeChip);
+function intel(make: (settings: Settings) => MakeChip): (settings: Settings, host: PortHost) => Port {
+  return (settings, host) => new IntelPort(settings, host, new NicDevice(host, settings.device, settings.vfToken), make(settings));
 }

@@ -3,7 +3,8 @@ import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import { getU64 } from '../../../kernel/bytes.js';
 import { closeAll } from '../../../kernel/unix.js';
-import { ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, type RingFormat } from '../../../virtqueue/features.js';
+import { offloads, ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, type RingFormat } from '../../../virtqueue/features.js';
+import { OFFLOAD_FINISHED } from '../../../virtqueue/layout.js';
 import type { Channel, Message } from '../../../vhost_user/channel.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import {
@@ -83,11 +84,11 @@ export class BackEnd {
       case 'GET_QUEUE_NUM': return { payload: u64(BigInt(vrings.length >> 1)) };
       case 'GET_MAX_MEM_SLOTS': return { payload: u64(MEMORY_SLOTS) };
       case 'SET_MEM_TABLE': return this.#setTable(payload, fds);
-      case 'ADD_MEM_REG': return this.#paused(() => {
+      case 'ADD_MEM_REG': return this.#paused((): undefined => {
         if (BigInt(memory.regions) >= MEMORY_SLOTS) throw new Refusal('there are as many regions as were offered');
         memory.add(readRegion(payload, 8), fds[0]!);
       });
-      case 'REM_MEM_REG': return this.#paused(() => {
+      case 'REM_MEM_REG': return this.#paused((): undefined => {
         if (!memory.remove(readRegion(payload, 8))) throw new Refusal('there is no such region');
       });
       case 'SET_VRING_NUM': return this.#change(readVring(payload).index, vring => {
@@ -102,11 +103,8 @@ export class BackEnd {
       case 'SET_VRING_KICK': return this.#descriptor(payload, fds, (vring, fd) => vring.setKick(fd));
       case 'SET_VRING_CALL': return this.#descriptor(payload, fds, (vring, fd) => vring.setCall(fd));
       case 'SET_VRING_ERR': return this.#descriptor(payload, fds, (_, fd) => { if (fd !== undefined) binding().close(fd); });
-      case 'GET_INFLIGHT_FD': {
-        const { description, fd } = inflights.make(readInflight(payload), this.#format);
-        return { payload: writeInflight(description), fds: [fd] };
-      }
-      case 'SET_INFLIGHT_FD': return this.#paused(() => {
+      case 'GET_INFLIGHT_FD': return this.#makeInflight(payload);
+      case 'SET_INFLIGHT_FD': return this.#paused((): undefined => {
         if (!inflights.set(readInflight(payload), fds[0]!, this.#format)) throw new Refusal('the in-flight memory is not all in its file, or too small');
       });
       // A session begins with the connection; disabling all rings is what the document allows for the other, and SET_VRING_ENABLE does it better.
@@ -120,7 +118,7 @@ export class BackEnd {
 
   #setFeatures(features: bigint): undefined {
     if ((features & ~this.#parts.features) !== 0n) throw new Refusal(`features 0x${features.toString(16)} were not all offered`);
-    return this.#paused(() => {
+    return this.#paused((): undefined => {
       this.#features = features;
       if ((features & VHOST_USER_F_PROTOCOL_FEATURES) === 0n) for (const vring of this.#parts.vrings) vring.enabled = true;
     });
@@ -135,7 +133,7 @@ export class BackEnd {
   #setTable(payload: Uint8Array, fds: readonly number[]): undefined {
     const regions = readTable(payload);
     if (regions === undefined || regions.length !== fds.length) throw new Refusal(`${fds.length} descriptors came for ${regions?.length ?? 'more'} regions than were sent`);
-    return this.#paused(() => {
+    return this.#paused((): undefined => {
       this.#parts.memory.clear();
       regions.forEach((region, i) => this.#parts.memory.add(region, fds[i]!));
     });
@@ -156,6 +154,14 @@ export class BackEnd {
     return this.#change(value & 0xff, vring => keep(vring, fds.shift()));
   }
 
+  /** Rings that run write into what there was before. */
+  #makeInflight(payload: Uint8Array): { payload: Uint8Array; fds: readonly number[] } {
+    return this.#paused(() => {
+      const { description, fd } = this.#parts.inflights.make(readInflight(payload), this.#format);
+      return { payload: writeInflight(description), fds: [fd] };
+    });
+  }
+
   /** Changes one vring while it stands still. */
   #change(index: number, work: (vring: Vring) => void): undefined {
     const vring = this.#vring(index);
@@ -166,20 +172,22 @@ export class BackEnd {
   }
 
   /** Changes what all of them need. */
-  #paused(work: () => void): undefined {
+  #paused<T>(work: () => T): T {
     const { vrings } = this.#parts;
     for (const vring of vrings) vring.stop(this.#format.packed);
     try {
-      work();
+      return work();
     } finally {
       vrings.forEach((vring, index) => this.#start(vring, index));
     }
-    return undefined;
   }
 
   #start(vring: Vring, index: number): void {
     const { memory, longest, inflights } = this.#parts;
-    const lacks = vring.start({ memory, format: this.#format, longest, inflight: inflights.at(index), resume: inflights.resume(index) });
+    const lacks = vring.start({
+      memory, format: this.#format, longest, inflight: inflights.at(index), resume: inflights.resume(index),
+      offloads: OFFLOAD_FINISHED | offloads(this.#features, index % 2 === 0 ? 'receive' : 'send'),
+    });
     // Not before: what was never written would be taken for a place.
     if (lacks === undefined) inflights.begin(index);
   }

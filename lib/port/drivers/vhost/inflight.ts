@@ -18,13 +18,14 @@ import type { PortHost } from '../../port.js';
 const REGION_VERSION = 8;
 const REGION_DESCS = 10;
 const VERSION = 1;
-const MOST_QUEUES = 512;
+const MOST_DESCS = 32768;
 
 /** Where a packed ring was before its last burst and after it, as indices with wrap counters. */
 export interface Resume { readonly before: number; readonly after: number }
 
 export class Inflights {
   readonly #host: PortHost;
+  readonly #most: number;
   #zone: Memzone | undefined;
   /** Offset of the first region, and bytes and number of all. */
   #first = 0;
@@ -35,13 +36,15 @@ export class Inflights {
   #fd = -1;
   #made = 0;
 
-  constructor(host: PortHost) {
+  /** @param most rings that there are: memory for more would be of no use, and room of other ports */
+  constructor(host: PortHost, most: number) {
     this.#host = host;
+    this.#most = most;
   }
 
-  /** New memory for so many queues. The descriptor stays ours, until the next. Throws EARENAFULL, EOPTION, ESYSCALL. */
+  /** New memory for so many queues; no burst may run. The descriptor stays ours, until the next. Throws EARENAFULL, EOPTION, ESYSCALL. */
   make({ queues, queueSize }: Inflight, format: RingFormat): { description: Inflight; fd: number } {
-    if (queues === 0 || queues > MOST_QUEUES || queueSize === 0 || queueSize > 32768) throw new PollmodeError('EOPTION', `In-flight memory for ${queues} queues of ${queueSize} descriptors was asked for: ask for 1 to ${MOST_QUEUES}, of 1 to 32768.`);
+    if (!this.#fits(queues, queueSize)) throw new PollmodeError('EOPTION', `In-flight memory for ${queues} queues of ${queueSize} descriptors was asked for: ask for 1 to ${this.#most}, of 1 to ${MOST_DESCS}.`);
     const bytes = Math.ceil(queues * strideOf(format.packed, queueSize) / PAGE) * PAGE;
     const description = { bytes: BigInt(bytes), fileOffset: 0n, queues, queueSize };
     const fd = check(binding().memfd('pollmode-inflight', bytes, 0), 'memfd_create');
@@ -59,17 +62,22 @@ export class Inflights {
   set({ bytes, fileOffset, queues, queueSize }: Inflight, fd: number, format: RingFormat): boolean {
     this.clear();
     const stride = strideOf(format.packed, queueSize);
-    const end = bytes + fileOffset;
-    if (queues === 0 || queues > MOST_QUEUES || queueSize === 0 || BigInt(queues * stride) > bytes || end > 1n << 40n || fileOffset % 8n !== 0n) return false;
-    const block = fileBlock(fd, Number(end));
+    if (!this.#fits(queues, queueSize) || BigInt(queues * stride) > bytes || fileOffset > 1n << 40n || fileOffset % 8n !== 0n) return false;
+    // However much there is of it: what is used.
+    const end = Number(fileOffset) + queues * stride;
+    const block = fileBlock(fd, end);
     if (block === undefined) return false;
     const align = Math.max(PAGE, block > 1 << 20 ? block : PAGE);
     const start = Number(fileOffset) - Number(fileOffset) % align;
-    const length = Math.ceil((Number(end) - start) / align) * align;
+    const length = Math.ceil((end - start) / align) * align;
     this.#zone = this.#host.arena.overlay(`port/${this.#host.number}/vhost/inflight/${this.#made++}`, length, fd, { fdOffset: start, guard: true, align });
     this.#first = this.#zone.offset + Number(fileOffset) - start;
     [this.#stride, this.#queues, this.#packed, this.#size] = [stride, queues, format.packed, queueSize];
     return true;
+  }
+
+  #fits(queues: number, queueSize: number): boolean {
+    return queues > 0 && queues <= this.#most && queueSize > 0 && queueSize <= MOST_DESCS;
   }
 
   /** Offset of a queue's region; 0 for none. */

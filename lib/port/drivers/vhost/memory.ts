@@ -8,29 +8,36 @@ import { duplicate, fileBlock } from '../../../vhost_user/descriptors.js';
 import type { MemoryRegion } from '../../../vhost_user/messages.js';
 import { binding } from '../../../binding.js';
 import type { PortHost } from '../../port.js';
-import { placeBeside, placeInside, type RegionFile, type RegionPlace, type Window } from './places.js';
+import { placeBeside, placeInside, Room, type Piece, type RegionFile, type RegionPlace } from './places.js';
 
 interface Mapped extends MemoryRegion {
   readonly file: RegionFile;
   place: RegionPlace;
 }
 
+/** Beyond a port's room: what whole pages take around a few regions of a file in huge ones. */
+export const ROUNDING = 16 << 20;
+/** Beside the arena, of one guest: the process has 128 TiB of addresses, and V8 wants some. */
+const MOST_BESIDE = 2 ** 40;
+
 /** What can be wrong with a region, for the front-end's log and ours. */
 export class BadRegion extends Error {}
 
-/** All of it is over the arena or, when that has no room for one region, all of it is beside. */
+/** All of it is over the arena or, when that has no room for one region or the port has no more there, all of it is beside. */
 export class GuestMemory {
   /** Offset of the table of what is over the arena, and of what is beside it. */
   readonly table: number;
   readonly outside: number;
   readonly #host: PortHost;
   readonly #zone: Memzone;
+  readonly #room: Room;
   #regions: Mapped[] = [];
   #beside = false;
-  #reserved = 0;
 
-  constructor(host: PortHost) {
+  /** @param room bytes of the arena that the guest may fill; other ports have theirs there */
+  constructor(host: PortHost, room: number) {
     this.#host = host;
+    this.#room = new Room(host, room + ROUNDING);
     this.#zone = host.arena.reserve(`port/${host.number}/vhost/memory`, 2 * MEMORY_BYTES, { align: 64 });
     this.table = this.#zone.offset;
     this.outside = this.table + MEMORY_BYTES;
@@ -91,7 +98,7 @@ export class GuestMemory {
   }
 
   /** Bytes at an address of the front-end's process, over the arena; undefined when they are not all in one region, not aligned, or have no room. */
-  window(user: bigint, bytes: number, align: number): Window | undefined {
+  window(user: bigint, bytes: number, align: number): Piece | undefined {
     const region = this.#regions.find(each => user >= each.user && user - each.user + BigInt(bytes) <= each.bytes);
     if (region === undefined) return undefined;
     try {
@@ -105,10 +112,10 @@ export class GuestMemory {
     }
   }
 
-  /** Memory for a ring's copies; undefined when there is no room. The caller releases it. */
-  reserve(bytes: number): Memzone | undefined {
+  /** Memory for a ring's copies; undefined when there is no room. The caller closes it. */
+  reserve(bytes: number): Piece | undefined {
     try {
-      return this.#host.arena.reserve(`port/${this.#host.number}/vhost/outside/${this.#reserved++}`, bytes, { align: 64 });
+      return this.#room.take(bytes, name => this.#host.arena.reserve(name('outside'), bytes, { align: 64 }));
     } catch (cause) {
       if (cause instanceof PollmodeError) return undefined;
       throw cause;
@@ -116,9 +123,9 @@ export class GuestMemory {
   }
 
   #place(file: RegionFile): RegionPlace {
-    if (this.#beside) return placeBeside(this.#host, file);
+    if (this.#beside) return this.#placeBeside(file);
     try {
-      return placeInside(this.#host, file);
+      return placeInside(this.#room, file);
     } catch (cause) {
       if (!(cause instanceof PollmodeError) || cause.code !== 'EARENAFULL') throw cause;
       return this.#goBeside(file);
@@ -129,7 +136,8 @@ export class GuestMemory {
   #goBeside(file: RegionFile): RegionPlace {
     const moved: RegionPlace[] = [];
     try {
-      for (const each of [...this.#regions.map(region => region.file), file]) moved.push(placeBeside(this.#host, each));
+      for (const each of this.#regions) moved.push(placeBeside(this.#room, each.file));
+      moved.push(this.#placeBeside(file));
     } catch (cause) {
       for (const place of moved) place.close();
       throw cause;
@@ -140,6 +148,11 @@ export class GuestMemory {
     });
     this.#beside = true;
     return moved.at(-1)!;
+  }
+
+  #placeBeside(file: RegionFile): RegionPlace {
+    if (this.bytes + file.bytes > MOST_BESIDE) throw new BadRegion(`is more than the ${MOST_BESIDE / 2 ** 40} TiB that a guest may have beside the arena`);
+    return placeBeside(this.#room, file);
   }
 
   #write(): void {

@@ -1,16 +1,15 @@
 /** One virtqueue of a guest as the back-end knows it: what the front-end has said of it, and whether it runs. */
-import type { Memzone } from '../../../arena/directory.js';
 import { binding } from '../../../binding.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import { isRingSize, outsideBytes, ringNeeds, startDevice, startOutside } from '../../../virtqueue/device.js';
 import type { RingFormat } from '../../../virtqueue/features.js';
-import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
+import { DESC_AVAIL, DESC_SHIFT, DESC_USED, LONGEST_GSO, OFFLOAD_TSO4, OFFLOAD_TSO6, RING_INDEX, VQ_GENERATION, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
 import { stopQueue } from '../../../virtqueue/state.js';
 import type { VringAddress } from '../../../vhost_user/messages.js';
 import type { Resume } from './inflight.js';
 import type { GuestMemory } from './memory.js';
-import type { Window } from './places.js';
+import type { Piece } from './places.js';
 
 const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
@@ -23,6 +22,8 @@ export interface Running {
   readonly inflight: number;
   /** Where an in-flight region says that a packed ring goes on; undefined for nothing. */
   readonly resume: Resume | undefined;
+  /** OFFLOAD_*. */
+  readonly offloads: number;
 }
 
 /**
@@ -35,8 +36,10 @@ export class Vring {
   readonly #scratch: number;
   readonly #call: number;
   readonly #kick: number;
-  #windows: (Window | undefined)[] = [];
-  #outside: Memzone | undefined;
+  #windows: (Piece | undefined)[] = [];
+  #outside: Piece | undefined;
+  /** The front-end's eventfd stands behind #call, whether it is told or not. */
+  #calls = false;
   size = 0;
   address: VringAddress | undefined;
   /** Where to go on: split, the next available index; packed, both indices with their wrap counters. */
@@ -58,9 +61,15 @@ export class Vring {
     return this.state.get(VQ_READY) !== 0;
   }
 
+  /** Is a burst in it? */
+  get busy(): boolean {
+    return this.state.get(VQ_LOCK) !== 0;
+  }
+
   /** The descriptor is taken over; undefined: the guest polls, and is not told. */
   setCall(fd: number | undefined): void {
     if (fd !== undefined) replace(this.#call, fd);
+    this.#calls ||= fd !== undefined;
     this.state.set(VQ_TELL, fd === undefined ? NOBODY : this.#call);
   }
 
@@ -70,7 +79,7 @@ export class Vring {
   }
 
   /** Starts it, if all that it needs has come and is right. Returns what is wrong otherwise. */
-  start({ memory, format, longest, inflight, resume }: Running): string | undefined {
+  start({ memory, format, longest, inflight, resume, offloads }: Running): string | undefined {
     this.#closeWindows();
     if (this.address === undefined || this.size === 0 || !this.kicked || !this.enabled) return 'not complete';
     if (!isRingSize(format.packed, this.size)) return `has ${this.size} descriptors`;
@@ -78,7 +87,8 @@ export class Vring {
     const { desc, avail, used } = this.address;
     this.#windows = [desc, avail, used].map((at, i) => memory.window(at, needs[i]![0], needs[i]![1]));
     const [descAt, availAt, usedAt] = this.#windows.map(window => window?.offset);
-    const outside = this.#layOutside(memory, longest);
+    // What is still to be cut is longer than frames are.
+    const outside = this.#layOutside(memory, (offloads & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) !== 0 ? Math.max(longest, LONGEST_GSO) : longest);
     if (descAt === undefined || availAt === undefined || usedAt === undefined || outside === undefined) return 'has a ring that is not in the guest\'s memory, or not aligned';
     // What comes is used in the order it came, so a split ring says itself how far a back-end before this one was.
     const said = format.packed ? resume === undefined ? this.base : this.#resumed(descAt, resume) : this.state.arena.u16[(usedAt + RING_INDEX) >>> 1]!;
@@ -87,22 +97,24 @@ export class Vring {
     if (format.packed && ((nextAvail & 0x7fff) >= this.size || (nextUsed & 0x7fff) >= this.size)) return 'goes on at a place that it does not have';
     startDevice(this.state, {
       format, size: this.size, desc: descAt, avail: availAt, used: usedAt, nextAvail, nextUsed,
-      memory: memory.table, scratch: this.#scratch, longest, inflight, outside,
+      memory: memory.table, scratch: this.#scratch, longest, inflight, outside, offloads,
     });
     return undefined;
   }
 
-  /** Memory for copies, when the guest's is not in the arena. 0: it is; undefined: there is no room. It is kept for the next guest. */
+  /** Memory for copies of frames of so many bytes, when the guest's is not in the arena. 0: it is; undefined: there is no room. */
   #layOutside(memory: GuestMemory, longest: number): number | undefined {
     if (!memory.beside) return 0;
-    this.#outside ??= memory.reserve(outsideBytes(longest));
+    this.#outside = memory.reserve(outsideBytes(longest));
     if (this.#outside !== undefined) startOutside(this.state.arena, this.#outside.offset, memory.outside, longest);
     return this.#outside?.offset;
   }
 
-  /** Where the rings were; no burst may run. */
+  /** Where the rings were, and the copies; no burst may run. */
   #closeWindows(): void {
     for (const window of this.#windows.splice(0)) window?.close();
+    this.#outside?.close();
+    this.#outside = undefined;
   }
 
   /** The last burst of a back-end that died was published, if the first of its places says so (the reconnecting steps of the document). */
@@ -118,6 +130,7 @@ export class Vring {
   stop(packed: boolean): void {
     if (!this.running) return;
     stopQueue(this.state);
+    this.#closeWindows();
     this.base = packed ? (this.state.get(VQ_NEXT_AVAIL) | (this.state.get(VQ_NEXT_USED) << 16)) >>> 0 : this.state.get(VQ_NEXT_AVAIL);
   }
 
@@ -131,8 +144,9 @@ export class Vring {
 
   /** Lets go of the front-end's descriptors; the numbers stay. */
   dropDescriptors(): void {
-    if (this.state.get(VQ_TELL) !== NOBODY) this.setCall(binding().eventfd(0, EFD_NONBLOCK));
     this.state.set(VQ_TELL, NOBODY);
+    if (this.#calls) replace(this.#call, binding().eventfd(0, EFD_NONBLOCK));
+    this.#calls = false;
     if (this.kicked) this.#putKick(binding().eventfd(0, EFD_NONBLOCK));
     this.kicked = false;
   }
@@ -142,7 +156,6 @@ export class Vring {
     this.state.set(VQ_TELL, NOBODY);
     this.state.set(QUEUE_FD, 0xffffffff);
     this.#closeWindows();
-    if (this.#outside !== undefined) this.state.arena.release(this.#outside);
     binding().close(this.#call);
     binding().close(this.#kick);
   }

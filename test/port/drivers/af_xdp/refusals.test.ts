@@ -53,11 +53,20 @@ inLab('modes that a driver has not', {}, (t, lab) => {
   t.match(lo('mode=auto'), { code: 'none' }, 'auto is generic there');
 });
 
-inLab('native XDP and an MTU that does not fit in a page', { mtu: 9000 }, (t, lab) => {
-  t.match(at(lab.a, 'mode=native'), { code: 'EUNSUPPORTED', errno: 34, message: /too large an MTU.*mtu 1500/ });
-  const host = openAt(lab.a, 'mode=auto');
-  t.match(host.ports[0]!.capabilities.mode, /^generic/);
-  closeBalanced(t, host);
+inLab('an MTU that needs frames in several buffers', { mtu: 9000 }, (t, lab) => {
+  for (const [options, mtu, mode] of [['', 9000, /^native, copy, frags/], ['mode=generic', 9000, /^generic, copy, frags/], ['frags=off', 1778, /^native, copy, need-wakeup/], ['frags=on,mode=native', 9000, /frags/]] as const) {
+    const host = openAt(lab.a, options);
+    t.match(host.ports[0]!.capabilities, { mtu, mode });
+    closeBalanced(t, host);
+  }
+});
+
+inLab('an MTU that does not', { mtu: 1500 }, (t, lab) => {
+  for (const [options, mode] of [['', /^native, copy, need-wakeup/], ['frags=on', /^native, copy, frags/]] as const) {
+    const host = openAt(lab.a, options);
+    t.match(host.ports[0]!.capabilities, { mtu: 1500, mode });
+    closeBalanced(t, host);
+  }
 });
 
 inLab('a second opener of a queue, in this process and in another', {}, async (t, lab) => {

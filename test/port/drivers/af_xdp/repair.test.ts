@@ -10,10 +10,10 @@ import type { BurstFunctions } from '../../../../lib/burst/functions.js';
 import { burstFunctions, instantiate, type BurstBuild } from '../../../../lib/burst/module.js';
 import { recoverLcore } from '../../../../lib/lcore/recover.js';
 import { handles } from '../../../../lib/mbuf/audit.js';
-import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_OWNER, MBUF_PKT_LEN } from '../../../../lib/mbuf/layout.js';
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_NB_SEGS, MBUF_OWNER, MBUF_PKT_LEN } from '../../../../lib/mbuf/layout.js';
 import { Mempool } from '../../../../lib/mbuf/mempool.js';
 import {
-  XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_FLAGS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_PRODUCER, XSK_RING_A, XSK_RING_B,
+  XDP_PKT_CONTD, XSK_AIM, XSK_BUFFER_MASK, XSK_CONSUMER, XSK_DESCRIPTORS, XSK_FLAGS, XSK_HELD, XSK_LONGEST, XSK_MASK, XSK_MOST_SEGMENTS, XSK_PRODUCER, XSK_RING_A, XSK_RING_B,
   XSK_SEEN, XSK_UMEM, XSK_UMEM_BYTES,
 } from '../../../../lib/port/drivers/af_xdp/layout.js';
 import { takeBack } from '../../../../lib/port/drivers/af_xdp/rings.js';
@@ -71,7 +71,7 @@ class FakeRing {
   }
 }
 
-interface Shape { readonly mbufs: number; readonly ring: number; readonly start: number; readonly cache: number }
+interface Shape { readonly mbufs: number; readonly ring: number; readonly start: number; readonly cache: number; readonly txSegments: number }
 interface Command { readonly kind: 'rx' | 'free' | 'send' | 'fill' | 'deliver' | 'transmit' | 'complete' | 'die'; readonly count: number; readonly pick: number }
 
 /** A queue of each direction, a program that uses them as one lcore after another, and the kernel's part. */
@@ -93,7 +93,7 @@ class World {
   left = Infinity;
   doing: Command['kind'] = 'rx';
 
-  constructor(arena: Arena, build: BurstBuild, { mbufs, ring, start, cache }: Shape) {
+  constructor(arena: Arena, build: BurstBuild, { mbufs, ring, start, cache, txSegments }: Shape) {
     this.arena = arena;
     this.build = build;
     this.pool = Mempool.create(arena, 'pool', { count: mbufs, bufferSize: 2048, hugePages: 'never', cache });
@@ -114,6 +114,8 @@ class World {
     }
     this.rx.set(XSK_AIM, ring);
     this.tx.set(XSK_LONGEST, 1518);
+    this.rx.set(XSK_MOST_SEGMENTS, 5);
+    this.tx.set(XSK_MOST_SEGMENTS, txSegments);
     this.born();
   }
 
@@ -141,11 +143,20 @@ class World {
       case 'free': functions.mbufFree(this.pool.offset, lcore, vector.offset, this.write(this.app.splice(0, count))); return;
       case 'send': this.send(count); return;
       case 'fill': for (let i = 0; i < count && rings.fill.length > 0; i++) this.empty.push(rings.fill.take()); return;
-      case 'deliver': for (let i = 0; i < count && this.empty.length > 0 && rings.rx.length < rings.rx.size; i++) rings.rx.put(this.empty.splice(pick % this.empty.length, 1)[0]! + 256, 0, 60, 0); return;
+      case 'deliver': for (let i = 0; i < count && this.empty.length >= 3 && rings.rx.length + 3 <= rings.rx.size; i++) this.deliver((pick + i) % 4 === 0 ? 3 : 1, pick); return;
       case 'transmit': for (let i = 0; i < count && rings.tx.length > 0; i++) this.flying.push(rings.tx.take() & ~2047); return;
       case 'complete': for (let i = 0; i < count && this.flying.length > 0 && rings.completion.length < rings.completion.size; i++) rings.completion.put(this.flying.splice(pick % this.flying.length, 1)[0]!, 0); return;
       case 'die': this.left = 1 + (pick >>> 1) % (pick % 2 === 0 ? 6 : 60);
     }
+  }
+
+  /** A frame in so many buffers. */
+  deliver(pieces: number, pick: number): void {
+    for (let i = 1; i <= pieces; i++) this.rings.rx.put(this.empty.splice(pick % this.empty.length, 1)[0]! + 256, 0, 60, i < pieces ? XDP_PKT_CONTD : 0);
+  }
+
+  segments(handle: number): number {
+    return this.arena.u16[(((this.arena.table + (handle << HEADER_SHIFT)) >>> 0) + MBUF_NB_SEGS) >>> 1]!;
   }
 
   /** What was received goes out, or new frames do; what is refused stays the program's. */
@@ -154,6 +165,7 @@ class World {
     if (this.app.length === 0 && functions.mbufAlloc(this.pool.offset, lcore, vector.offset, Math.min(count, 8)) > 0) this.app.push(...this.read(Math.min(count, 8)));
     const list = this.app.slice(0, Math.min(count, 64));
     for (const handle of list) {
+      if (this.segments(handle) > 1) continue;
       const header = (this.arena.table + (handle << HEADER_SHIFT)) >>> 0;
       this.arena.u16[(header + MBUF_DATA_LEN) >>> 1] = 60;
       this.arena.u32[(header + MBUF_PKT_LEN) >>> 2] = 60;
@@ -182,7 +194,7 @@ class World {
       expect(state.get(XSK_HELD), wanted.length);
     }
     const { total, free, app, rx, tx, stray, twice } = this.pool.audit();
-    expect([app, stray, twice, free + app + rx + tx], [this.app.length, 0, 0, total]);
+    expect([app, stray, twice, free + app + rx + tx], [this.app.reduce((sum, handle) => sum + this.segments(handle), 0), 0, 0, total]);
   }
 
   read(count: number): number[] {
@@ -217,6 +229,7 @@ function expect(found: unknown, wanted: unknown): void {
 
 const shapes: fc.Arbitrary<Shape> = fc.record({
   mbufs: fc.constantFrom(64, 200, 600), ring: fc.constantFrom(64, 128), start: fc.constantFrom(0, 0x7fffffe0, 0xffffffe0), cache: fc.constantFrom(0, 8),
+  txSegments: fc.constantFrom(2, 5), // with 2, chains of three are copied
 });
 const commands: fc.Arbitrary<Command[]> = fc.array(fc.record({
   kind: fc.constantFrom('rx', 'rx', 'free', 'send', 'send', 'fill', 'deliver', 'transmit', 'complete', 'die', 'die'),

@@ -1,6 +1,7 @@
 /** Frames through every mode, held against the kernel's own view of them: contents, order, and counters to the last one. */
 import type { Test } from 'tap';
 import type { Lab } from '../../../../lib/lab/veth.js';
+import { Chains } from '../../../../lib/mbuf/chains.js';
 import type { Host } from '../../../../lib/port/host.js';
 import { frame, RawSocket, receiveSome, sendAll, statsOf } from '../kernel_helper.js';
 import { attached, closeBalanced, difference, inLab, linkCounts, LONG, openAt, randomFrames, sameFrames, totalBytes, until } from './helper.js';
@@ -84,8 +85,8 @@ inLab('frames below Ethernet\'s 60 bytes are neither padded nor cut on a veth', 
   closeBalanced(t, host);
 });
 
-inLab('frames longer than a buffer: dropped by the kernel, counted by its name', { mtu: 3000 }, async (t, lab) => {
-  const host = openAt(lab.a, 'mode=generic');
+inLab('frames longer than a buffer, where only one was asked for: dropped by the kernel, counted by its name', { mtu: 3000 }, async (t, lab) => {
+  const host = openAt(lab.a, 'mode=generic,frags=off');
   const raw = new RawSocket(lab.b);
   const { room } = host.pool;
   const lengths = [room - 1, room, room + 1, 3014];
@@ -142,3 +143,26 @@ inLab('a call without packets makes no system call when nothing waits in the rin
   t.equal(host.pool.audit().tx, 0, 'and yet all are back');
   closeBalanced(t, host);
 });
+
+for (const mode of ['native', 'generic']) {
+  inLab(`jumbo frames that another holds too are sent as copies, ${mode}`, { mtu: 9000 }, async (t, lab) => {
+    const host = openAt(lab.a, `mode=${mode}`);
+    const [port, raw, chains, burst] = [host.ports[0]!, new RawSocket(lab.b), new Chains(host.pool), host.burst(1)];
+    const bytes = frame(lab.a, lab.b, 1, 9014);
+    t.equal(host.pool.alloc(burst, 1), 1);
+    const handle = burst.handles[0]!;
+    t.ok(chains.copyIn(handle, bytes));
+    chains.clone(handle);
+    t.equal(port.tx[0]!.txBurst(burst, 1), 1);
+    sameFrames(t, await allOf(raw, 1), [bytes], 'it went out whole');
+    t.match(statsOf(port), { txPackets: 1, txBytes: 9014, xstats: { tx_copied: 1, tx_bad_frame: 0, kernel_tx_invalid_descs: 0 } });
+    t.same(Buffer.from(chains.copyOut(handle)), Buffer.from(bytes), 'the other holder has it as it was');
+    burst.handles[0] = handle;
+    t.equal(port.tx[0]!.txBurst(burst, 1), 1, 'and sends it himself');
+    sameFrames(t, await allOf(raw, 1), [bytes], 'without a copy');
+    t.match(statsOf(port), { txPackets: 2, xstats: { tx_copied: 1 } });
+    chains.close();
+    raw.close();
+    closeBalanced(t, host);
+  });
+}

@@ -2,14 +2,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { dpdkLacks } from '../../../../bench/peers/dpdk.js';
-import { Machine } from '../../../../bench/peers/machine.js';
 import { open } from '../../../../lib/port/host.js';
-import { bounce, run, testpmd, until } from './testpmd.js';
-
-const machine = new Machine();
-process.once('exit', () => machine.giveBack());
-const skip = dpdkLacks(machine) ?? false;
+import { bounce, machine, run, skip, testpmd, until } from '../testpmd_helper.js';
 
 for (const packed of [0, 1]) {
   const rings = packed === 1 ? 'packed' : 'split';
@@ -17,12 +11,12 @@ for (const packed of [0, 1]) {
     const path = join(machine.folder, 'a');
     const host = open([`vhost:${path}`], { mbufs: 2048 });
     t.teardown(() => host.close());
-    await run(t, testpmd(machine, 'a', `net_virtio_user0,path=${path},queues=1,queue_size=256,packed_vq=${packed}`), () => bounce(t, host, host.ports[0]!));
+    await run(t, testpmd('a', `net_virtio_user0,path=${path},queues=1,queue_size=256,packed_vq=${packed}`), () => bounce(t, host, host.ports[0]!));
   });
   t.test(`our virtio_user before DPDK's vhost, ${rings} rings`, { skip }, async t => {
     const path = join(machine.folder, 'b');
     rmSync(path, { force: true });
-    const program = testpmd(machine, 'b', `net_vhost0,iface=${path},queues=1`);
+    const program = testpmd('b', `net_vhost0,iface=${path},queues=1`);
     await run(t, program, async () => {
       const host = open([`virtio_user:${path},packed=${packed}`], { mbufs: 2048 });
       try {
@@ -37,7 +31,7 @@ for (const packed of [0, 1]) {
     const vdev = `net_virtio_user0,path=${path},server=1,queues=1,queue_size=256,packed_vq=${packed}`;
     let host = open([`vhost:${path},client=1`], { mbufs: 2048 });
     t.teardown(() => host.close());
-    const first = testpmd(machine, 'c', vdev);
+    const first = testpmd('c', vdev);
     await run(t, first, () => bounce(t, host, host.ports[0]!));
     t.comment('our side goes, and another one comes');
     host.close();
@@ -48,6 +42,6 @@ for (const packed of [0, 1]) {
     await first.exited;
     await until(() => host.ports[0]!.link!.read().up === false);
     rmSync(path, { force: true });
-    await run(t, testpmd(machine, 'd', vdev), () => bounce(t, host, host.ports[0]!));
+    await run(t, testpmd('d', vdev), () => bounce(t, host, host.ports[0]!));
   });
 }

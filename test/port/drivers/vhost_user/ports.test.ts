@@ -9,6 +9,7 @@ import { getU64 } from '../../../../lib/kernel/bytes.js';
 import { SOCK_NONBLOCK, SOCK_STREAM } from '../../../../lib/kernel/constants.js';
 import { Door } from '../../../../lib/kernel/door.js';
 import { unixAddress, unixSocket } from '../../../../lib/kernel/unix.js';
+import { Chains } from '../../../../lib/mbuf/chains.js';
 import { open, type Host, type OpenOptions } from '../../../../lib/port/host.js';
 import type { Port } from '../../../../lib/port/port.js';
 import { QueueView } from '../../../../lib/port/queue_view.js';
@@ -60,6 +61,31 @@ t.test('several pairs of queues, each with its own frames', async t => {
         }), to.rx.map((_, i) => i === queue ? [70 + queue] : []), `queue ${queue}`);
       }
     }
+    host.close();
+    t.equal(host.pool.audit().free, host.pool.size);
+  }
+});
+
+t.test('jumbo frames, of 9000 bytes of IP, both ways: in one buffer of the guest\'s, in several, in chains', async t => {
+  for (const [packed, mergeable] of [[0, 1], [1, 1], [0, 0], [1, 0]]) {
+    const path = folder(t);
+    const { host, ports } = opened(t, `vhost:${path},guest_memory=16,mtu=9000,mergeable=${mergeable}`, `virtio_user:${path},mtu=9000,queue_size=128,packed=${packed}`);
+    const [back, front] = ports as [Port, Port];
+    t.equal(back.capabilities.mtu, 9000);
+    const chains = new Chains(host.pool);
+    const burst = host.burst(4);
+    // Ours puts a frame for the guest into buffers of the guest's alone: without mergeable ones what does not fit is counted.
+    for (const [from, to, arrives] of [[front, back, true], [back, front, mergeable === 1]] as const) {
+      const sent = [9014, 1514, 9018, 60].map((length, i) => frame(length, i));
+      host.pool.alloc(burst, 4);
+      sent.forEach((bytes, i) => t.ok(chains.copyIn(burst.handles[i]!, bytes)));
+      t.equal(from.tx[0]!.txBurst(burst, 4), 4);
+      const got = to.rx[0]!.rxBurst(burst);
+      t.same(Array.from(burst.handles.subarray(0, got), handle => chains.copyOut(handle)), arrives ? sent : [sent[1], sent[3]]);
+      host.pool.free(burst, 0, got);
+      t.equal(host.stats(from).xstats['tx_buffer_too_small'] ?? 0, arrives ? 0 : 2);
+    }
+    chains.close();
     host.close();
     t.equal(host.pool.audit().free, host.pool.size);
   }

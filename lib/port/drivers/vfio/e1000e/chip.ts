@@ -3,20 +3,20 @@
  * interrupts off, global reset, link, statistics, receive, transmit.
  */
 import { PollmodeError } from '../../../../errors.js';
-import { macText } from '../../../../kernel/address.js';
 import { RSS_IPV4, RSS_IPV6, RSS_TCP_IPV4, RSS_TCP_IPV6 } from '../../../../rss/layout.js';
-import type { LinkState, PortHost } from '../../../port.js';
+import type { LinkState } from '../../../port.js';
+import { stationAddress } from '../intel/address.js';
 import type { Chip, Counter, DescriptorKind, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
-import { COMMON_COUNTERS } from '../intel/counters.js';
+import { GIGABIT_COUNTERS } from '../intel/counters.js';
 import { multicastTable, TABLE_WORDS, vlanTable } from '../intel/filters.js';
 import { INTEL_82574, RXD_ERRORS, TXD_IFCS } from '../intel/layout.js';
 import { IntelRss } from '../intel/rss.js';
-import type { NicDevice } from '../pci/device.js';
-import { pause, Registers } from '../pci/registers.js';
+import type { Nic } from '../pci/device.js';
+import type { Registers } from '../pci/registers.js';
 import {
   BAR0_BYTES, CAUSE_LSC, CAUSE_OTHER, CAUSE_RXQ0, CAUSE_RXQ1, CTRL_ASDE, CTRL_EXT_PBA_CLR, CTRL_FRCDPLX, CTRL_FRCSPD,
   CTRL_GIO_MASTER_DISABLE, CTRL_RST, CTRL_SLU, CTRL_VME, EECD_AUTO_RD, MRQC_IPV4, MRQC_IPV6, MRQC_RSS, MRQC_TCP_IPV4, MRQC_TCP_IPV6,
-  QUEUE_STRIDE, RAH_AV, RCTL_BAM, RCTL_EN, RCTL_FLXBUF_SHIFT, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RFCTL_EXSTEN,
+  QUEUE_STRIDE, RCTL_BAM, RCTL_EN, RCTL_FLXBUF_SHIFT, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RFCTL_EXSTEN,
   RXCSUM_IPOFLD, RXCSUM_PCSD, RXCSUM_TUOFLD, STATUS_FD, STATUS_GIO_MASTER, STATUS_LU, STATUS_SPEED_SHIFT, TCTL_COLD_SHIFT, TCTL_CT_SHIFT,
   TCTL_EN, TCTL_PSP, TXDCTL_AT_ONCE, type RegisterName,
 } from './registers.js';
@@ -35,16 +35,16 @@ export class E1000eChip implements Chip {
   readonly descriptors: DescriptorKind = { context: INTEL_82574, command: TXD_IFCS, payload: 0, errors: RXD_ERRORS, ipBadShift: 28, l4BadShift: 26 };
   readonly queues = 2;
   readonly mtu = 9000;
-  readonly counters: readonly Counter[] = COMMON_COUNTERS;
+  readonly counters: readonly Counter[] = GIGABIT_COUNTERS;
   readonly rss?: IntelRss;
   readonly registers: Registers<RegisterName>;
   readonly #name: string;
   /** RCTL as it will be once receiving is on. */
   #receive = 0;
 
-  constructor(name: string, nic: NicDevice, host: PortHost, queues: number) {
+  constructor(name: string, nic: Nic, queues: number) {
     this.#name = name;
-    const registers = this.registers = new Registers(host.arena, nic.bar(0, BAR0_BYTES).offset, REGISTERS);
+    const registers = this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
     if (queues === 1) return;
     this.rss = new IntelRss(name, queues, RSS_KIND, {
       key: (word, value) => { registers.write('RSSRK', value, 4 * word); },
@@ -57,29 +57,26 @@ export class E1000eChip implements Chip {
   reset(): void {
     const { registers } = this;
     registers.write('IMC', 0xffffffff);
-    // 5.2: what is on its way on the bus is finished first; a device that never finishes is reset all the same.
+    // 3.1.3.10: what is on its way on the bus is finished first; a device that never finishes is reset all the same.
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
-    pause(1); // no access for a microsecond
+    registers.pause(1); // no access for a microsecond
     const back = registers.waitFor('CTRL', CTRL_RST, 0, 100) && registers.waitFor('EECD', EECD_AUTO_RD, EECD_AUTO_RD, 100);
     if (!back) throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC did not come back from its reset: start the machine anew, from cold.`);
     registers.write('IMC', 0xffffffff);
     registers.read('ICR');
   }
 
-  /** Receive address 0, which the reset has loaded from the NVM (10.2.5). */
+  /** Receive address 0, which the reset has loaded from the NVM (10.2.5.23). */
   get mac(): string {
-    const low = this.registers.read('RAL');
-    const high = this.registers.read('RAH');
-    if ((high & RAH_AV) === 0 || low === 0xffffffff) throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC has no MAC address in its NVM: repair the NVM, or use another NIC.`);
-    return macText(Uint8Array.of(low, low >>> 8, low >>> 16, low >>> 24, high, high >>> 8));
+    return stationAddress(this.#name, this.registers);
   }
 
-  /** 4.6.3: the PHY negotiates by itself; the MAC takes speed and duplex from it. */
+  /** 4.6.3: the PHY negotiates by itself; the MAC takes speed and duplex from it. ASDE must be 0 in an 82574 (10.2.2.1). */
   linkUp(): void {
-    this.registers.clear('CTRL', CTRL_FRCSPD | CTRL_FRCDPLX);
-    this.registers.set('CTRL', CTRL_SLU | CTRL_ASDE);
+    this.registers.clear('CTRL', CTRL_FRCSPD | CTRL_FRCDPLX | CTRL_ASDE);
+    this.registers.set('CTRL', CTRL_SLU);
   }
 
   get link(): LinkState {
@@ -108,8 +105,10 @@ export class E1000eChip implements Chip {
     this.#receive = RCTL_BAM | RCTL_SECRC | size | (promiscuous ? RCTL_UPE | RCTL_MPE : 0);
   }
 
-  startReceive(): void {
+  /** Once it is enabled: a tail that is written before may be forgotten. */
+  startReceive(fill: () => void): void {
     this.registers.write('RCTL', RCTL_EN | this.#receive);
+    fill();
   }
 
   promiscuous(on: boolean): void {
@@ -127,14 +126,14 @@ export class E1000eChip implements Chip {
     else this.registers.set('RCTL', RCTL_VFE);
   }
 
-  /** 4.6.6. Gaps and collision values are those of IEEE 802.3 for copper; in full duplex only the first counts. */
+  /** 4.6.6, which has the gaps (IPGT 8, IPGR1 2, IPGR2 10; in full duplex the first alone counts) and the collision values. */
   startTransmit(rings: readonly RingPlace[]): void {
     const { registers } = this;
     rings.forEach((ring, queue) => {
       this.#place(['TDBAL', 'TDBAH', 'TDLEN', 'TDH', 'TDT'], ring, queue);
       registers.write('TXDCTL', TXDCTL_AT_ONCE, queue * QUEUE_STRIDE);
     });
-    registers.write('TIPG', 8 | (8 << 10) | (6 << 20));
+    registers.write('TIPG', 8 | (2 << 10) | (10 << 20));
     registers.write('TCTL', TCTL_EN | TCTL_PSP | (15 << TCTL_CT_SHIFT) | (63 << TCTL_COLD_SHIFT));
   }
 
@@ -165,7 +164,7 @@ export class E1000eChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 20);
     registers.set('CTRL', CTRL_RST);
-    pause(1);
+    registers.pause(1);
     registers.write('IMC', 0xffffffff);
   }
 

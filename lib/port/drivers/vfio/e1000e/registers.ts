@@ -89,8 +89,6 @@ export const RFCTL_EXSTEN = 1 << 15;
 export const RXCSUM_IPOFLD = 1 << 8;
 export const RXCSUM_TUOFLD = 1 << 9;
 export const RXCSUM_PCSD = 1 << 13;
-// RAH
-export const RAH_AV = 0x80000000;
 // MRQC
 export const MRQC_RSS = 1;
 export const MRQC_TCP_IPV4 = 1 << 16;

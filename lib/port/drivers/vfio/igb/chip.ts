@@ -3,22 +3,22 @@
  * off, global reset, link, receive, transmit, interrupts. Its virtual functions: pools.ts.
  */
 import { PollmodeError } from '../../../../errors.js';
-import { macText } from '../../../../kernel/address.js';
 import { RSS_IPV4, RSS_IPV6, RSS_TCP_IPV4, RSS_TCP_IPV6, RSS_UDP_IPV4, RSS_UDP_IPV6 } from '../../../../rss/layout.js';
-import type { LinkState, PortHost } from '../../../port.js';
+import type { LinkState } from '../../../port.js';
+import { stationAddress } from '../intel/address.js';
 import type { Chip, Counter, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
-import { COMMON_COUNTERS } from '../intel/counters.js';
+import { GIGABIT_COUNTERS } from '../intel/counters.js';
 import { multicastTable, TABLE_WORDS, vlanTable } from '../intel/filters.js';
 import { IntelRss } from '../intel/rss.js';
-import type { NicDevice } from '../pci/device.js';
-import { pause, Registers } from '../pci/registers.js';
+import type { Nic } from '../pci/device.js';
+import type { Registers } from '../pci/registers.js';
 import { ADVANCED } from './descriptors.js';
 import { Pools } from './pools.js';
 import {
   BAR0_BYTES, CAUSE_LSC, CTRL_FRCDPLX, CTRL_FRCSPD, CTRL_GIO_MASTER_DISABLE, CTRL_RST, CTRL_SLU, CTRL_VME, EECD_AUTO_RD, EITR_MAX, EITR_SHIFT,
   GPIE_EIAME, GPIE_MSIX_MODE, GPIE_NSICR, GPIE_PBA, IVAR_VALID, MDIC_PHY_1, MDIC_READY, MDIC_REGISTER_SHIFT, MDIC_WRITE, MRQC_IPV4,
   MRQC_IPV6, MRQC_POOLS, MRQC_RSS, MRQC_TCP_IPV4, MRQC_TCP_IPV6, MRQC_UDP_IPV4, MRQC_UDP_IPV6, PHY_CONTROL, PHY_NEGOTIATE, QUEUE_ENABLE, QUEUE_STRIDE,
-  RAH_AV, RCTL_BAM, RCTL_EN, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RXCSUM_IPOFLD, RXCSUM_PCSD, RXCSUM_TUOFLD,
+  RCTL_BAM, RCTL_EN, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RXCSUM_IPOFLD, RXCSUM_PCSD, RXCSUM_TUOFLD,
   SRRCTL_DROP_EN, SRRCTL_ONE_BUFFER, STATUS_FD, STATUS_GIO_MASTER, STATUS_LU, STATUS_NUM_VFS_MASK, STATUS_NUM_VFS_SHIFT, STATUS_SPEED_SHIFT, TCTL_COLD_SHIFT, TCTL_CT_SHIFT, TCTL_EN,
   TCTL_PSP, THRESHOLDS, type RegisterName,
 } from './registers.js';
@@ -44,7 +44,7 @@ export class IgbChip implements Chip {
   /** Of 16: a queue of its own for each vector that it has, less one for the rest. */
   readonly queues = 8;
   readonly mtu = 9000;
-  readonly counters: readonly Counter[] = [...COMMON_COUNTERS, { at: RQDPC, name: 'rx_queue_drops', count: 16, stride: QUEUE_STRIDE }];
+  readonly counters: readonly Counter[] = [...GIGABIT_COUNTERS, { at: RQDPC, name: 'rx_queue_drops', count: 16, stride: QUEUE_STRIDE }];
   readonly registers: Registers<RegisterName>;
   readonly #name: string;
   readonly #queues: number;
@@ -54,10 +54,10 @@ export class IgbChip implements Chip {
   /** RCTL as it will be once receiving is on. */
   #receive = 0;
 
-  constructor(name: string, nic: NicDevice, host: PortHost, queues: number) {
+  constructor(name: string, nic: Nic, queues: number) {
     this.#name = name;
     this.#queues = queues;
-    const registers = this.registers = new Registers(host.arena, nic.bar(0, BAR0_BYTES).offset, REGISTERS);
+    const registers = this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
     if (queues === 1) return;
     this.#rss = new IntelRss(name, queues, RSS_KIND, {
       key: (word, value) => { registers.write('RSSRK', value, 4 * word); },
@@ -82,7 +82,7 @@ export class IgbChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
-    pause(1); // no access for a microsecond
+    registers.pause(1); // no access for a microsecond
     if (!registers.waitFor('CTRL', CTRL_RST, 0, 100) || registers.read('STATUS') === 0xffffffff) {
       throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC did not come back from its reset: start the machine anew, from cold.`);
     }
@@ -98,10 +98,7 @@ export class IgbChip implements Chip {
 
   /** Receive address 0, which the reset has loaded from the NVM (8.10). */
   get mac(): string {
-    const low = this.registers.read('RAL');
-    const high = this.registers.read('RAH');
-    if ((high & RAH_AV) === 0 || low === 0xffffffff) throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC has no MAC address in its NVM: repair the NVM, or use another NIC.`);
-    return macText(Uint8Array.of(low, low >>> 8, low >>> 16, low >>> 24, high, high >>> 8));
+    return stationAddress(this.#name, this.registers);
   }
 
   /** 4.5.7, copper: the PHY negotiates anew; the MAC takes speed and duplex from it. */
@@ -146,8 +143,10 @@ export class IgbChip implements Chip {
     this.#receive = RCTL_BAM | RCTL_SECRC | (long || this.#pools !== undefined ? RCTL_LPE : 0) | (promiscuous ? RCTL_UPE | RCTL_MPE : 0) | (this.#pools === undefined ? 0 : RCTL_VFE);
   }
 
-  startReceive(): void {
+  /** Once it is enabled: a tail that is written before may be forgotten. */
+  startReceive(fill: () => void): void {
     this.registers.write('RCTL', RCTL_EN | this.#receive);
+    fill();
   }
 
   promiscuous(on: boolean): void {
@@ -213,7 +212,7 @@ export class IgbChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 20);
     registers.set('CTRL', CTRL_RST);
-    pause(1);
+    registers.pause(1);
     this.#maskAll();
   }
 

@@ -8,7 +8,7 @@ import { PollmodeError } from '../../../../errors.js';
 import { macBytes, macText } from '../../../../kernel/address.js';
 import { checkVlan, multicastBit, groupBytes, TABLE_WORDS } from '../intel/filters.js';
 import type { VirtualFunctions, VirtualFunctionState } from '../../../port.js';
-import { pause, type Registers } from '../pci/registers.js';
+import type { Registers } from '../pci/registers.js';
 import {
   MAILBOX_STRIDE, MAILBOX_WORDS, MBVFICR_ACKS, MBVFICR_REQUESTS, MESSAGE_ACK, MESSAGE_CTS, MESSAGE_INFO_SHIFT, MESSAGE_KIND, MESSAGE_NACK,
   MULTICAST_MOST, P2V_ACK, P2V_PFU, P2V_RVFU, P2V_STS, PF_CONTROL, VF_RESET, VF_SET_LPE, VF_SET_MAC, VF_SET_MULTICAST, VF_SET_PROMISC, VF_SET_VLAN,
@@ -289,7 +289,7 @@ export class Pools implements VirtualFunctions {
     for (let tries = 0; tries < BUFFER_TRIES; tries++) {
       this.#registers.write('P2VMAILBOX', P2V_PFU, 4 * index);
       if ((this.#registers.read('P2VMAILBOX', 4 * index) & P2V_PFU) !== 0) return true;
-      pause(1);
+      this.#registers.pause(1);
     }
     this.#registers.write('P2VMAILBOX', P2V_RVFU, 4 * index);
     return false;

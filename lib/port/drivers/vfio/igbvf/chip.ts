@@ -4,15 +4,15 @@
  */
 import { PollmodeError } from '../../../../errors.js';
 import { macText } from '../../../../kernel/address.js';
-import type { LinkState, PortHost } from '../../../port.js';
+import type { LinkState } from '../../../port.js';
 import { linkOf, placeRing } from '../igb/chip.js';
 import { ADVANCED } from '../igb/descriptors.js';
 import { MESSAGE_INFO_SHIFT, MULTICAST_MOST, VF_RESET, VF_SET_LPE, VF_SET_MULTICAST, VF_SET_PROMISC, VF_SET_VLAN } from '../igb/mailbox.js';
 import { EITR_MAX, EITR_SHIFT, IVAR_VALID, QUEUE_ENABLE, SRRCTL_DROP_EN, SRRCTL_ONE_BUFFER, THRESHOLDS } from '../igb/registers.js';
 import type { Chip, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
 import { checkVlan, groupBytes, multicastBit } from '../intel/filters.js';
-import type { NicDevice } from '../pci/device.js';
-import { pause, Registers } from '../pci/registers.js';
+import type { Nic } from '../pci/device.js';
+import type { Registers } from '../pci/registers.js';
 import { Mailbox } from './mailbox.js';
 import { BAR0_BYTES, COUNTERS, CTRL_RST, REGISTERS, type RegisterName } from './registers.js';
 
@@ -32,9 +32,9 @@ export class IgbvfChip implements Chip {
   #mac = '';
   #vlans: readonly number[] = [];
 
-  constructor(name: string, nic: NicDevice, host: PortHost) {
+  constructor(name: string, nic: Nic) {
     this.#name = name;
-    this.registers = new Registers(host.arena, nic.bar(0, BAR0_BYTES).offset, REGISTERS);
+    this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
     this.#mailbox = new Mailbox(name, this.registers);
   }
 
@@ -43,7 +43,7 @@ export class IgbvfChip implements Chip {
     const { registers } = this;
     registers.write('EIMC', ALL_VECTORS);
     registers.set('CTRL', CTRL_RST);
-    pause(1);
+    registers.pause(1);
     this.#mailbox.awaitReady();
     const answer = this.#mailbox.ask([VF_RESET], 3);
     if (answer === undefined) throw new PollmodeError('EUNSUPPORTED', `${this.#name}: its physical function gives it no MAC address: give it one there (ip link set dev PF vf N mac ...).`);
@@ -79,8 +79,9 @@ export class IgbvfChip implements Chip {
     if (promiscuous) this.promiscuous(true);
   }
 
-  startReceive(): void {
-    // the queue is on, and that is all there is
+  /** The queue is on, and that is all there is. */
+  startReceive(fill: () => void): void {
+    fill();
   }
 
   /** Throws EUNSUPPORTED when the physical function does not trust it so far, as Linux's does not. */
@@ -133,7 +134,7 @@ export class IgbvfChip implements Chip {
     this.registers.write('RXDCTL', 0);
     this.registers.write('TXDCTL', 0);
     this.registers.set('CTRL', CTRL_RST);
-    pause(1);
+    this.registers.pause(1);
   }
 
   tail(direction: 'rx' | 'tx'): number {

@@ -2,7 +2,7 @@ import { PollmodeError } from '../../../../errors.js';
 import {
   MAILBOX_WORDS, MESSAGE_CTS, MESSAGE_NACK, MESSAGE_KIND, PF_CONTROL, V2P_ACK, V2P_PFACK, V2P_PFSTS, V2P_READ_TO_CLEAR, V2P_REQ, V2P_RSTI, V2P_RSTD, V2P_VFU,
 } from '../igb/mailbox.js';
-import { pause, type Registers } from '../pci/registers.js';
+import type { Registers } from '../pci/registers.js';
 import type { RegisterName } from './registers.js';
 
 /** How long the physical function has for each step. A busy one looks every few milliseconds. */
@@ -81,7 +81,7 @@ export class Mailbox {
     const end = performance.now() + DEADLINE_MS;
     while (!done(this.#state())) {
       if (performance.now() > end) throw this.#silence(complaint);
-      pause(1);
+      this.#registers.pause(1);
     }
   }
 

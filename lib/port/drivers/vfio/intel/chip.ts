@@ -1,4 +1,4 @@
-/** What an Intel NIC's driver is made of: the port (port.ts) asks, the chip (e1000e, igb, igbvf) knows the registers. */
+/** What an Intel NIC's driver is made of: the port (port.ts) asks, the chip (e1000e, igb, igbvf, ixgbe) knows the registers. */
 import type { LinkState, PortRss, VirtualFunctions } from '../../../port.js';
 
 /** Where a descriptor ring is, for the device. */
@@ -25,6 +25,8 @@ export interface DescriptorKind {
   /** Third word of a transmit descriptor, and what makes a frame's length its fourth. */
   readonly command: number;
   readonly payload: number;
+  /** Most descriptors of which the last alone reports that it was sent; absent: as many as a burst has. */
+  readonly reports?: number;
   /** Status bits of a bad frame; the places of the two that say that a checksum is wrong. */
   readonly errors: number;
   readonly ipBadShift: number;
@@ -59,6 +61,8 @@ export interface Chip {
   /** Largest MTU. */
   readonly mtu: number;
   readonly counters: readonly Counter[];
+  /** Read for the counters; waited at. */
+  readonly registers: { readAt(offset: number): number; pause(milliseconds: number): void };
   /** After a reset. Throws EUNSUPPORTED when it has none. */
   readonly mac: string;
   readonly link: LinkState;
@@ -71,7 +75,8 @@ export interface Chip {
   linkUp(): void;
   /** Rings in place and enabled, filters set; nothing comes yet. */
   prepareReceive(rings: readonly RingPlace[], plan: ReceivePlan): void;
-  startReceive(): void;
+  /** `fill` gives the queues their first buffers and moves their tails: when, in its order, is the device's affair. */
+  startReceive(fill: () => void): void;
   startTransmit(rings: readonly RingPlace[]): void;
   /** Vectors: one for each queue, then one for the rest. */
   startInterrupts(queues: number, throttleUs: number): void;

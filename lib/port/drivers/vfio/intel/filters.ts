@@ -1,4 +1,4 @@
-/** Filters that are tables of 128 words of 32 bits, one bit for each of 4096 (82574 10.2.5, 82576 8.10). */
+/** Filters that are tables of 128 words of 32 bits, one bit for each of 4096 (82574 10.2.5, 82576 8.10, 82599 8.2.3.7). */
 import { PollmodeError } from '../../../../errors.js';
 import { macBytes } from '../../../../kernel/address.js';
 

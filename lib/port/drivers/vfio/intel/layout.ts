@@ -1,11 +1,11 @@
 /**
  * The driver's part of the state of a queue of an Intel NIC, and its descriptors. Plain number constants: TypeScript and
- * AssemblyScript both read this file. Sections are those of the 82574 datasheet, rev. 3.4, and of the 82576 datasheet.
+ * AssemblyScript both read this file. Sections are those of the datasheets of 82574 (rev. 3.4), 82576 and 82599.
  *
  * 82574, 82576 and 82599 share it: rings of 16-byte descriptors; what a receive writes back stands in the same places in
- * the extended descriptors of the 82574 (7.1.5) and the advanced ones of the others (82576 7.1.5), but for its error bits;
- * what a send wants is the same but for constants and the context descriptor. What differs is in the queue's state, so
- * that there is one set of burst functions.
+ * the extended descriptors of the 82574 (7.1.4) and the advanced ones of the others (82576 7.1.5, 82599 7.1.6), but for its
+ * error bits; what a send wants is the same but for constants and the context descriptor. What differs is in the queue's
+ * state, so that there is one set of burst functions.
  *
  * A ring of descriptors is shared with the device; beside it stands a side ring that the device cannot reach, and that
  * says which mbuf each descriptor's buffer belongs to (0: it gives none back): a descriptor that comes back is never asked
@@ -62,6 +62,8 @@ export const INTEL_CONTEXT = 276;
 export const INTEL_MOST_SEGMENTS = 284;
 /** u32, tx: TX_* that the port offers; a frame that wants another is bad. */
 export const INTEL_OFFERS = 288;
+/** u32, tx: most descriptors of which the last alone reports; 0: as many as a burst has. Not below what one frame can take. */
+export const INTEL_REPORTS = 292;
 /** A vector of INTEL_SCRATCH_COUNT handles. */
 export const INTEL_SCRATCH = 512;
 export const INTEL_SCRATCH_COUNT = 64;
@@ -88,7 +90,7 @@ export const INTEL_RING_FULL = 72; // QUEUE_X2
 
 export const INTEL_DESCRIPTOR_SHIFT = 4;
 
-// Receive descriptor (82574 7.1.5, 82576 7.1.5): given as buffer address, then 8 bytes of zeros.
+// Receive descriptor (82574 7.1.4, 82576 7.1.5, 82599 7.1.6): given as buffer address, then 8 bytes of zeros.
 /** u32, written back: the low 4 bits are the RSS type, 0 for no hash. */
 export const RXD_MRQ = 0;
 /** u32, written back: RSS hash. */
@@ -99,7 +101,7 @@ export const RXD_STATUS = 8;
 export const RXD_LENGTH = 12;
 export const RXD_DD = 1;
 export const RXD_EOP = 2;
-/** 82574: the device looked at no checksum. Reserved in the others, and 0. */
+/** 82574: the device looked at no checksum. Reserved in the 82576; a flow director's match in the 82599, which is off: 0. */
 export const RXD_IXSM = 4;
 /** A VLAN tag was taken off. */
 export const RXD_VP = 8;
@@ -108,12 +110,14 @@ export const RXD_L4CS = 32;
 export const RXD_IPCS = 64;
 /** CE, SE, SEQ, CXE and RXE: bits 24, 25, 26, 28, 31. 82574 and 82576. */
 export const RXD_ERRORS = 0x97000000;
+/** RXE: any error that the MAC found. 82599 (7.1.6.2), where L4E and IPE are the bits 30 and 31. */
+export const RXD_ERRORS_82599 = 0x20000000;
 /** TCPE (L4E) and IPE: checksums that are wrong. 82574 and 82576. */
 export const RXD_L4_BAD = 0x20000000;
 export const RXD_IP_BAD = 0x40000000;
 export const RXD_RSS_TYPE = 15;
 
-// Transmit descriptor (82574 7.2.10, 82576 7.2.2): address; then length and command; then status and options.
+// Transmit descriptor (82574 7.2.10, 82576 7.2.2, 82599 7.2.3.2): address; then length and command; then status and options.
 export const TXD_STATUS = 12;
 export const TXD_DD = 1;
 /** End of packet, insert the FCS, report status, extension, insert a VLAN tag: bits of the third u32 in all of them. */

@@ -11,22 +11,19 @@ import { countRefused } from '../../../port_queue.js';
 import { queueStates, type QueueState } from '../../../queue.js';
 import { VFIO_DEVICE, VFIO_INTEL } from '../layout.js';
 import { takeBack } from '../pci/closing.js';
-import { NicDevice } from '../pci/device.js';
-import { pause } from '../pci/registers.js';
+import type { Nic } from '../pci/device.js';
 import type { Chip, RingPlace } from './chip.js';
 import {
   INTEL_BAD_FRAME, INTEL_BAD_LENGTH, INTEL_BUFFER_MASK, INTEL_CAUSE, INTEL_COMMAND, INTEL_CONTEXT_KIND, INTEL_DESCRIPTOR_SHIFT,
   INTEL_ERRORED, INTEL_ERRORS, INTEL_FORGET_REGISTER, INTEL_HEAD, INTEL_IOVA_HIGH, INTEL_IP_BAD_SHIFT, INTEL_L4_BAD_SHIFT, INTEL_LASTS,
   INTEL_MASK, INTEL_MASK_REGISTER, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_NEXT, INTEL_NOT_MAPPED, INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL,
-  INTEL_POOL_BYTES, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT, INTEL_SEGMENT, INTEL_SIDE, INTEL_SPLIT_FRAMES,
+  INTEL_POOL_BYTES, INTEL_REPORTS, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT, INTEL_SEGMENT, INTEL_SIDE, INTEL_SPLIT_FRAMES,
   INTEL_TAIL,
 } from './layout.js';
 import { IntelRxQueue, IntelTxQueue, unread } from './queues.js';
 import { Statistics } from './statistics.js';
 
 export interface IntelSettings {
-  /** The NIC's PCI address. */
-  readonly device: string;
   /** In each direction. */
   readonly queues: number;
   /** Descriptors of one queue, powers of two. */
@@ -38,12 +35,10 @@ export interface IntelSettings {
   readonly promiscuous: boolean;
   /** Least time between two interrupts of a queue, in microseconds. */
   readonly throttleUs: number;
-  /** A virtual function's secret, where its physical function is VFIO's too: a UUID, or none. */
-  readonly vfToken: string;
 }
 
 /** Maps what it needs, and knows the device from then on. */
-export type MakeChip = (name: string, nic: NicDevice, host: PortHost) => { readonly chip: Chip; readonly read: (at: number) => number };
+export type MakeChip = (name: string, nic: Nic) => Chip;
 
 const TX_CHECKSUMS = TX_IP_CKSUM | TX_TCP_CKSUM | TX_UDP_CKSUM;
 const RX_CHECKSUMS = RX_IP_CKSUM_GOOD | RX_IP_CKSUM_BAD | RX_L4_CKSUM_GOOD | RX_L4_CKSUM_BAD;
@@ -71,7 +66,7 @@ export class IntelPort implements Port {
   readonly virtualFunctions?: VirtualFunctions;
   readonly #host: PortHost;
   readonly #functions: BurstFunctions;
-  readonly #nic: NicDevice;
+  readonly #nic: Nic;
   readonly #chip: Chip;
   readonly #settings: IntelSettings;
   readonly #statistics: Statistics;
@@ -79,20 +74,19 @@ export class IntelPort implements Port {
   #timer: NodeJS.Timeout | undefined;
   #final: PortStats | undefined;
 
-  /** In the datasheets' order (82574 4.6, 82576 4.5); each step undoes those before it when it fails. */
-  constructor(settings: IntelSettings, host: PortHost, make: MakeChip) {
+  /** In the datasheets' order (82574 4.6, 82576 4.5, 82599 4.6); each step undoes those before it when it fails. `nic` is the port's, to close. */
+  constructor(settings: IntelSettings, host: PortHost, nic: Nic, make: MakeChip) {
     this.name = host.device;
     this.number = host.number;
     this.#host = host;
     this.#settings = settings;
     this.#functions = burstFunctions(host.arena);
     const { queues } = settings;
-    const nic = this.#nic = new NicDevice(host, settings.device, settings.vfToken);
+    this.#nic = nic;
     let states: QueueState[] = [];
     try {
-      nic.vfio.busMaster(false);
-      const { chip, read } = make(host.device, nic, host);
-      this.#chip = chip;
+      nic.busMaster(false);
+      const chip = this.#chip = make(host.device, nic);
       refuseImpossible(host.device, settings, chip);
       chip.reset();
       this.mac = chip.mac;
@@ -101,13 +95,13 @@ export class IntelPort implements Port {
       const vectors = nic.vectors(queues + 1);
       const rx = this.#states.rx.map((state, queue) => this.#prepareRx(state, queue, vectors[queue]!));
       const tx = this.#states.tx.map((state, queue) => this.#prepareTx(state, queue));
-      nic.vfio.busMaster(true);
+      nic.busMaster(true);
       chip.linkUp();
-      this.#statistics = new Statistics(chip.counters, read);
+      this.#statistics = new Statistics(chip.counters, at => chip.registers.readAt(at));
       chip.prepareReceive(rx, { segment: this.#segment, longest: this.#longest, vlanStrip: settings.vlanOffload, promiscuous: settings.promiscuous });
-      chip.startReceive();
-      // Once it is enabled: a tail that is written before may be forgotten.
-      for (const state of this.#states.rx) this.#functions.intelFill(state.offset, host.arena.lcore);
+      chip.startReceive(() => {
+        for (const state of this.#states.rx) this.#functions.intelFill(state.offset, host.arena.lcore);
+      });
       chip.startTransmit(tx);
       chip.startInterrupts(queues, settings.throttleUs);
       this.link = this.#linkOf(vectors[queues]!);
@@ -194,7 +188,7 @@ export class IntelPort implements Port {
     clearInterval(this.#timer);
     (this.#chip as Chip | undefined)?.stop();
     try {
-      this.#nic.vfio.busMaster(false);
+      this.#nic.busMaster(false);
     } catch {
       // it has gone already
     }
@@ -220,10 +214,10 @@ export class IntelPort implements Port {
 
   #prepareTx(state: QueueState, queue: number): RingPlace {
     const { txRing } = this.#settings;
-    const { command, payload, context } = this.#chip.descriptors;
+    const { command, payload, context, reports } = this.#chip.descriptors;
     const fields = [
       [INTEL_MOST, this.#longest], [INTEL_COMMAND, command], [INTEL_PAYLOAD, payload], [INTEL_CONTEXT_KIND, context],
-      [INTEL_MOST_SEGMENTS, MOST_SEGMENTS], [INTEL_OFFERS, this.#txOffloads], [INTEL_LASTS, this.#side(`tx${queue}/lasts`, txRing).offset],
+      [INTEL_MOST_SEGMENTS, MOST_SEGMENTS], [INTEL_OFFERS, this.#txOffloads], [INTEL_REPORTS, reports ?? 0], [INTEL_LASTS, this.#side(`tx${queue}/lasts`, txRing).offset],
     ] as const;
     for (const [field, value] of fields) state.set(field, value);
     return this.#prepare(state, queue, txRing);
@@ -265,7 +259,7 @@ export class IntelPort implements Port {
   #settle(state: QueueState): number {
     const left = (): number => (state.get(INTEL_NEXT) - state.get(INTEL_HEAD)) >>> 0;
     for (let tries = 0; tries < SETTLE_TRIES && left() > 0; tries++) {
-      if (this.#functions.intelClean(state.offset, this.#host.arena.lcore) === 0) pause(1);
+      if (this.#functions.intelClean(state.offset, this.#host.arena.lcore) === 0) this.#chip.registers.pause(1);
     }
     return left();
   }

@@ -4,12 +4,33 @@ import { PollmodeError } from '../../../../errors.js';
 import { chooseIovaBase, VfioDevice } from '../../../../kernel/vfio.js';
 import { VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from '../../../../kernel/vfio_uapi.js';
 import type { PortHost } from '../../../port.js';
+import { Registers, type RegisterRow } from './registers.js';
+
+/** What a driver asks of its device: a NicDevice, or what a test makes of a model and plain memory. */
+export interface Nic {
+  /** What is added to an offset in the arena to make an IOVA; a multiple of 2^32. */
+  readonly iova: number;
+  /** Readable when the system wants the device back; -1: it cannot say so. */
+  readonly removal: number;
+  /** A BAR's first `bytes`, with the names of its registers. Throws EUNSUPPORTED. */
+  registers<Name extends string>(index: number, bytes: number, rows: readonly RegisterRow<Name>[]): Registers<Name>;
+  /** Memory that the device reads and writes: descriptors. Zeroed. */
+  dma(name: string, bytes: number): Memzone;
+  /** Memory of the driver that the device cannot reach. Zeroed. */
+  memory(name: string, bytes: number, align?: number): Memzone;
+  /** As NicDevice's. */
+  vectors(count: number): number[];
+  /** Whether the device may start transfers. */
+  busMaster(on: boolean): void;
+  /** The device can reach no memory from here on. */
+  close(): void;
+}
 
 /** The IOMMU's smallest page. */
 const PAGE = 4096;
 
 /** A device in the hands of a port: closed once, and then nothing of it is left in the arena. */
-export class NicDevice {
+export class NicDevice implements Nic {
   readonly vfio: VfioDevice;
   /** The constant of this container: an IOVA is it and the offset in the arena. A multiple of 2^32. */
   readonly iova: number;
@@ -41,14 +62,16 @@ export class NicDevice {
     return this.#keep(this.#host.arena.overlay(this.#name(`bar${index}`), bytes, this.vfio.fd, { fdOffset: region.offset, guard: true }));
   }
 
-  /** Memory that the device reads and writes: descriptors. Zeroed. */
+  registers<Name extends string>(index: number, bytes: number, rows: readonly RegisterRow<Name>[]): Registers<Name> {
+    return new Registers(this.#host.arena, this.bar(index, bytes).offset, rows);
+  }
+
   dma(name: string, bytes: number): Memzone {
     const zone = this.memory(name, Math.ceil(bytes / PAGE) * PAGE, PAGE);
     this.#map(zone);
     return zone;
   }
 
-  /** Memory of the driver that the device cannot reach. Zeroed. */
   memory(name: string, bytes: number, align = 64): Memzone {
     return this.#keep(this.#host.arena.reserve(this.#name(name), bytes, { align }));
   }
@@ -58,6 +81,10 @@ export class NicDevice {
     const most = this.vfio.irqs(VFIO_PCI_MSIX_IRQ_INDEX);
     if (most < count) throw new PollmodeError('EUNSUPPORTED', `${this.vfio.pci.address} has ${most} MSI-X vectors and ${count} are needed: use another NIC.`);
     return this.vfio.signal(VFIO_PCI_MSIX_IRQ_INDEX, count);
+  }
+
+  busMaster(on: boolean): void {
+    this.vfio.busMaster(on);
   }
 
   /** The device can reach no memory from here on, and nothing of it is left in the arena. */

@@ -4,8 +4,8 @@ import { PollmodeError } from '../../../../errors.js';
 import { macBytes, macText } from '../../../../kernel/address.js';
 import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../../virtqueue/driver.js';
 import {
-  ringFormat, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MAC, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MTU, VIRTIO_NET_F_SPEED_DUPLEX,
-  VIRTIO_NET_F_STATUS, type RingFormat,
+  ringFormat, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MAC, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_RSS,
+  VIRTIO_NET_F_SPEED_DUPLEX, VIRTIO_NET_F_STATUS, type RingFormat,
 } from '../../../../virtqueue/features.js';
 import { VQ_NOTIFY, VQ_READY, VQ_TELL } from '../../../../virtqueue/layout.js';
 import { openQueue } from '../../../../virtqueue/state.js';
@@ -15,8 +15,9 @@ import type { NicDevice } from '../pci/device.js';
 import { CONTROL_BYTES, ControlQueue } from './control.js';
 import { chooseFeatures, type Wishes } from './features.js';
 import { virtqueueIndex } from './queues.js';
+import { VirtioRss } from './rss.js';
 import {
-  CTRL_MAC_TABLE_SET, CTRL_MQ_PAIRS_SET, CTRL_RX_ALLMULTI, CTRL_RX_PROMISC, CTRL_VLAN_ADD, CTRL_VLAN_DEL, NET_DUPLEX, NET_MAC, NET_MAX_PAIRS, NET_MTU, NET_SPEED,
+  CTRL_MAC_TABLE_SET, CTRL_MQ_PAIRS_SET, CTRL_MQ_RSS_CONFIG, CTRL_RX_ALLMULTI, CTRL_RX_PROMISC, CTRL_VLAN_ADD, CTRL_VLAN_DEL, NET_DUPLEX, NET_MAC, NET_MAX_PAIRS, NET_MTU, NET_SPEED,
   NET_STATUS, NET_S_LINK_UP, NO_VECTOR, STATUS_ACKNOWLEDGE, STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET,
 } from './registers.js';
 import { GONE, Transport } from './transport.js';
@@ -33,6 +34,8 @@ export class VirtioNetDevice {
   readonly features: bigint;
   readonly format: RingFormat;
   readonly mtu: number;
+  /** With several queues, on a device that has it. */
+  readonly rss: VirtioRss | undefined;
   readonly #name: string;
   readonly #host: PortHost;
   readonly #nic: NicDevice;
@@ -58,9 +61,13 @@ export class VirtioNetDevice {
     if ((transport.status & STATUS_FEATURES_OK) === 0) throw this.#unsupported('it does not work with the features that it offers');
     this.format = ringFormat(this.features);
     const most = this.#has(VIRTIO_NET_F_MTU) ? transport.config.u16(NET_MTU) : 65_535;
-    this.mtu = Math.min(wishes.mtu, most, host.pool.room - ETHERNET_HEADER);
+    // A frame that is longer than a buffer comes in several where they are mergeable (5.1.6.3.1), and goes in several always.
+    const room = this.#has(VIRTIO_NET_F_MRG_RXBUF) ? wishes.mtu : host.pool.room - ETHERNET_HEADER;
+    this.mtu = Math.min(wishes.mtu, most, room);
+    const { queues } = wishes;
     const pairs = this.#pairs;
-    if (wishes.queues > pairs) throw this.#unsupported(`it has ${pairs} pairs of queues, and ${wishes.queues} are asked for`);
+    if (queues > pairs) throw this.#unsupported(`it has ${pairs} pairs of queues, and ${queues} are asked for`);
+    if (this.#has(VIRTIO_NET_F_RSS)) this.rss = VirtioRss.of(host.device, queues, transport.config, bytes => this.#command(CTRL_MQ_RSS_CONFIG, bytes));
   }
 
   /** Undefined for a device that has none of its own. */
@@ -115,7 +122,8 @@ export class VirtioNetDevice {
       state.set(VQ_NOTIFY, 0);
       arena.u16[state.get(VQ_TELL) >>> 1] = virtqueueIndex(state);
     }
-    if (this.#wishes.queues > 1) this.#command(CTRL_MQ_PAIRS_SET, u16(this.#wishes.queues));
+    if (this.rss !== undefined) this.rss.write();
+    else if (this.#wishes.queues > 1) this.#command(CTRL_MQ_PAIRS_SET, u16(this.#wishes.queues));
     if (this.#has(VIRTIO_NET_F_CTRL_RX)) this.promiscuous(promiscuous);
     if (this.#has(VIRTIO_NET_F_CTRL_VLAN)) this.vlanFilter(undefined);
   }
@@ -168,7 +176,7 @@ export class VirtioNetDevice {
   }
 
   get #pairs(): number {
-    return this.#has(VIRTIO_NET_F_MQ) ? this.#transport.config.u16(NET_MAX_PAIRS) : 1;
+    return this.#has(VIRTIO_NET_F_MQ) || this.#has(VIRTIO_NET_F_RSS) ? this.#transport.config.u16(NET_MAX_PAIRS) : 1;
   }
 
   #command(command: readonly [number, number], data: Uint8Array): void {

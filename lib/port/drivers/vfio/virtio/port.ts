@@ -6,7 +6,7 @@ import { DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED, DRIVER_FOREIGN, D
 import { takeBack } from '../../../../virtqueue/returning.js';
 import { stopQueue } from '../../../../virtqueue/state.js';
 import { QUEUE_FD, QUEUE_LCORE } from '../../../layout.js';
-import type { PortHost, PortLink } from '../../../port.js';
+import type { PortHost, PortLink, PortRss } from '../../../port.js';
 import type { QueueState } from '../../../queue.js';
 import { QueuePort, total, type QueuePortParts } from '../../../queue_port.js';
 import { VFIO_DEVICE, VFIO_VIRTIO } from '../layout.js';
@@ -126,6 +126,7 @@ class Side {
 export class VirtioPort extends QueuePort {
   readonly link: PortLink;
   readonly removal: number;
+  readonly rss?: PortRss;
   private readonly side: Side;
 
   /** Each step undoes those before it when it fails. */
@@ -140,6 +141,7 @@ export class VirtioPort extends QueuePort {
     this.side = side;
     this.removal = side.nic.removal;
     this.link = linkOf(side);
+    if (side.device.rss !== undefined) this.rss = side.device.rss;
     try {
       side.device.start(side.states, settings.promiscuous);
     } catch (cause) {

@@ -59,6 +59,10 @@ export const NET_MAX_PAIRS = 8;
 export const NET_MTU = 10;
 export const NET_SPEED = 12;
 export const NET_DUPLEX = 16;
+/** u8 bytes of an RSS key, u16 entries of a table, u32 VIRTIO_NET_HASH_TYPE_*; with VIRTIO_NET_F_RSS. */
+export const NET_RSS_MAX_KEY = 17;
+export const NET_RSS_MAX_TABLE = 18;
+export const NET_RSS_HASH_TYPES = 20;
 export const NET_S_LINK_UP = 1;
 
 // 5.1.6.5, commands of the control queue: class and command
@@ -68,4 +72,5 @@ export const CTRL_MAC_TABLE_SET = [1, 0] as const;
 export const CTRL_VLAN_ADD = [2, 0] as const;
 export const CTRL_VLAN_DEL = [2, 1] as const;
 export const CTRL_MQ_PAIRS_SET = [4, 0] as const;
+export const CTRL_MQ_RSS_CONFIG = [4, 1] as const;
 export const CTRL_ACK_OK = 0;

@@ -1,20 +1,24 @@
-/** testpmd beside a test: DPDK at the other end of a vhost-user socket, which swaps the addresses and sends everything back. */
+/** DPDK's testpmd at the other end of a socket: it swaps the addresses of all frames and sends them back. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
-import type { Machine } from '../../../../bench/peers/machine.js';
-import type { Program } from '../../../../bench/peers/program.js';
-import type { Host } from '../../../../lib/port/host.js';
-import type { Port } from '../../../../lib/port/port.js';
-import { copyWhole, frame } from '../../conformance/frames.js';
+import { dpdkLacks } from '../../../bench/peers/dpdk.js';
+import { Machine } from '../../../bench/peers/machine.js';
+import type { Program } from '../../../bench/peers/program.js';
+import type { Host } from '../../../lib/port/host.js';
+import type { Port } from '../../../lib/port/port.js';
+import { copyWhole, frame } from '../conformance/frames.js';
 
+export const machine = new Machine();
+process.once('exit', () => machine.giveBack());
+export const skip = dpdkLacks(machine) ?? false;
 const FRAMES = 600;
 
-/** With so many MiB of huge pages. */
-export function testpmd(machine: Machine, name: string, vdev: string, memory = 128): Program {
+/** Two threads of it, `queues` of its port, and so many MiB of huge pages. */
+export function testpmd(name: string, vdev: string, queues = 1, memory = 128): Program {
   return machine.start('stdbuf', [
     '-oL', 'dpdk-testpmd', '-l', '0,1', '--in-memory', '--single-file-segments', '-m', String(memory), '--no-pci', '--no-telemetry', `--vdev=${vdev}`,
-    '--', '--forward-mode=macswap', '--nb-cores=1', '--total-num-mbufs=4096', '-i',
+    '--', '--forward-mode=macswap', '--nb-cores=1', '--total-num-mbufs=4096', `--rxq=${queues}`, `--txq=${queues}`, '-i',
   ], { environment: { RUNTIME_DIRECTORY: join(machine.folder, name) } });
 }
 
@@ -57,6 +61,7 @@ export async function bounce(t: Test, host: Host, port: Port): Promise<void> {
   for (const [name, count] of Object.entries(xstats)) if (/bad|small|errors/.test(name)) t.equal(count, 0, name);
 }
 
+/** For five seconds at most. */
 export async function until(ready: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !ready(); i++) await sleep(10);
+  for (let tries = 0; tries < 500 && !ready(); tries++) await sleep(10);
 }

@@ -1,0 +1,356 @@
+/** A memif client that shares its pool: the server reads and writes the mbufs themselves. The twin is burst/memif.ts; the ring is explained in memif/layout.ts. */
+import {
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
+  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT,
+} from '../../mbuf/layout';
+import {
+  MEMIF_DESC_NEXT, MEMIF_DESC_OFFSET, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, POOL_REGION, RING_FLAGS,
+} from '../../port/drivers/memif/layout';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
+import {
+  CHUNK, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_FOREIGN, DEVICE_RING_FULL, VECTOR, VQ_BUFFER_MASK, VQ_LONGEST, VQ_POOL,
+  VQ_POOL_BYTES, VQ_SCRATCH, VQ_SIZE,
+} from '../../virtqueue/layout';
+import { slotAt } from './memif_ring';
+import { count64 } from './memory_ports';
+import { mbufFree, takeFree } from './mempool';
+import { publish16 } from './publish';
+import { enter, leave, tellSplit } from './virtqueue';
+
+/** An Ethernet header. */
+const SHORTEST: u32 = 14;
+
+/** Descriptors that the server is done with and that were not looked at; none, and counted, when its index jumps. */
+// @ts-ignore: decorator
+@inline
+function doneCount(queue: usize): u32 {
+  const next = load<u32>(queue, MEMIF_NEXT);
+  // Pairs with the server's release of its index: its buffers, and in what it fills the descriptors, before it.
+  const done = ((atomic.load<u16>(load<u32>(queue, MEMIF_THEIRS)) as u32) - next) & 0xffff;
+  if (done <= ((load<u32>(queue, MEMIF_POSTED) - next) & 0xffff)) return done;
+  count64(queue + DEVICE_BAD_INDEX, 1);
+  return 0;
+}
+
+// @ts-ignore: decorator
+@inline
+function sideAt(queue: usize, index: u32): usize {
+  return (load<u32>(queue, MEMIF_SIDE) as usize) + (((index & (load<u32>(queue, VQ_SIZE) - 1)) as usize) << 2);
+}
+
+/** Receives, then hands the server as many empty mbufs as it lacks. */
+export function memifZcRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return 0;
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const longest = min(load<u32>(queue, VQ_LONGEST), load<u32>(queue, QUEUE_ROOM));
+  const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
+  const first = v128.load(queue + QUEUE_TEMPLATE);
+  const end = burst + ((max as usize) << 2);
+  let index = load<u32>(queue, MEMIF_NEXT);
+  let slot = burst;
+  let bytes: u32 = 0;
+  for (let done = doneCount(queue); done > 0 && slot < end;) {
+    // Copied once, then checked, then used.
+    const word = load<u64>(slotAt(queue, index));
+    const length = (word >> 32) as u32;
+    const side = sideAt(queue, index);
+    const handle = load<u32>(side);
+    if (!(word & MEMIF_DESC_NEXT) && length - SHORTEST <= longest - SHORTEST && handle) {
+      const header = table + ((handle as usize) << HEADER_SHIFT);
+      v128.store(header, first);
+      store<u64>(header, (length as u64) | ((length as u64) << 32), MBUF_PKT_LEN); // data_len too
+      store<u64>(header, 0, 24); // no hash, no next segment
+      store<u32>(header, owner, MBUF_OWNER);
+      store<u32>(side, 0);
+      store<u32>(slot, handle);
+      slot += 4;
+      bytes += length;
+      index++;
+      done--;
+      continue;
+    }
+    const chain = takeChain(queue, index, done, word, lcore);
+    const whole = (chain >> 32) as u32;
+    if (whole) {
+      bytes += load<u32>(table + ((whole as usize) << HEADER_SHIFT), MBUF_PKT_LEN);
+      store<u32>(slot, whole);
+      slot += 4;
+    }
+    index += chain as u32;
+    done -= chain as u32;
+  }
+  store<u32>(queue, index & 0xffff, MEMIF_NEXT);
+  const got = ((slot - burst) as u32) >> 2;
+  count64(queue + QUEUE_PACKETS, got);
+  count64(queue + QUEUE_BYTES, bytes);
+  const lack = load<u32>(queue, VQ_SIZE) - ((load<u32>(queue, MEMIF_POSTED) - index) & 0xffff);
+  // Worth a fill: half a vector's worth, or in a short ring the half of it.
+  if (lack >= (CHUNK as u32) >> 1 || lack >= load<u32>(queue, VQ_SIZE) >> 1) fill(queue, lcore);
+  leave(queue);
+  return got;
+}
+
+/**
+ * A frame in several mbufs, or a bad one, whose first descriptor is copied already. A bad one goes back to the pool, to
+ * its end. Returns its places, and above them its first mbuf, or 0.
+ */
+function takeChain(queue: usize, index: u32, done: u32, word: u64, lcore: u32): u64 {
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const room = load<u32>(queue, QUEUE_ROOM);
+  let places: u32 = 0;
+  let total: u32 = 0;
+  let first: u32 = 0;
+  let last: usize = 0;
+  let bad: usize = 0;
+  while (true) {
+    const side = sideAt(queue, index + places);
+    const handle = load<u32>(side);
+    const length = (word >> 32) as u32;
+    if (length == 0 || length > room || !handle) bad = DEVICE_BAD_FRAME;
+    const part: u32 = bad ? 0 : length;
+    if (handle) {
+      const header = table + ((handle as usize) << HEADER_SHIFT);
+      v128.store(header, v128.load(queue + QUEUE_TEMPLATE));
+      v128.store(header, v128.load(queue + QUEUE_TEMPLATE, 16), 16);
+      store<u32>(header, part, MBUF_PKT_LEN);
+      store<u16>(header, part as u16, MBUF_DATA_LEN);
+      store<u32>(header, (OWNER_APP << OWNER_SHIFT) | lcore, MBUF_OWNER);
+      store<u32>(side, 0);
+      if (first) store<u32>(last, handle, MBUF_NEXT);
+      else first = handle;
+      last = header;
+      total += part;
+    }
+    places++;
+    if (!(word & MEMIF_DESC_NEXT)) break;
+    if (places == done) {
+      // Its end has not come: who sends publishes whole frames.
+      if (!bad) bad = DEVICE_BAD_CHAIN;
+      break;
+    }
+    word = load<u64>(slotAt(queue, index + places));
+  }
+  const longest = load<u32>(queue, VQ_LONGEST);
+  if (!bad && total - SHORTEST > longest - SHORTEST) bad = DEVICE_BAD_FRAME;
+  if (first) {
+    const header = table + ((first as usize) << HEADER_SHIFT);
+    store<u16>(header, places as u16, MBUF_NB_SEGS);
+    store<u32>(header, total, MBUF_PKT_LEN);
+  }
+  if (!bad) return (places as u64) | ((first as u64) << 32);
+  count64(queue + bad, 1);
+  if (first) {
+    const vector = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
+    store<u32>(vector, first);
+    mbufFree(load<u32>(queue, QUEUE_POOL), lcore, vector, 1);
+  }
+  return places;
+}
+
+/** Hands the server empty mbufs, one for each descriptor. Returns how many descriptors have none still. */
+export function memifZcFill(queue: usize, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return 0;
+  fill(queue, lcore);
+  const lack = load<u32>(queue, VQ_SIZE) - ((load<u32>(queue, MEMIF_POSTED) - load<u32>(queue, MEMIF_NEXT)) & 0xffff);
+  leave(queue);
+  return lack;
+}
+
+// @ts-ignore: decorator
+@inline
+function fill(queue: usize, lcore: u32): void {
+  const pool: usize = load<u32>(queue, QUEUE_POOL);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const mine = load<u32>(queue, QUEUE_OWNER);
+  const origin = load<u32>(queue, VQ_POOL);
+  const kind = ((POOL_REGION as u64) << 16) | ((load<u32>(queue, QUEUE_ROOM) as u64) << 32);
+  const vector = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
+  let posted = load<u32>(queue, MEMIF_POSTED);
+  let lack = load<u32>(queue, VQ_SIZE) - ((posted - load<u32>(queue, MEMIF_NEXT)) & 0xffff);
+  for (let chunk: u32 = CHUNK; chunk > 0 && lack > 0;) {
+    const want = min(lack, chunk);
+    if (takeFree(pool, lcore, vector, want) == 0) {
+      // The pool's last few: smaller and smaller.
+      chunk = want >> 1;
+      continue;
+    }
+    const end = vector + ((want as usize) << 2);
+    for (let each = vector; each < end; each += 4, posted++) {
+      const handle = load<u32>(each);
+      store<u32>(table + ((handle as usize) << HEADER_SHIFT), mine, MBUF_OWNER);
+      store<u32>(sideAt(queue, posted), handle);
+      const at = slotAt(queue, posted);
+      store<u64>(at, kind);
+      store<u32>(at, (handle << HANDLE_SHIFT) + HEADROOM - origin, MEMIF_DESC_OFFSET);
+    }
+    lack -= want;
+  }
+  if (lack > 0) count64(queue + QUEUE_NOMBUF, 1);
+  store<u32>(queue, posted & 0xffff, MEMIF_POSTED);
+  publish16(load<u32>(queue, MEMIF_OURS), posted);
+}
+
+/** Frees what the server has taken, then hands over what fits. `count` 0 only frees. */
+export function memifZcTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
+  if (!enter(queue, lcore)) {
+    count64(queue + QUEUE_NOMBUF, count);
+    return 0;
+  }
+  clean(queue, lcore);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const mine = load<u32>(queue, QUEUE_OWNER);
+  const longest = load<u32>(queue, VQ_LONGEST);
+  const size = load<u32>(queue, VQ_SIZE);
+  const origin = load<u32>(queue, VQ_POOL);
+  const old = load<u32>(queue, MEMIF_POSTED);
+  let room = size - ((old - load<u32>(queue, MEMIF_NEXT)) & 0xffff);
+  let posted = old;
+  let packets: u32 = 0;
+  let bytes: u32 = 0;
+  let taken: u32 = 0;
+  let stopped: usize = DEVICE_RING_FULL;
+  for (; taken < count; taken++) {
+    const slot = burst + ((taken as usize) << 2);
+    const handle = load<u32>(slot);
+    if (!isShared(queue, handle)) {
+      stopped = DEVICE_FOREIGN;
+      break;
+    }
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
+    const length: u32 = load<u16>(header, MBUF_DATA_LEN);
+    const plain = load<u32>(header, MBUF_REFCNT) == MBUF_PLAIN && offset + length <= load<u32>(header, MBUF_BUF_LEN);
+    if (plain && length - SHORTEST <= longest - SHORTEST) {
+      if (room == 0) break;
+      post(queue, posted, (handle << HANDLE_SHIFT) + offset - origin, length, 0, handle);
+      store<u32>(header, mine, MBUF_OWNER);
+      posted++;
+      room--;
+      bytes += length;
+    } else {
+      const places = measure(queue, table, handle, longest);
+      if (places == 0 || places > size) {
+        count64(queue + DEVICE_BAD_FRAME, 1);
+        mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
+        continue;
+      }
+      if (room < places) break;
+      bytes += postChain(queue, table, posted, handle, places, mine, origin);
+      posted += places;
+      room -= places;
+    }
+    packets++;
+  }
+  if (taken < count) {
+    count64(queue + stopped, 1);
+    count64(queue + QUEUE_NOMBUF, count - taken);
+  }
+  count64(queue + QUEUE_PACKETS, packets);
+  count64(queue + QUEUE_BYTES, bytes);
+  if (packets > 0) {
+    store<u32>(queue, posted & 0xffff, MEMIF_POSTED);
+    publish16(load<u32>(queue, MEMIF_OURS), posted);
+    tellSplit(queue, (load<u32>(queue, MEMIF_RING) as usize) + RING_FLAGS, 0, posted & 0xffff, old);
+  }
+  leave(queue);
+  return taken;
+}
+
+// @ts-ignore: decorator
+@inline
+function post(queue: usize, index: u32, offset: u32, length: u32, flags: u32, handle: u32): void {
+  const at = slotAt(queue, index);
+  store<u64>(at, (flags as u64) | ((POOL_REGION as u64) << 16) | ((length as u64) << 32));
+  store<u32>(at, offset, MEMIF_DESC_OFFSET);
+  store<u32>(sideAt(queue, index), handle);
+}
+
+/** Is it an mbuf in the memory that the server knows? */
+// @ts-ignore: decorator
+@inline
+function isShared(queue: usize, handle: u32): bool {
+  const start = (handle << HANDLE_SHIFT) - load<u32>(queue, VQ_POOL);
+  return start < load<u32>(queue, VQ_POOL_BYTES) && (start & load<u32>(queue, VQ_BUFFER_MASK)) == 0;
+}
+
+/** Segments of a frame; 0 for one that cannot be sent. */
+function measure(queue: usize, table: usize, handle: u32, longest: u32): u32 {
+  const first = table + ((handle as usize) << HEADER_SHIFT);
+  const chained: u32 = load<u16>(first, MBUF_NB_SEGS);
+  const whole = chained == 1 ? load<u16>(first, MBUF_DATA_LEN) as u32 : load<u32>(first, MBUF_PKT_LEN);
+  let length: u32 = 0;
+  for (let left = chained; left > 0; left--) {
+    if (!isShared(queue, handle)) return 0;
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const part: u32 = load<u16>(header, MBUF_DATA_LEN);
+    if ((load<u16>(header, MBUF_DATA_OFF) as u32) + part > load<u32>(header, MBUF_BUF_LEN)) return 0;
+    length += part;
+    handle = load<u32>(header, MBUF_NEXT);
+  }
+  return length == whole && length - SHORTEST <= longest - SHORTEST ? chained : 0;
+}
+
+/** Its mbuf is noted at the last one's place: so long is all of it out. Returns its bytes. */
+function postChain(queue: usize, table: usize, index: u32, handle: u32, places: u32, mine: u32, origin: u32): u32 {
+  const first = handle;
+  let bytes: u32 = 0;
+  for (let left = places; left > 0; left--, index++) {
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const length: u32 = load<u16>(header, MBUF_DATA_LEN);
+    const last = left == 1;
+    post(queue, index, (handle << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as u32) - origin, length, last ? 0 : MEMIF_DESC_NEXT, last ? first : 0);
+    store<u32>(header, mine, MBUF_OWNER);
+    bytes += length;
+    handle = load<u32>(header, MBUF_NEXT);
+  }
+  return bytes;
+}
+
+/** Frees what the server has taken. Returns how many packets. */
+export function memifZcClean(queue: usize, lcore: u32): u32 {
+  if (!enter(queue, lcore)) return 0;
+  const freed = clean(queue, lcore);
+  leave(queue);
+  return freed;
+}
+
+// @ts-ignore: decorator
+@inline
+function clean(queue: usize, lcore: u32): u32 {
+  const pool: usize = load<u32>(queue, QUEUE_POOL);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
+  const vector = (load<u32>(queue, VQ_SCRATCH) as usize) + VECTOR;
+  let index = load<u32>(queue, MEMIF_NEXT);
+  let freed: u32 = 0;
+  for (let done = doneCount(queue); done > 0;) {
+    const part = min(done, CHUNK as u32);
+    let slot = vector;
+    for (let i: u32 = 0; i < part; i++, index++) {
+      const side = sideAt(queue, index);
+      const handle = load<u32>(side);
+      if (!handle) continue; // not a frame's last
+      const header = table + ((handle as usize) << HEADER_SHIFT);
+      if (load<u32>(header, MBUF_REFCNT) != MBUF_PLAIN) ownChain(table, handle, owner);
+      store<u32>(header, owner, MBUF_OWNER);
+      store<u32>(side, 0);
+      store<u32>(slot, handle);
+      slot += 4;
+    }
+    const count = ((slot - vector) as u32) >> 2;
+    mbufFree(pool, lcore, vector, count);
+    freed += count;
+    done -= part;
+  }
+  store<u32>(queue, index & 0xffff, MEMIF_NEXT);
+  return freed;
+}
+
+/** All segments change hands. */
+function ownChain(table: usize, handle: u32, owner: u32): void {
+  for (let left: u32 = load<u16>(table + ((handle as usize) << HEADER_SHIFT), MBUF_NB_SEGS); left > 0 && handle != 0; left--) {
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    store<u32>(header, owner, MBUF_OWNER);
+    handle = load<u32>(header, MBUF_NEXT);
+  }
+}
