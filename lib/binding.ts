@@ -42,6 +42,22 @@ export interface Binding {
    */
   guard(bytes: Uint8Array, offset: number, length: number, flagOffset: number): number;
 
+  /**
+   * Memory of this process beside the arena: mmap(MAP_SHARED) of `fd` at `fdOffset`, guarded as by `guard` (the flag is in
+   * `bytes`). Returns its address, or -errno. It stays until `unmapBeside`, also when this environment ends first: other
+   * threads may be copying.
+   */
+  mapBeside(bytes: Uint8Array, fd: number, fdOffset: number, length: number, flagOffset: number): bigint | number;
+  /** Undoes a `mapBeside` of this environment; -EINVAL for anything else. Nobody may be copying. */
+  unmapBeside(address: bigint): number;
+  /**
+   * Copies `count` pieces, whose list stands at byte `list` of `bytes`: u64 address in this process, u32 offset in
+   * `bytes`, u32 length, each. `out` 0: into `bytes`; 1: out of it. -EINVAL for a
+   * list or a piece that is not inside `bytes`, or an address whose bytes are not all inside what one guard watches, at
+   * which it stops.
+   */
+  copyList(bytes: Uint8Array, list: number, count: number, out: number): number;
+
   // native/file.cc
   /** open(2), always O_CLOEXEC. */
   open(path: string, flags: number): number;

@@ -162,4 +162,18 @@ bool GuardStands(uint64_t id) {
   return false;
 }
 
+bool Guarded::Holds(uintptr_t address, size_t size) {
+  const auto inside = [=](uintptr_t from, size_t bytes) { return address - from <= bytes && size <= bytes - (address - from); };
+  if (length != 0 && inside(start, length)) return true;
+  for (Slot& slot : slots) {
+    uint64_t id;
+    Range range;
+    if (!Read(slot, &id, &range) || !inside(range.start, range.length)) continue;
+    start = range.start;
+    length = range.length;
+    return true;
+  }
+  return false;
+}
+
 }  // namespace pollmode

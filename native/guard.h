@@ -15,4 +15,12 @@ void DropGuard(uint64_t id);
 void DropGuardsInside(uintptr_t start, size_t length);
 bool GuardStands(uint64_t id);
 
+// A guard's range, for whoever asks for many addresses of one.
+struct Guarded {
+  uintptr_t start = 0;
+  size_t length = 0;
+  // Is all of [address, address + size) in this range or, if not, in another guard's? It is this range then.
+  bool Holds(uintptr_t address, size_t size);
+};
+
 }  // namespace pollmode

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,9 @@ namespace {
 // whatever the kernel puts there next.
 class Guards {
  public:
+  // What `mapBeside` has mapped, by address.
+  std::map<uint64_t, size_t> beside;
+
   void Add(uint64_t id, Napi::Object view) {
     Sweep();
     held_.emplace_back(id, Napi::Persistent(view));
@@ -162,6 +166,76 @@ Napi::Value Guard(const Napi::CallbackInfo& info) {
   return arguments.Number(0);
 }
 
+Napi::Value MapBeside(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const View view = arguments.Bytes(0);
+  const int fd = arguments.Int(1);
+  const double at = arguments.Size(2);
+  const double length = arguments.Size(3);
+  const double flag = arguments.Size(4);
+  if (arguments.failed()) return arguments.Undefined();
+  if (length == 0 || !FlagIsSafe(view, flag, 0, 0)) return arguments.Number(-EINVAL);
+  const auto size = static_cast<size_t>(length);
+  void* start = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(at));
+  if (start == MAP_FAILED) return arguments.Result(-1);
+  const auto address = reinterpret_cast<uintptr_t>(start);
+  const uint64_t id = AddGuard(address, size, reinterpret_cast<uint32_t*>(view.data + static_cast<size_t>(flag)));
+  if (id == 0) {
+    const int refused = errno;
+    munmap(start, size);
+    return arguments.Number(-refused);
+  }
+  Guards* guards = GuardsOf(info.Env());
+  guards->Add(id, info[0].As<Napi::Object>());
+  guards->beside[address] = size;
+  return Napi::BigInt::New(info.Env(), static_cast<uint64_t>(address));
+}
+
+Napi::Value UnmapBeside(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  bool lossless = false;
+  const uint64_t address = info[0].IsBigInt() ? info[0].As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  Guards* guards = GuardsOf(info.Env());
+  const auto found = guards->beside.find(address);
+  if (!lossless || found == guards->beside.end()) return arguments.Number(-EINVAL);
+  const size_t size = found->second;
+  guards->beside.erase(found);
+  DropGuardsInside(static_cast<uintptr_t>(address), size);
+  guards->Sweep();
+  return arguments.Result(munmap(reinterpret_cast<void*>(static_cast<uintptr_t>(address)), size));
+}
+
+// One piece of a list, as the burst functions write it.
+struct Piece {
+  uint64_t address;
+  uint32_t offset;
+  uint32_t length;
+};
+
+Napi::Value CopyList(const Napi::CallbackInfo& info) {
+  Arguments arguments(info);
+  const View view = arguments.Bytes(0);
+  const double list = arguments.Size(1);
+  const uint32_t count = arguments.Unsigned(2);
+  const uint32_t out = arguments.Unsigned(3);
+  if (arguments.failed()) return arguments.Undefined();
+  if (!view.holds(list, static_cast<double>(count) * sizeof(Piece))) return arguments.Number(-EINVAL);
+  const uint8_t* entry = view.data + static_cast<size_t>(list);
+  Guarded guarded;
+  for (uint32_t i = 0; i < count; i++, entry += sizeof(Piece)) {
+    Piece piece;
+    std::memcpy(&piece, entry, sizeof piece);
+    const auto address = static_cast<uintptr_t>(piece.address);
+    // What has no guard is nobody's to share: the list is in memory that any burst function writes.
+    if (!view.holds(piece.offset, piece.length) || !guarded.Holds(address, piece.length)) return arguments.Number(-EINVAL);
+    uint8_t* inside = view.data + piece.offset;
+    auto* outside = reinterpret_cast<uint8_t*>(address);
+    if (out != 0) std::memcpy(outside, inside, piece.length);
+    else std::memcpy(inside, outside, piece.length);
+  }
+  return arguments.Number(0);
+}
+
 }  // namespace
 
 void InitMemory(Napi::Env env, Napi::Object exports) {
@@ -175,6 +249,9 @@ void InitMemory(Napi::Env env, Napi::Object exports) {
   Export<Advise>(env, exports, "advise");
   Export<Memfd>(env, exports, "memfd");
   Export<Guard>(env, exports, "guard");
+  Export<MapBeside>(env, exports, "mapBeside");
+  Export<UnmapBeside>(env, exports, "unmapBeside");
+  Export<CopyList>(env, exports, "copyList");
 }
 
 }  // namespace pollmode

@@ -47,6 +47,10 @@ export const rows: readonly Row[] = [
   packets('AF_XDP MAC swap 64 B', 'testpmd af_xdp macswap', 'af-xdp-macswap', 1, `frames sent back, by the kernel\'s counter of the interface; ${FLOOD}`),
   { ...packets('vhost receive 64 B', 'testpmd net_vhost rxonly', 'vhost-receive', 1.3, FROM_VIRTIO), orIdle: true },
   { ...packets('vhost send 64 B', 'testpmd net_vhost txonly', 'vhost-send', 1.3, INTO_VIRTIO), orIdle: true },
+  ...(['receive', 'send'] as const).map((direction): Row => ({
+    name: `vhost ${direction} 64 B, a guest beside the arena`, peer: 'the same guest over the arena', peerFigure: [`vhost-${direction}`, 'value'], ours: `bench/ours/vhost-${direction}`,
+    oursFigure: [`vhost-${direction} beside`, 'value'], unit: 'Mpps', counted: 'frames; the guest has no room in the arena, so they are copied natively, a burst in one call',
+  })),
   {
     ...packets('virtio_user to vhost, packed rings', 'virtio-to-vhost split', 'virtio-to-vhost packed', 1, 'frames received, our driver\'s side sending on the other CPU'),
     peer: 'the same with split rings',

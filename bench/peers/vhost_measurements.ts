@@ -4,16 +4,20 @@ import { finishOurs, startOurs } from './ours.js';
 import { figures, onCpu, oursEnd, socketMeasurement, socketPath, testpmdEnd, type Starter } from './socket_measurements.js';
 
 const RING = 1024;
+/** testpmd's 256 MiB have no room over the arena then. */
+const BESIDE = ',guest_memory=1';
 
 const vhost = (forward: 'rxonly' | 'txonly'): Starter => testpmdEnd('vhost', path => `net_vhost0,iface=${path},queues=1`, forward);
 const virtio = (forward: 'rxonly' | 'txonly'): Starter => testpmdEnd('virtio', path => `net_virtio_user0,path=${path},queues=1,queue_size=${RING}`, forward);
-const ours = (direction: 'receive' | 'send'): Starter => oursEnd(path => `vhost:${path}`, direction);
+const ours = (direction: 'receive' | 'send', words = ''): Starter => oursEnd(path => `vhost:${path}${words}`, direction);
 
 export const vhostMeasurements: readonly Measurement[] = [
   socketMeasurement('testpmd net_vhost rxonly', { first: vhost('rxonly'), second: virtio('txonly'), measured: 'first', counter: 'rx' }),
   socketMeasurement('vhost-receive', { first: ours('receive'), second: virtio('txonly'), measured: 'first', counter: 'ours' }),
   socketMeasurement('testpmd net_vhost txonly', { first: vhost('txonly'), second: virtio('rxonly'), measured: 'first', counter: 'tx' }),
   socketMeasurement('vhost-send', { first: ours('send'), second: virtio('rxonly'), measured: 'first', counter: 'ours' }),
+  socketMeasurement('vhost-receive beside', { first: ours('receive', BESIDE), second: virtio('txonly'), measured: 'first', counter: 'ours' }),
+  socketMeasurement('vhost-send beside', { first: ours('send', BESIDE), second: virtio('rxonly'), measured: 'first', counter: 'ours' }),
   both('virtio-to-vhost split', ''),
   both('virtio-to-vhost packed', ',packed=1'),
 ];

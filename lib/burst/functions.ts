@@ -154,4 +154,6 @@ export interface BurstHooks {
   fault?(point: number): void;
   /** A misuse was found: code (MISUSE_*), handle, and the owner word that stood there. */
   misuse?(code: number, handle: number, owner: number): void;
+  /** Copies a list of OUTSIDE_LIST's entries; default: the native call. */
+  copy?(list: number, count: number, out: number): void;
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Arena } from '../arena/arena.js';
 import { PollmodeError } from '../errors.js';
 import { MisuseReporter } from './checking.js';
+import { copier } from './copier.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
 import { twins } from './twins.js';
 import { wasm, type WasmMemory } from '../arena/webassembly.js';
@@ -60,7 +61,7 @@ export function debugging(environment: NodeJS.ProcessEnv = process.env): boolean
 /** A fresh set over a memory; for tests and benchmarks, which race the builds. */
 export function instantiate(memory: WasmMemory, build: BurstBuild, hooks: BurstHooks = {}): BurstFunctions {
   if (build === 'twin') return twins(memory, hooks);
-  const imports = { env: { memory }, pollmode: { fault: hooks.fault ?? nothing, misuse: hooks.misuse ?? nothing } };
+  const imports = { env: { memory }, pollmode: { fault: hooks.fault ?? nothing, misuse: hooks.misuse ?? nothing, copy: hooks.copy ?? copier(new Uint8Array(memory.buffer)) } };
   return new wasm.Instance(compile(FILES[build]), imports).exports as unknown as BurstFunctions;
 }
 

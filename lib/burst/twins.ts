@@ -10,6 +10,8 @@ import { memifZcFunctions } from './memif.js';
 import { memifRingFunctions } from './memif_ring.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
+import { copier } from './copier.js';
+import { outsideFunctions } from './outside.js';
 import { packetFunctions } from './packet.js';
 import { parseFunctions } from './parse.js';
 import { ringFunctions } from './ring.js';
@@ -45,7 +47,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const { checksumCheck, checksumFill, checksumRange } = checksums; // the rest is vhost's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   const offloads = offloadFunctions(views, parser, checksums);
-  const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues), offloads, pools);
+  const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues, outsideFunctions(views, hooks.copy ?? copier(views.u8))), offloads, pools);
   const memif = copyingFunctions(views, queues, memifRingFunctions(views, queues), offloads, pools);
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),

@@ -4,8 +4,9 @@ import {
   DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_INDEX, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP,
   INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, MOST_SEGMENTS, NO_ID, REGIONS,
   REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_ENTRIES, RING_INDEX, SEGMENTS, SEGMENTS_END, SEGMENT_SHIFT, VQ_AVAIL, VQ_DESC,
-  VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
+  VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OUTSIDE, VQ_SCRATCH, VQ_SIZE, VQ_USED,
 } from '../virtqueue/layout.js';
+import type { OutsideFunctions } from './outside.js';
 import { count64, type ArenaViews } from './views.js';
 import { advance, usedEvent, type VirtqueueFunctions } from './virtqueue.js';
 
@@ -24,10 +25,18 @@ interface Descriptor { readonly address: bigint; readonly length: number; readon
 
 const KINDS = DESC_NEXT | DESC_WRITE | DESC_INDIRECT;
 
-export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacked, tellSplit, tellPacked }: VirtqueueFunctions): DeviceRingFunctions {
+export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacked, tellSplit, tellPacked }: VirtqueueFunctions, outsides: OutsideFunctions): DeviceRingFunctions {
   return {
-    gather: (queue, want, writable) => isPacked(queue) ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable),
+    gather: (queue, want, writable) => {
+      const outside = field(queue, VQ_OUTSIDE);
+      if (outside !== 0) outsides.begin(outside);
+      const chains = isPacked(queue) ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
+      if (outside !== 0 && writable === 0) outsides.fetch(outside);
+      return chains;
+    },
     put: (queue, count, together) => {
+      const outside = field(queue, VQ_OUTSIDE);
+      if (outside !== 0 && !together) outsides.store(outside, field(queue, VQ_SCRATCH), count);
       const single = together && (field(queue, VQ_FLAGS) & VQ_IN_ORDER) !== 0;
       if (isPacked(queue)) putPacked(queue, count, single);
       else putSplit(queue, count, single);
@@ -80,7 +89,8 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
 
   /** One more chain of any length. */
   function hasRoom(queue: number, segment: number): boolean {
-    return segment + (MOST_SEGMENTS << SEGMENT_SHIFT) <= field(queue, VQ_SCRATCH) + SEGMENTS_END;
+    const outside = field(queue, VQ_OUTSIDE);
+    return segment + (MOST_SEGMENTS << SEGMENT_SHIFT) <= field(queue, VQ_SCRATCH) + SEGMENTS_END && (outside === 0 || outsides.holds(outside));
   }
 
   function begin(chain: number, id: number): void {
@@ -97,23 +107,25 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
   function flatten(queue: number, chain: number, first: number, writable: number, index: number, limit: number): number {
     const packed = isPacked(queue);
     const ring = field(queue, VQ_DESC);
+    const outside = field(queue, VQ_OUTSIDE);
+    const used = outside === 0 ? 0 : outsides.startChain(outside, chain);
     let [segment, places, total, bad] = [first, 1, 0n, 0];
     let descriptor = read(ring, index, packed);
     if ((descriptor.flags & DESC_INDIRECT) !== 0) {
       if (packed) setField(chain, CHAIN_ID, descriptor.id);
-      return flattenTable(queue, chain, first, writable, descriptor);
+      return flattenTable(queue, chain, first, writable, descriptor, used);
     }
     for (;;) {
-      bad ||= places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable);
+      bad ||= places > MOST_SEGMENTS ? DEVICE_BAD_CHAIN : writeSegment(queue, segment, descriptor, writable, used);
       if (bad === 0) {
+        total += bytesOf(queue, segment, descriptor, writable);
         segment += 1 << SEGMENT_SHIFT;
-        total += BigInt(descriptor.length);
       }
       if ((descriptor.flags & DESC_NEXT) === 0 || (bad !== 0 && !packed)) break;
       if (packed && places > MOST_SEGMENTS) {
         setField(chain, CHAIN_ID, descriptor.id);
         setField(chain, CHAIN_DESCS, 0);
-        return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+        return forget(queue, chain, segment, DEVICE_BAD_CHAIN, used);
       }
       if (places >= limit) {
         bad ||= DEVICE_BAD_CHAIN;
@@ -131,29 +143,30 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
       setField(chain, CHAIN_ID, descriptor.id); // the last one's
       setField(chain, CHAIN_DESCS, places);
     }
-    return bad === 0 ? finish(chain, first, segment, total) : spoil(queue, chain, segment, bad);
+    return bad === 0 ? finish(chain, first, segment, total) : forget(queue, chain, segment, bad, used);
   }
 
   /** A table of descriptors in the driver's memory (2.7.5.3 and 2.8.7). */
-  function flattenTable(queue: number, chain: number, first: number, writable: number, { address, length, flags }: Descriptor): number {
+  function flattenTable(queue: number, chain: number, first: number, writable: number, { address, length, flags }: Descriptor, used: number): number {
     const packed = isPacked(queue);
     const limit = length >>> DESC_SHIFT;
     const allowed = (field(queue, VQ_FLAGS) & VQ_INDIRECT) !== 0 && (flags & DESC_NEXT) === 0 && (length & 15) === 0;
     if (!allowed || limit === 0 || limit > MOST_SEGMENTS) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
-    const table = translate(field(queue, VQ_MEMORY), address, length);
+    const outside = field(queue, VQ_OUTSIDE);
+    const table = outside !== 0 ? outsides.table(outside, address, length) : translate(field(queue, VQ_MEMORY), address, length);
     if (table === 0) return spoil(queue, chain, first, DEVICE_BAD_ADDRESS);
     let [segment, total, index] = [first, 0n, 0];
     for (let places = 1; ; places++) {
       const descriptor = read(table, index, packed);
-      const bad = writeSegment(queue, segment, descriptor, writable);
-      if (bad !== 0) return spoil(queue, chain, segment, bad);
+      const bad = writeSegment(queue, segment, descriptor, writable, used);
+      if (bad !== 0) return forget(queue, chain, segment, bad, used);
+      total += bytesOf(queue, segment, descriptor, writable);
       segment += 1 << SEGMENT_SHIFT;
-      total += BigInt(descriptor.length);
       // In a packed table all descriptors are the chain's (2.8.7); elsewhere the flag says whether one follows.
       if (packed ? places === limit : (descriptor.flags & DESC_NEXT) === 0) return finish(chain, first, segment, total);
-      if (places >= limit) return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+      if (places >= limit) return forget(queue, chain, segment, DEVICE_BAD_CHAIN, used);
       index = packed ? index + 1 : descriptor.next;
-      if (index >= limit) return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
+      if (index >= limit) return forget(queue, chain, segment, DEVICE_BAD_CHAIN, used);
     }
   }
 
@@ -174,13 +187,29 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
   }
 
   /** Returns 0, or what is wrong; then nothing is written. */
-  function writeSegment(queue: number, segment: number, { address, length, flags }: Descriptor, writable: number): number {
+  function writeSegment(queue: number, segment: number, { address, length, flags }: Descriptor, writable: number, used: number): number {
     if ((flags & DESC_INDIRECT) !== 0 || (flags & DESC_WRITE) !== writable) return DEVICE_BAD_CHAIN;
+    const outside = field(queue, VQ_OUTSIDE);
+    if (outside !== 0) return writeOutside(outsides.place(outside, used, address, length), segment);
     const offset = translate(field(queue, VQ_MEMORY), address, length);
     if (offset === 0) return DEVICE_BAD_ADDRESS;
     setField(segment, 0, offset);
     setField(segment, 4, length);
     return 0;
+  }
+
+  function writeOutside(placed: { offset: number; part: number } | undefined, segment: number): number {
+    if (placed === undefined) return DEVICE_BAD_ADDRESS;
+    setField(segment, 0, placed.offset);
+    setField(segment, 4, placed.part);
+    return 0;
+  }
+
+  /** What of a written segment counts: a driver's buffer is as large as its place; a frame that is larger than that is none. */
+  function bytesOf(queue: number, segment: number, { length }: Descriptor, writable: number): bigint {
+    if (field(queue, VQ_OUTSIDE) === 0) return BigInt(length);
+    const part = field(segment, 4);
+    return writable !== 0 || part === length ? BigInt(part) : 0xffffffffn;
   }
 
   /** The arena's offset of `length` bytes at an address of the other side's; 0 when it has not shared all of them. */
@@ -201,6 +230,13 @@ export function deviceRingFunctions({ u8, u16, u32, u64 }: ArenaViews, { isPacke
     setField(chain, CHAIN_LENGTH, total > 0xffffffffn ? 0xffffffff : Number(total));
     setField(chain, CHAIN_WRITTEN, 0);
     return segment;
+  }
+
+  /** What a bad chain put on the list is not copied. */
+  function forget(queue: number, chain: number, segment: number, counter: number, used: number): number {
+    const outside = field(queue, VQ_OUTSIDE);
+    if (outside !== 0) outsides.forgetChain(outside, chain, used);
+    return spoil(queue, chain, segment, counter);
   }
 
   /** A bad chain has no segments; it is counted, and given back unused. The scratch memory that it took stays taken: so many descriptors are looked at in one go and no more. */

@@ -14,6 +14,13 @@ export function isEventfd(fd: number): boolean {
   }
 }
 
+/** Another descriptor of the same file, whose close is the caller's. */
+export function duplicate(fd: number): number {
+  const made = binding().eventfd(0, 0);
+  binding().replace(made, fd);
+  return made;
+}
+
 /** A regular file that has this many bytes, and its block: pages of such a file are at least so large (2 MiB in hugetlbfs). Undefined for what is none, or is shorter. */
 export function fileBlock(fd: number, bytes: number): number | undefined {
   try {

@@ -4,8 +4,9 @@ import { availEvent } from '../burst/virtqueue.js';
 import { PollmodeError } from '../errors.js';
 import type { RingFormat } from './features.js';
 import {
-  DESC_AVAIL, DESC_SHIFT, DESC_USED, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP, INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_INDEX,
-  VQ_AVAIL, VQ_DESC, VQ_FLAGS, VQ_INFLIGHT, VQ_LONGEST, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_OFFLOADS, VQ_PACKED, VQ_READY, VQ_SCRATCH,
+  CHUNK, DESC_AVAIL, DESC_SHIFT, DESC_USED, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP, INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS,
+  NET_HEADER, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, RING_INDEX,
+  VQ_AVAIL, VQ_DESC, VQ_FLAGS, VQ_INFLIGHT, VQ_LONGEST, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_OFFLOADS, VQ_OUTSIDE, VQ_PACKED, VQ_READY, VQ_SCRATCH,
   VQ_SIZE, VQ_USED,
 } from './layout.js';
 import { describeFormat, wishEvents, withQueue, type QueueFields } from './state.js';
@@ -31,6 +32,30 @@ export function writeMemory({ u32, u64 }: Arena, memory: number, regions: readon
   });
 }
 
+/** A region that is not in the arena, and where it is in this process. */
+export interface OutsideRegion extends Omit<Region, 'offset'> { readonly address: bigint }
+
+/** The same for memory that is not in the arena (OUTSIDE_REGIONS). */
+export function writeOutsideMemory(arena: Arena, memory: number, regions: readonly OutsideRegion[]): void {
+  writeMemory(arena, memory, regions.map(region => ({ ...region, offset: 0 })));
+  regions.forEach(({ address }, i) => { arena.u64[(memory + REGIONS + (i << REGION_SHIFT) + REGION_OUTSIDE) / 8] = address; });
+}
+
+/** Bytes of a queue's memory for what is copied, where frames have `longest` bytes: an area for a whole go, if that is not too much. */
+export function outsideBytes(longest: number): number {
+  const chain = longest + NET_HEADER;
+  return OUTSIDE_BYTES + Math.ceil(Math.max(2 * chain, Math.min(CHUNK * chain, 1 << 20)) / 64) * 64;
+}
+
+/** Lays it out; `regions` is a table of `writeOutsideMemory`. No burst may run. */
+export function startOutside({ u8, u32 }: Arena, outside: number, regions: number, longest: number): void {
+  u8.fill(0, outside, outside + OUTSIDE_BYTES);
+  const fields = [
+    [OUTSIDE_REGIONS, regions], [OUTSIDE_AREA, outside + OUTSIDE_BYTES], [OUTSIDE_AREA_BYTES, outsideBytes(longest) - OUTSIDE_BYTES], [OUTSIDE_CHAIN, longest + NET_HEADER],
+  ] as const;
+  for (const [field, value] of fields) u32[(outside + field) >>> 2] = value;
+}
+
 export interface DeviceSetup {
   readonly format: RingFormat;
   readonly size: number;
@@ -49,6 +74,8 @@ export interface DeviceSetup {
   readonly longest: number;
   /** Offset of the queue's in-flight region; 0 for none. */
   readonly inflight: number;
+  /** Offset of what `startOutside` has laid out, when the driver's memory is not in the arena; 0 when it is. */
+  readonly outside: number;
   /** OFFLOAD_*. */
   readonly offloads: number;
 }
@@ -68,7 +95,7 @@ export function startDevice(queue: QueueFields, setup: DeviceSetup): void {
     describeFormat(queue, setup.format, setup.size);
     const fields = [
       [VQ_DESC, setup.desc], [VQ_AVAIL, setup.avail], [VQ_USED, setup.used], [VQ_NEXT_AVAIL, setup.nextAvail], [VQ_NEXT_USED, setup.nextUsed],
-      [VQ_MEMORY, setup.memory], [VQ_SCRATCH, setup.scratch], [VQ_LONGEST, setup.longest], [VQ_INFLIGHT, setup.inflight], [VQ_OFFLOADS, setup.offloads], [VQ_NOTIFY, 1],
+      [VQ_MEMORY, setup.memory], [VQ_SCRATCH, setup.scratch], [VQ_LONGEST, setup.longest], [VQ_INFLIGHT, setup.inflight], [VQ_OUTSIDE, setup.outside], [VQ_OFFLOADS, setup.offloads], [VQ_NOTIFY, 1],
     ] as const;
     for (const [field, value] of fields) queue.set(field, value);
     // One interrupt too many does no harm; one that was due when the queue was stopped is not lost.

@@ -123,7 +123,9 @@ export const VQ_PASSES = 332;
 export const VQ_FINISHED = 336;
 export const VQ_PIECES = 344;
 export const VQ_UNFINISHABLE = 352;
-export const VQ_STATE_END = 360;
+/** The device: offset of OUTSIDE_BYTES and an area for memory of the driver's that is not in the arena; 0 when all of it is. */
+export const VQ_OUTSIDE = 360;
+export const VQ_STATE_END = 364;
 
 // VQ_OFFLOADS. The last two only with the first.
 export const OFFLOAD_CSUM = 1;
@@ -178,7 +180,27 @@ export const MOST_REGIONS = 64;
 export const REGION_START = 0;
 export const REGION_BYTES = 8;
 export const REGION_OFFSET = 16;
+/** Of memory that is not in the arena, instead: u64 address in this process. */
+export const REGION_OUTSIDE = 24;
 export const MEMORY_BYTES = 2080;
+
+// Memory of the driver's that is not in the arena (VQ_OUTSIDE), private: a burst works on copies, which stand in an area.
+/** Offset of its regions, a memory table; offset and bytes of the area. */
+export const OUTSIDE_REGIONS = 0;
+export const OUTSIDE_AREA = 4;
+export const OUTSIDE_AREA_BYTES = 8;
+/** Bytes of one chain that are looked at; a frame with its header is not longer. The area holds at least so many. */
+export const OUTSIDE_CHAIN = 12;
+/** Of this go: bytes of the area that are taken, entries of the list. */
+export const OUTSIDE_USED = 16;
+export const OUTSIDE_COUNT = 20;
+/** What is copied, for the native call: u64 address in this process, u32 offset in the arena, u32 bytes. As many as there are segments. */
+export const OUTSIDE_LIST = 64;
+export const OUTSIDE_ENTRY_SHIFT = 4;
+/** A copy of a table of descriptors, and the entry that fetches it. */
+export const OUTSIDE_TABLE = 8256;
+export const OUTSIDE_TABLE_ENTRY = 12352;
+export const OUTSIDE_BYTES = 12416;
 
 // Scratch: CHUNK chains of 32 bytes, then segments, then a vector of CHUNK handles.
 export const CHAIN_SHIFT = 5;
@@ -195,6 +217,8 @@ export const CHAIN_LENGTH = 16;
 export const CHAIN_WRITTEN = 20;
 /** 1: what was written goes on in the next chain. Only memif's rings say so. */
 export const CHAIN_MORE = 24;
+/** Of memory that is not in the arena: its first entry in the list. */
+export const CHAIN_LIST = 28;
 /** Where no descriptor is: nothing to give back. */
 export const NO_ID = 0xffffffff;
 export const SEGMENTS = 2048;

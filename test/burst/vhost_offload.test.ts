@@ -7,7 +7,7 @@ import { DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, VQ_LONGEST, VQ_UNFINISHED } from 
 import { get, get64, IMPLEMENTATIONS, makeLab, set } from './layout_helper.js';
 import { accounted, bytesOf, headerOf, LONGEST, makeVqWorld, receive, send, free, type Outgoing, type Packet, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
 
-const SHAPE: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 7 };
+const SHAPE: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 7 };
 const HONEST: Packet = { kind: 'tcp4', asks: 'checksum', size: 500, startOff: 0, offsetOff: 0, good: true };
 const asking = (packet: Partial<Packet>, ...parts: number[]): Outgoing => ({ parts: parts.length > 0 ? parts : [1200], shift: 0, held: false, packet: { ...HONEST, ...packet } });
 

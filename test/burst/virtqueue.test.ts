@@ -111,7 +111,7 @@ function firstDifference(a: Buffer, b: Buffer): number {
   return a.findIndex((byte, i) => byte !== b[i]);
 }
 
-const PLAIN: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 0 };
+const PLAIN: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 0 };
 const FRAME: Outgoing = { parts: [60], shift: 0, held: false };
 
 for (const implementation of IMPLEMENTATIONS) {

@@ -10,11 +10,11 @@ import {
 import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
-  EXTRA_BYTES, MEMORY_BYTES, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
-  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS,
+  EXTRA_BYTES, MEMORY_BYTES, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
+  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS, VQ_OUTSIDE,
   VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
-import { get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool } from './layout_helper.js';
+import { ELSEWHERE, get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool } from './layout_helper.js';
 
 export const LCORE = 1;
 export const ROOM = 2048 - HEADROOM;
@@ -29,14 +29,14 @@ const TX_OWNER = 0x03000001;
 
 export interface VqShape {
   readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
-  readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
+  readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly outside: boolean; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
   /** OFFLOAD_*, in both directions. */
   readonly offloads: number;
 }
 
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
-  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10),
+  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10), outside: fc.boolean(),
   guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
   offloads: fc.constantFrom(0, 1, 3, 5, 7, 7),
 }).map(({ power, odd, start, ...shape }) => ({
@@ -138,6 +138,7 @@ export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
     guest: { pool: guests, tx: makeDriver(lab, guests, shape, up, TX_OWNER, bufferBytes), rx: makeDriver(lab, guests, shape, down, 0x02000001, bufferBytes), held: [], shared: [] },
     host: { pool: hosts, rx: makeDevice(lab, hosts, shape, up, memory, 0x02000002), tx: makeDevice(lab, hosts, shape, down, memory, 0x03000002), held: [], shared: [] },
   };
+  if (shape.outside) set(lab, memory, 0, 0);
   lab.burst.virtioFill(world.guest.rx, LCORE);
   return world;
 }
@@ -173,7 +174,19 @@ function makeDevice(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, memory: 
   const queue = makeVirtqueue(lab, pool, shape, rings, owner);
   set(lab, queue, VQ_MEMORY, memory);
   set(lab, queue, VQ_INFLIGHT, reserve(lab, 64));
+  if (shape.outside) set(lab, queue, VQ_OUTSIDE, makeOutside(lab, memory, shape.offloads === 0 ? LONGEST : LONGEST_UNCUT));
   return queue;
+}
+
+/** All that the guest shares is elsewhere, as far as the host knows: what was in its memory table is in another, at addresses that only `copy` knows. */
+function makeOutside(lab: Lab, memory: number, longest: number): number {
+  const [outside, regions] = [reserve(lab, OUTSIDE_BYTES), reserve(lab, MEMORY_BYTES)];
+  const [chain, count] = [longest + 12, get(lab, memory, 0)];
+  const area = reserve(lab, 3 * chain);
+  lab.zone.copy(lab.zone, regions - lab.base, memory - lab.base, memory - lab.base + MEMORY_BYTES);
+  for (let i = 0; i < count; i++) lab.u64[(regions + REGIONS + (i << REGION_SHIFT) + REGION_OUTSIDE) / 8] = ELSEWHERE + BigInt(get(lab, regions + REGIONS + (i << REGION_SHIFT), REGION_OFFSET));
+  for (const [field, value] of [[OUTSIDE_REGIONS, regions], [OUTSIDE_AREA, area], [OUTSIDE_AREA_BYTES, 3 * chain], [OUTSIDE_CHAIN, chain]] as const) set(lab, outside, field, value);
+  return outside;
 }
 
 function makeVirtqueue(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: number): number {

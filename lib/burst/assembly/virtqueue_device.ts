@@ -2,11 +2,12 @@
 import {
   CHAIN_COUNT, CHAIN_DESCS, CHAIN_FIRST, CHAIN_ID, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT,
   DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_INDEX, INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP,
-  INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, MOST_SEGMENTS, NO_ID, REGIONS,
+  INFLIGHT_SPLIT_USED, INFLIGHT_USED, INFLIGHT_WRAP, MEMORY_COUNT, MOST_REGIONS, MOST_SEGMENTS, NO_ID, OUTSIDE_USED, REGIONS,
   REGION_BYTES, REGION_OFFSET, REGION_SHIFT, REGION_START, RING_ENTRIES, RING_INDEX, SEGMENTS, SEGMENTS_END, SEGMENT_SHIFT, VQ_AVAIL, VQ_DESC,
-  VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_SCRATCH, VQ_SIZE, VQ_USED,
+  VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OUTSIDE, VQ_SCRATCH, VQ_SIZE, VQ_USED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
+import { beginOutside, fetchOutside, forgetChain, holdsOutside, placeOutside, startChain, storeOutside, tableOutside } from './outside';
 import { publish16, publish64 } from './publish';
 import { advance, tellPacked, tellSplit, usedEvent } from './virtqueue';
 
@@ -34,6 +35,7 @@ function translate(memory: usize, address: u64, length: u32): u32 {
 
 /** Up to `want` chains that were made available, flattened into the scratch memory. They stay available until `putSplit`. Returns how many. */
 export function gatherSplit(queue: usize, want: u32, writable: u32): u32 {
+  const outside = beginOutside(queue);
   const avail: usize = load<u32>(queue, VQ_AVAIL);
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
@@ -51,6 +53,7 @@ export function gatherSplit(queue: usize, want: u32, writable: u32): u32 {
   let chains: u32 = 0;
   want = min(want, ready);
   for (; chains < want && segment + ((MOST as usize) << SEGMENT_SHIFT) <= end; chains++) {
+    if (outside && !holdsOutside(outside)) break;
     const head: u32 = load<u16>(avail + RING_ENTRIES + (((next + chains) & (size - 1)) as usize << 1));
     const chain = scratch + ((chains as usize) << CHAIN_SHIFT);
     store<u64>(chain, 1 << 32 | (head as u64)); // one place
@@ -64,14 +67,16 @@ export function gatherSplit(queue: usize, want: u32, writable: u32): u32 {
     const address = load<u64>(at);
     const rest = load<u64>(at, 8);
     const flags = (rest >> 32) as u32 & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
-    if (flags == writable) segment = single(queue, memory, chain, segment, address, rest as u32);
+    if (flags == writable) segment = single(queue, memory, chain, segment, address, rest as u32, writable);
     else segment = several(queue, memory, chain, segment, address, rest, writable, table, size, false);
   }
+  if (outside && !writable) fetchOutside(outside);
   return chains;
 }
 
 /** The same in a packed ring. */
 export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
+  const outside = beginOutside(queue);
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
@@ -83,6 +88,7 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
   // No more places than the ring has: what is behind them may be what was not given back yet.
   let left = size;
   for (; chains < want && left > 0 && segment + ((MOST as usize) << SEGMENT_SHIFT) <= end; chains++) {
+    if (outside && !holdsOutside(outside)) break;
     const at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
     // Pairs with the driver's release of the flags: the rest of the descriptors before them. Length, id and flags in one.
     const rest = atomic.load<u64>(at, 8);
@@ -94,7 +100,7 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
     const address = load<u64>(at);
     const kind = flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
     let places: u32 = 1;
-    if (kind == writable) segment = single(queue, memory, chain, segment, address, rest as u32);
+    if (kind == writable) segment = single(queue, memory, chain, segment, address, rest as u32, writable);
     else {
       segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
       places = load<u32>(chain, CHAIN_DESCS);
@@ -103,19 +109,41 @@ export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
     left -= places;
     next = advance(next, places, size);
   }
+  if (outside && !writable) fetchOutside(outside);
   return chains;
 }
 
 /** A chain of one descriptor, which nearly all are. Returns where the next segment goes. */
 // @ts-ignore: decorator
 @inline
-function single(queue: usize, memory: usize, chain: usize, segment: usize, address: u64, length: u32): usize {
+function single(queue: usize, memory: usize, chain: usize, segment: usize, address: u64, length: u32, writable: u32): usize {
   const offset = translate(memory, address, length);
-  if (offset == 0) return spoil(queue, chain, segment, DEVICE_BAD_ADDRESS);
+  if (offset == 0) return singleOutside(queue, chain, segment, address, length, writable);
   store<u64>(segment, (offset as u64) | ((length as u64) << 32));
   store<u64>(chain, (segment as u64) | (1 << 32), CHAIN_FIRST);
   store<u64>(chain, length as u64, CHAIN_LENGTH);
   return segment + (1 << SEGMENT_SHIFT);
+}
+
+/** The same where the driver's memory is not in the arena, or nowhere. */
+function singleOutside(queue: usize, chain: usize, segment: usize, address: u64, length: u32, writable: u32): usize {
+  const outside: usize = load<u32>(queue, VQ_OUTSIDE);
+  if (!outside) return spoil(queue, chain, segment, DEVICE_BAD_ADDRESS);
+  startChain(outside, chain);
+  const placed = placeOutside(outside, load<u32>(outside, OUTSIDE_USED), address, length);
+  if (placed == 0) return spoil(queue, chain, segment, DEVICE_BAD_ADDRESS);
+  store<u64>(segment, placed);
+  store<u64>(chain, (segment as u64) | (1 << 32), CHAIN_FIRST);
+  store<u64>(chain, bytesOutside(writable, placed, length), CHAIN_LENGTH);
+  return segment + (1 << SEGMENT_SHIFT);
+}
+
+/** What of a segment counts: a driver's buffer is as large as its place; a frame that is larger than that is none. */
+// @ts-ignore: decorator
+@inline
+function bytesOutside(writable: u32, placed: u64, length: u32): u64 {
+  const part = placed >> 32;
+  return writable || part == (length as u64) ? part : 0xffffffff;
 }
 
 /**
@@ -143,12 +171,18 @@ function several(
   let bad: usize = 0;
   let limit = packed ? left : size;
   let inside = false;
+  const outside: usize = load<u32>(queue, VQ_OUTSIDE);
+  let used: u32 = 0;
+  if (outside) {
+    startChain(outside, chain);
+    used = load<u32>(outside, OUTSIDE_USED);
+  }
   if (flags & DESC_INDIRECT) {
     const bytes = rest as u32;
     limit = bytes >> DESC_SHIFT;
     const allowed = (load<u32>(queue, VQ_FLAGS) & VQ_INDIRECT) && !(flags & DESC_NEXT) && (bytes & 15) == 0;
     if (!allowed || limit == 0 || limit > MOST) return spoil(queue, chain, first, DEVICE_BAD_CHAIN);
-    table = translate(memory, address, bytes);
+    table = outside ? tableOutside(outside, address, bytes) : translate(memory, address, bytes);
     if (table == 0) return spoil(queue, chain, first, DEVICE_BAD_ADDRESS);
     inside = true;
     index = 0;
@@ -163,12 +197,12 @@ function several(
       const length = rest as u32;
       if ((flags & DESC_INDIRECT) || (flags & DESC_WRITE) != writable || places > MOST) bad = DEVICE_BAD_CHAIN;
       else {
-        const offset = translate(memory, address, length);
-        if (offset == 0) bad = DEVICE_BAD_ADDRESS;
+        const placed = outside ? placeOutside(outside, used, address, length) : placeInside(memory, address, length);
+        if (placed == 0) bad = DEVICE_BAD_ADDRESS;
         else {
-          store<u64>(segment, (offset as u64) | ((length as u64) << 32));
+          store<u64>(segment, placed);
           segment += 1 << SEGMENT_SHIFT;
-          total += length as u64;
+          total += outside ? bytesOutside(writable, placed, length) : (length as u64);
         }
       }
     }
@@ -177,6 +211,7 @@ function several(
     if (bad && (inside || !packed)) break;
     if (packed && !inside && places > MOST) {
       store<u64>(chain, (rest >> 32) & 0xffff); // no places
+      if (outside) forgetChain(outside, chain, used);
       return spoil(queue, chain, segment, DEVICE_BAD_CHAIN);
     }
     if (places >= limit) {
@@ -196,10 +231,21 @@ function several(
     places++;
   }
   if (packed && !inside) store<u64>(chain, ((places as u64) << 32) | ((rest >> 32) & 0xffff)); // the last one's id
-  if (bad) return spoil(queue, chain, segment, bad);
+  if (bad) {
+    if (outside) forgetChain(outside, chain, used);
+    return spoil(queue, chain, segment, bad);
+  }
   store<u64>(chain, (first as u64) | (((segment - first) as u64 >> SEGMENT_SHIFT) << 32), CHAIN_FIRST);
   store<u64>(chain, min<u64>(total, 0xffffffff), CHAIN_LENGTH);
   return segment;
+}
+
+/** A segment: its offset in the arena and, in the upper half, its bytes. 0: not shared. */
+// @ts-ignore: decorator
+@inline
+function placeInside(memory: usize, address: u64, length: u32): u64 {
+  const offset = translate(memory, address, length);
+  return offset == 0 ? 0 : (offset as u64) | ((length as u64) << 32);
 }
 
 // @ts-ignore: decorator
@@ -213,6 +259,8 @@ function descFlags(rest: u64, packed: bool): u32 {
  * are none, so that one entry can stand for all where buffers are used in order.
  */
 export function putSplit(queue: usize, count: u32, together: bool): void {
+  const outside: usize = load<u32>(queue, VQ_OUTSIDE);
+  if (outside && !together) storeOutside(outside, load<u32>(queue, VQ_SCRATCH), count);
   const used: usize = load<u32>(queue, VQ_USED);
   const size = load<u32>(queue, VQ_SIZE);
   const old = load<u32>(queue, VQ_NEXT_USED);
@@ -244,6 +292,8 @@ export function putSplit(queue: usize, count: u32, together: bool): void {
 /** The driver looks at them in order, so the first one's flags are what publishes all. */
 export function putPacked(queue: usize, count: u32, together: bool): void {
   if (count == 0) return;
+  const outside: usize = load<u32>(queue, VQ_OUTSIDE);
+  if (outside && !together) storeOutside(outside, load<u32>(queue, VQ_SCRATCH), count);
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);

@@ -14,10 +14,10 @@ process.once('exit', () => machine.giveBack());
 export const skip = dpdkLacks(machine) ?? false;
 const FRAMES = 600;
 
-/** Two threads of it, and `queues` of its port. */
-export function testpmd(name: string, vdev: string, queues = 1): Program {
+/** Two threads of it, `queues` of its port, and so many MiB of huge pages. */
+export function testpmd(name: string, vdev: string, queues = 1, memory = 128): Program {
   return machine.start('stdbuf', [
-    '-oL', 'dpdk-testpmd', '-l', '0,1', '--in-memory', '--single-file-segments', '-m', '128', '--no-pci', '--no-telemetry', `--vdev=${vdev}`,
+    '-oL', 'dpdk-testpmd', '-l', '0,1', '--in-memory', '--single-file-segments', '-m', String(memory), '--no-pci', '--no-telemetry', `--vdev=${vdev}`,
     '--', '--forward-mode=macswap', '--nb-cores=1', '--total-num-mbufs=4096', `--rxq=${queues}`, `--txq=${queues}`, '-i',
   ], { environment: { RUNTIME_DIRECTORY: join(machine.folder, name) } });
 }
@@ -35,7 +35,7 @@ export async function run(t: Test, program: Program, work: () => Promise<void>):
 
 /** Sends frames of every size in bursts, and takes those that come back: each as it was, but for its addresses. */
 export async function bounce(t: Test, host: Host, port: Port): Promise<void> {
-  for (let tries = 0; tries < 500 && port.link?.read().up !== true; tries++) await sleep(10);
+  await until(() => port.link?.read().up === true);
   t.equal(port.link?.read().up, true, 'the link is up');
   const burst = host.burst(32);
   const sent = Array.from({ length: FRAMES }, (_, i) => frame(60 + i * 7 % 1455, i));
@@ -59,4 +59,9 @@ export async function bounce(t: Test, host: Host, port: Port): Promise<void> {
   t.equal(back.findIndex((bytes, i) => !swapped(bytes).equals(sent[i]!)), -1, 'each as it was sent');
   const { xstats } = host.stats(port);
   for (const [name, count] of Object.entries(xstats)) if (/bad|small|errors/.test(name)) t.equal(count, 0, name);
+}
+
+/** For five seconds at most. */
+export async function until(ready: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 500 && !ready(); tries++) await sleep(10);
 }

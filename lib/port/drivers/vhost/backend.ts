@@ -183,10 +183,12 @@ export class BackEnd {
 
   #start(vring: Vring, index: number): void {
     const { memory, longest, inflights } = this.#parts;
-    vring.start({
+    const lacks = vring.start({
       memory, format: this.#format, longest, inflight: inflights.at(index), resume: inflights.resume(index),
       offloads: offloads(this.#features, index % 2 === 0 ? 'receive' : 'send'),
     });
+    // Not before: what was never written would be taken for a place.
+    if (lacks === undefined) inflights.begin(index);
   }
 
   #vring(index: number): Vring {

@@ -85,16 +85,24 @@ export class Inflights {
     return this.#zone !== undefined && index < this.#queues ? this.#first + index * this.#stride : 0;
   }
 
-  /** Where a packed ring goes on, from a back-end before this one. Undefined for a region that nobody has used, which is begun now. */
+  /** Where a packed ring goes on, from a back-end before this one. Undefined for a region that nobody has used. */
   resume(index: number): Resume | undefined {
     const region = this.at(index);
     if (region === 0) return undefined;
     const { u8, u16 } = this.#host.arena;
     const used = u16[(region + REGION_VERSION) >>> 1] === VERSION && u16[(region + REGION_DESCS) >>> 1] === this.#size;
-    if (!used) [u16[(region + REGION_VERSION) >>> 1], u16[(region + REGION_DESCS) >>> 1]] = [VERSION, this.#size];
     if (!used || !this.#packed) return undefined;
     const place = (field: number, wrap: number): number => (u16[(region + field) >>> 1]! & 0x7fff) | (u8[region + wrap] === 0 ? 0 : 0x8000);
     return { before: place(INFLIGHT_OLD_USED, INFLIGHT_OLD_WRAP), after: place(INFLIGHT_USED, INFLIGHT_WRAP) };
+  }
+
+  /** The queue runs, and says in its region where it is: from now on a back-end after this one goes on there. */
+  begin(index: number): void {
+    const region = this.at(index);
+    if (region === 0) return;
+    const { u16 } = this.#host.arena;
+    u16[(region + REGION_DESCS) >>> 1] = this.#size;
+    u16[(region + REGION_VERSION) >>> 1] = VERSION;
   }
 
   clear(): void {

@@ -187,6 +187,6 @@ function count(into: Record<string, number>, rx: readonly QueueState[], tx: read
     tx_buffer_too_small: total(tx, DEVICE_TOO_SMALL), tx_ring_full: total(tx, DEVICE_RING_FULL), tx_not_in_pool: total(tx, DEVICE_FOREIGN),
     rx_bad_offload: total(rx, DEVICE_BAD_OFFLOAD), rx_offload_dropped: total(rx, VQ_UNFINISHABLE), tx_offload_dropped: total(tx, VQ_UNFINISHABLE),
     rx_finished: total(rx, VQ_FINISHED), rx_pieces: total(rx, VQ_PIECES), tx_finished: total(tx, VQ_FINISHED), tx_pieces: total(tx, VQ_PIECES),
-    guest_memory: memory.bytes, ...control?.counts,
+    guest_memory: memory.bytes, guest_memory_beside: memory.beside ? memory.bytes : 0, ...control?.counts,
   });
 }

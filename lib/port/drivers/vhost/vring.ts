@@ -2,13 +2,14 @@
 import { binding } from '../../../binding.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
-import { isRingSize, ringNeeds, startDevice } from '../../../virtqueue/device.js';
+import { isRingSize, outsideBytes, ringNeeds, startDevice, startOutside } from '../../../virtqueue/device.js';
 import type { RingFormat } from '../../../virtqueue/features.js';
-import { DESC_AVAIL, DESC_SHIFT, DESC_USED, RING_INDEX, VQ_GENERATION, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
+import { DESC_AVAIL, DESC_SHIFT, DESC_USED, LONGEST_GSO, OFFLOAD_TSO4, OFFLOAD_TSO6, RING_INDEX, VQ_GENERATION, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_READY, VQ_TELL } from '../../../virtqueue/layout.js';
 import { stopQueue } from '../../../virtqueue/state.js';
 import type { VringAddress } from '../../../vhost_user/messages.js';
 import type { Resume } from './inflight.js';
 import type { GuestMemory } from './memory.js';
+import type { Piece } from './places.js';
 
 const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
@@ -35,6 +36,8 @@ export class Vring {
   readonly #scratch: number;
   readonly #call: number;
   readonly #kick: number;
+  #windows: (Piece | undefined)[] = [];
+  #outside: Piece | undefined;
   /** The front-end's eventfd stands behind #call, whether it is told or not. */
   #calls = false;
   size = 0;
@@ -77,12 +80,16 @@ export class Vring {
 
   /** Starts it, if all that it needs has come and is right. Returns what is wrong otherwise. */
   start({ memory, format, longest, inflight, resume, offloads }: Running): string | undefined {
+    this.#closeWindows();
     if (this.address === undefined || this.size === 0 || !this.kicked || !this.enabled) return 'not complete';
     if (!isRingSize(format.packed, this.size)) return `has ${this.size} descriptors`;
     const needs = ringNeeds(format.packed, this.size);
     const { desc, avail, used } = this.address;
-    const [descAt, availAt, usedAt] = [desc, avail, used].map((at, i) => memory.translate(at, needs[i]![0], needs[i]![1]));
-    if (descAt === undefined || availAt === undefined || usedAt === undefined) return 'has a ring that is not in the guest\'s memory, or not aligned';
+    this.#windows = [desc, avail, used].map((at, i) => memory.window(at, needs[i]![0], needs[i]![1]));
+    const [descAt, availAt, usedAt] = this.#windows.map(window => window?.offset);
+    // What is still to be cut is longer than frames are.
+    const outside = this.#layOutside(memory, (offloads & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) !== 0 ? Math.max(longest, LONGEST_GSO) : longest);
+    if (descAt === undefined || availAt === undefined || usedAt === undefined || outside === undefined) return 'has a ring that is not in the guest\'s memory, or not aligned';
     // What comes is used in the order it came, so a split ring says itself how far a back-end before this one was.
     const said = format.packed ? resume === undefined ? this.base : this.#resumed(descAt, resume) : this.state.arena.u16[(usedAt + RING_INDEX) >>> 1]!;
     // An older front-end says the available index only, and means both.
@@ -90,9 +97,24 @@ export class Vring {
     if (format.packed && ((nextAvail & 0x7fff) >= this.size || (nextUsed & 0x7fff) >= this.size)) return 'goes on at a place that it does not have';
     startDevice(this.state, {
       format, size: this.size, desc: descAt, avail: availAt, used: usedAt, nextAvail, nextUsed,
-      memory: memory.table, scratch: this.#scratch, longest, inflight, offloads,
+      memory: memory.table, scratch: this.#scratch, longest, inflight, outside, offloads,
     });
     return undefined;
+  }
+
+  /** Memory for copies of frames of so many bytes, when the guest's is not in the arena. 0: it is; undefined: there is no room. */
+  #layOutside(memory: GuestMemory, longest: number): number | undefined {
+    if (!memory.beside) return 0;
+    this.#outside = memory.reserve(outsideBytes(longest));
+    if (this.#outside !== undefined) startOutside(this.state.arena, this.#outside.offset, memory.outside, longest);
+    return this.#outside?.offset;
+  }
+
+  /** Where the rings were, and the copies; no burst may run. */
+  #closeWindows(): void {
+    for (const window of this.#windows.splice(0)) window?.close();
+    this.#outside?.close();
+    this.#outside = undefined;
   }
 
   /** The last burst of a back-end that died was published, if the first of its places says so (the reconnecting steps of the document). */
@@ -108,12 +130,14 @@ export class Vring {
   stop(packed: boolean): void {
     if (!this.running) return;
     stopQueue(this.state);
+    this.#closeWindows();
     this.base = packed ? (this.state.get(VQ_NEXT_AVAIL) | (this.state.get(VQ_NEXT_USED) << 16)) >>> 0 : this.state.get(VQ_NEXT_AVAIL);
   }
 
   /** As it was before anything was said. */
   reset(): void {
     stopQueue(this.state);
+    this.#closeWindows();
     Object.assign(this, { size: 0, address: undefined, base: 0, enabled: false });
     this.dropDescriptors();
   }
@@ -131,6 +155,7 @@ export class Vring {
     stopQueue(this.state);
     this.state.set(VQ_TELL, NOBODY);
     this.state.set(QUEUE_FD, 0xffffffff);
+    this.#closeWindows();
     binding().close(this.#call);
     binding().close(this.#kick);
   }

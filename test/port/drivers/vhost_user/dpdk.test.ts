@@ -1,14 +1,9 @@
 /** DPDK at the other end: its net_virtio_user behind our vhost port, and its net_vhost behind our virtio_user port. testpmd swaps the addresses and sends everything back. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { open } from '../../../../lib/port/host.js';
-import { bounce, machine, run, skip, testpmd } from '../testpmd_helper.js';
-
-async function until(ready: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !ready(); i++) await sleep(10);
-}
+import { bounce, machine, run, skip, testpmd, until } from '../testpmd_helper.js';
 
 for (const packed of [0, 1]) {
   const rings = packed === 1 ? 'packed' : 'split';

@@ -24,7 +24,7 @@ for (const packed of [false, true]) {
   for (const build of ['fast', 'portable'] as const) {
     t.test(`${packed ? 'packed' : 'split'} rings, ${build}: ${WANTED} descriptors written under the bursts`, { timeout: (SECONDS + 30) * 1000 }, async t => {
       const lab = makeLab({ build });
-      const shape: VqShape = { packed, size: 16, start: packed ? 0x8000 : 0xfff0, mergeable: true, indirect: true, eventIdx: true, inOrder: true, header: 12, guestBuffers: 14, hostBuffers: 14, cache: 4, offloads: 7 };
+      const shape: VqShape = { packed, size: 16, start: packed ? 0x8000 : 0xfff0, mergeable: true, indirect: true, eventIdx: true, inOrder: true, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 4, offloads: 7 };
       const world = makeVqWorld(lab, shape);
       const memory = fence(world);
       const control = new SharedArrayBuffer(8);

@@ -44,7 +44,7 @@ for (const options of IMPLEMENTATIONS) {
   const lab = makeLab(options);
   t.test(lab.name, async t => {
     for (const packed of [false, true]) {
-      const world = makeVqWorld(lab, { packed, size: SIZE, start: packed ? 0x8000 : 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 });
+      const world = makeVqWorld(lab, { packed, size: SIZE, start: packed ? 0x8000 : 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 });
       const { host, vector } = world;
       const kind = packed ? 'packed' : 'split';
       offer(world, host.tx, writeTable(lab, packed, DESC_WRITE));
@@ -89,7 +89,7 @@ function offerLong({ lab }: VqWorld, queue: number, length: number, address: big
 for (const options of IMPLEMENTATIONS) {
   const lab = makeLab(options);
   t.test(`${lab.name}: a chain in a packed ring that goes on and on`, async t => {
-    const shape = { packed: true, size: LONG_RING, start: 0x8000, mergeable: false, indirect: false, eventIdx: false, inOrder: false, header: 12, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 };
+    const shape = { packed: true, size: LONG_RING, start: 0x8000, mergeable: false, indirect: false, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 };
     const world = makeVqWorld(lab, shape);
     const { host, vector } = world;
     offerLong(world, host.rx, MOST_SEGMENTS, 1n);
