@@ -426,7 +426,7 @@ function prepare(world: XskWorld, handle: number, pick: number): Offered {
 }
 
 /** What is wrong with a chain, one in two. */
-const CHAIN_FAULTS = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on', 'short', 'long', 'shared'] as const;
+const CHAIN_FAULTS = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on', 'goes back', 'short', 'long', 'shared'] as const;
 
 /** Chains of the program's mbufs, good and bad, and those that it received, between frames in one mbuf. */
 function sendChain(world: XskWorld, count: number, pick: number): void {
@@ -462,10 +462,10 @@ function prepareChain(world: XskWorld, segments: readonly number[], pick: number
     if (i !== at) return usual;
     return { offset: fault === 'past the end' ? size - usual.length + 1 : usual.offset, length: fault === 'an empty segment' ? 0 : usual.length };
   });
-  const bad = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on'].includes(fault);
+  const bad = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on', 'goes back'].includes(fault);
   const besides = fault === 'goes on' ? others.splice(0, 1) : [];
   for (const handle of besides) writeSegment(world, handle, { offset: 0, length: 60 }, 0);
-  const tail = fault === 'leads elsewhere' ? world.shape.first + world.shape.count * world.shape.units + 7 : besides[0] ?? 0;
+  const tail = fault === 'leads elsewhere' ? world.shape.first + world.shape.count * world.shape.units + 7 : fault === 'goes back' ? segments[at]! : besides[0] ?? 0;
   link(world, segments, pieces, tail, fault === 'leads elsewhere' ? segments.length + 1 : segments.length);
   const shared = fault === 'shared' ? segments[at] : undefined;
   if (shared !== undefined) world.lab.u16[(headerOf(world, shared) + MBUF_REFCNT) >>> 1] = 2;
