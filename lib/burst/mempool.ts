@@ -141,7 +141,7 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
   function freeOne(pool: number, lcore: number, slot: number): void {
     const table = u32[(pool + POOL_TABLE) >>> 2];
     let handle = u32[slot >>> 2];
-    // A chain has at most 65535 segments, so one that runs in a circle ends too.
+    // A chain has at most 65535 segments, so one that runs in a circle ends too, and where it comes back to what is free already.
     for (let segments = 0; handle !== 0 && segments < 65536; segments++) {
       if (!belongs(pool, handle)) {
         countShared(u64, pool + POOL_FOREIGN, 1);
@@ -150,6 +150,10 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
       }
       const header = headerOf(table, handle);
       if (isMisuse(header)) return report(handle, u32[(header + MBUF_OWNER) >>> 2]);
+      if (segments > 0 && u32[(header + MBUF_OWNER) >>> 2] >>> OWNER_SHIFT === OWNER_POOL) {
+        countShared(u64, pool + POOL_FOREIGN, 1);
+        return;
+      }
       const next = u32[(header + MBUF_NEXT) >>> 2]; // read before the hold is given up: afterwards it may be another's
       disown(header, lcore);
       // Atomic, since other holders of a shared mbuf let go of it in their own threads.

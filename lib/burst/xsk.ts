@@ -247,7 +247,8 @@ export function xskFunctions({ u8, u16, u32 }: ArenaViews, hooks: BurstHooks, po
     if (!inUmem(queue, handle)) return false;
     const header = headerOf(queue, handle);
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
-    return u16[(header + MBUF_NB_SEGS) >>> 1] === 1 && length >= 14 && length <= field(queue, XSK_LONGEST) && isInside(queue, header);
+    if (u16[(header + MBUF_REFCNT) >>> 1] !== 1 || u16[(header + MBUF_NB_SEGS) >>> 1] !== 1) return false;
+    return length >= 14 && length <= field(queue, XSK_LONGEST) && isInside(queue, header);
   }
 
   function isInside(queue: number, header: number): boolean {
@@ -262,8 +263,9 @@ export function xskFunctions({ u8, u16, u32 }: ArenaViews, hooks: BurstHooks, po
   }
 
   /**
-   * The packet in the slot is a chain, or cannot be sent. One of this UMEM that cannot is freed, and the port goes on;
-   * another's is the program's mistake. Returns how many descriptors it took, 0 when it was dropped, or NO_ROOM or STOP.
+   * The packet in the slot is a chain, is held by others too, or cannot be sent. A shared one is copied: its owner word has
+   * room for one queue, and others may send it at the same time. One of this UMEM that cannot be sent is freed, and the port
+   * goes on; another's is the program's mistake. Returns how many descriptors it took, 0 when it was dropped, or NO_ROOM or STOP.
    */
   function sendOther(queue: number, index: number, room: number, slot: number, lcore: number): number {
     const pool = field(queue, QUEUE_POOL);

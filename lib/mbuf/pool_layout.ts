@@ -22,7 +22,7 @@ export const POOL_TABLE = 24;
 export const POOL_STEP_MASK = 28;
 /** u64: gets refused because the pool was dry. */
 export const POOL_DRY = 32;
-/** u64: handles refused at a free because they were not this pool's (a bug of the caller's; checked build: reported). */
+/** u64: handles refused at a free because they were not this pool's, or were segments that a chain named and that are free already (a bug of the caller's; checked build: reported). */
 export const POOL_FOREIGN = 40;
 /** u64: buffers that neither the ring nor a full cache could take back (a dead party's claim stood); reclaim finds them. */
 export const POOL_STRAY = 48;

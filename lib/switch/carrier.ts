@@ -147,7 +147,7 @@ export class Carrier {
 
   /**
    * A hold on the frame where the port is done with it when it has sent it; else an mbuf of the port's own: who owns one is
-   * a single word, by which an AF_XDP or virtio queue knows its own when it comes back.
+   * a single word, by which a virtio queue knows its own when it comes back, and for which AF_XDP copies what others hold too.
    */
   #holdFor(port: SwitchPort | undefined, frame: number, isLast: boolean): number {
     if (port?.shares === false) return isLast ? this.#copies.own(frame) : this.#copies.copy(frame);

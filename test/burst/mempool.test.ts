@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { DEATH_AFTER_CLAIM, DEATH_BEFORE_PUBLISH, MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from '../../lib/burst/codes.js';
-import { MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../lib/mbuf/layout.js';
+import { HEADER_BYTES, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../../lib/mbuf/layout.js';
 import { CACHE_CAPACITY, POOL_DRY, POOL_FOREIGN, POOL_STRAY } from '../../lib/mbuf/pool_layout.js';
 import { RING_PROD_CLAIM } from '../../lib/ring/layout.js';
 import {
@@ -46,6 +46,24 @@ for (const options of IMPLEMENTATIONS) {
       checkWorld(world);
     }), { numRuns: 100 });
     t.pass('the pool was as before');
+  });
+
+  t.test(`mempool, ${lab.name}: a chain that runs in a circle is freed once, and counted`, async t => {
+    for (const back of [0, 1, 2]) {
+      reset(lab);
+      const pool = makePool(lab, { count: 40, cache: 8, lcores: 2 });
+      const vector = reserve(lab, 64 * 4);
+      let told = 0;
+      lab.hooks.misuse = code => { if (code === MISUSE_DOUBLE_FREE) told++; };
+      t.equal(lab.burst.mbufAlloc(pool.offset, 0, vector, 3), 3);
+      const chain = readVector(lab, vector, 3);
+      lab.u16[(pool.table + chain[0]! * HEADER_BYTES + MBUF_NB_SEGS) >>> 1] = 3;
+      chain.forEach((handle, i) => { set(lab, pool.table + handle * HEADER_BYTES, MBUF_NEXT, chain[i + 1] ?? chain[back]!); });
+      lab.burst.mbufFree(pool.offset, 0, vector, 1);
+      t.equal(told + get64(lab, pool.offset, POOL_FOREIGN), 1, `back to number ${back}`);
+      t.equal(lab.burst.mbufAlloc(pool.offset, 0, vector, 40), 40);
+      t.equal(new Set(readVector(lab, vector, 40)).size, 40, 'all are there, each once');
+    }
   });
 
   t.test(`mempool, ${lab.name}: a dry pool says so, and comes back`, async t => {

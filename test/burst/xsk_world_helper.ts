@@ -334,8 +334,8 @@ function free(world: XskWorld, count: number): void {
   world.lab.burst.mbufFree(world.pool.offset, LCORE, world.vector, chosen.length);
 }
 
-/** What is wrong with an mbuf that is offered, one in eight. */
-const FAULTS = ['beyond', 'before', 'between', 'chain', 'none at all', 'short', 'long', 'past the end'] as const;
+/** What is wrong with an mbuf that is offered, or out of the ordinary, one in eight. */
+const FAULTS = ['beyond', 'before', 'between', 'chain', 'none at all', 'short', 'long', 'past the end', 'shared'] as const;
 type Fault = (typeof FAULTS)[number] | 'none';
 
 /** A packet that is offered: its mbufs, what the vector says of it, the places and lengths of its segments, and what must come of it. */
@@ -354,7 +354,7 @@ const copyRoom = (world: XskWorld): number => bufferBytes(world) - HEADROOM;
 const most = ({ shape }: XskWorld): number => Math.max(1, shape.most);
 
 function send(world: XskWorld, count: number, pick: number): void {
-  offer(world, loose(world, count).map((handle, i) => prepare(world, handle, pick + i * 7919)));
+  offerCopyable(world, loose(world, count).map((handle, i) => prepare(world, handle, pick + i * 7919)));
 }
 
 function offer(world: XskWorld, offered: readonly Offered[]): void {
@@ -394,10 +394,11 @@ function offer(world: XskWorld, offered: readonly Offered[]): void {
   for (const packet of offered) letGo(world, packet, taken.includes(packet));
 }
 
-/** The other holder of a shared segment gives it to the program. */
+/** Who sent has given up his hold, once; then the other holder of a shared segment gives it to the program. */
 function letGo(world: XskWorld, { segments, shared }: Offered, taken: boolean): void {
   if (shared === undefined) return;
   const header = headerOf(world, shared);
+  expectEqual(world.lab.u16[(header + MBUF_REFCNT) >>> 1], taken ? 1 : 2);
   world.lab.u16[(header + MBUF_REFCNT) >>> 1] = 1;
   if (!taken) return;
   setPlain(world.lab, header);
@@ -418,12 +419,14 @@ function prepare(world: XskWorld, handle: number, pick: number): Offered {
   writeSegment(world, handle, { offset, length }, 0);
   lab.u16[(headerOf(world, handle) + MBUF_NB_SEGS) >>> 1] = { chain: 2, 'none at all': 0 }[fault as string] ?? 1;
   const elsewhere: Partial<Record<Fault, number>> = { beyond: shape.first + shape.count * shape.units + pick % 100, before: shape.first - 1 - pick % 100, between: handle + 1 };
-  const fate = fault === 'none' ? 'whole' : fault in elsewhere ? 'elsewhere' : 'badFrame';
-  return { segments: [handle], said: elsewhere[fault] ?? handle, pieces: [{ offset, length }], fate };
+  const shared = fault === 'shared' ? { shared: handle } : {};
+  if (fault === 'shared') lab.u16[(headerOf(world, handle) + MBUF_REFCNT) >>> 1] = 2;
+  const fate = fault === 'none' ? 'whole' : fault === 'shared' ? 'copy' : fault in elsewhere ? 'elsewhere' : 'badFrame';
+  return { segments: [handle], said: elsewhere[fault] ?? handle, pieces: [{ offset, length }], fate, ...shared };
 }
 
 /** What is wrong with a chain, one in two. */
-const CHAIN_FAULTS = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on', 'short', 'long', 'shared'] as const;
+const CHAIN_FAULTS = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on', 'goes back', 'short', 'long', 'shared'] as const;
 
 /** Chains of the program's mbufs, good and bad, and those that it received, between frames in one mbuf. */
 function sendChain(world: XskWorld, count: number, pick: number): void {
@@ -435,7 +438,11 @@ function sendChain(world: XskWorld, count: number, pick: number): void {
     if (segments.length === 0) break;
     offered.push(segments.length === 1 ? prepare(world, segments[0]!, pick + i) : prepareChain(world, segments, pick + i * 7919, free));
   }
-  // Buffers that are nowhere cannot be copied.
+  offerCopyable(world, offered);
+}
+
+/** Buffers that are nowhere cannot be copied. */
+function offerCopyable(world: XskWorld, offered: readonly Offered[]): void {
   offer(world, offered.filter(({ fate }) => fate !== 'copy' || isInZone(world)));
   for (const { segments, shared } of offered) if (shared !== undefined && world.app.includes(segments[0]!)) world.lab.u16[(headerOf(world, shared) + MBUF_REFCNT) >>> 1] = 1;
 }
@@ -455,10 +462,10 @@ function prepareChain(world: XskWorld, segments: readonly number[], pick: number
     if (i !== at) return usual;
     return { offset: fault === 'past the end' ? size - usual.length + 1 : usual.offset, length: fault === 'an empty segment' ? 0 : usual.length };
   });
-  const bad = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on'].includes(fault);
+  const bad = ['an empty segment', 'past the end', 'leads elsewhere', 'goes on', 'goes back'].includes(fault);
   const besides = fault === 'goes on' ? others.splice(0, 1) : [];
   for (const handle of besides) writeSegment(world, handle, { offset: 0, length: 60 }, 0);
-  const tail = fault === 'leads elsewhere' ? world.shape.first + world.shape.count * world.shape.units + 7 : besides[0] ?? 0;
+  const tail = fault === 'leads elsewhere' ? world.shape.first + world.shape.count * world.shape.units + 7 : fault === 'goes back' ? segments[at]! : besides[0] ?? 0;
   link(world, segments, pieces, tail, fault === 'leads elsewhere' ? segments.length + 1 : segments.length);
   const shared = fault === 'shared' ? segments[at] : undefined;
   if (shared !== undefined) world.lab.u16[(headerOf(world, shared) + MBUF_REFCNT) >>> 1] = 2;

@@ -219,7 +219,7 @@ function freeRest(pool: usize, lcore: u32, slot: usize, end: usize): u32 {
 function freeOne(pool: usize, lcore: u32, slot: usize): void {
   const table: usize = load<u32>(pool, POOL_TABLE);
   let handle = load<u32>(slot);
-  // A chain has at most 65535 segments, so a loop in it ends.
+  // A chain has at most 65535 segments, so a loop in it ends, and where it comes back to what is free already.
   for (let segments: u32 = 0; handle != 0 && segments < 65536; segments++) {
     const header = table + ((handle as usize) << HEADER_SHIFT);
     if (!belongs(pool, handle)) {
@@ -228,6 +228,10 @@ function freeOne(pool: usize, lcore: u32, slot: usize): void {
       return;
     }
     if (!ASC_NO_ASSERT && !mayFree(handle, load<u32>(header, MBUF_OWNER), lcore)) return;
+    if (segments > 0 && load<u32>(header, MBUF_OWNER) >> OWNER_SHIFT == OWNER_POOL) {
+      atomic.add<u64>(pool, 1, POOL_FOREIGN);
+      return;
+    }
     const next = load<u32>(header, MBUF_NEXT);
     disown(header, lcore);
     if (atomic.sub<u16>(header, 1, MBUF_REFCNT) == 1) {

@@ -324,8 +324,9 @@ function give(queue: usize, told: u32, next: u32): u32 {
 }
 
 /**
- * The packet in the slot is a chain, or cannot be sent. One of this UMEM that cannot is freed, and the port goes on;
- * another's is the program's mistake. Returns how many descriptors it took, 0 when it was dropped, or NO_ROOM or STOP.
+ * The packet in the slot is a chain, is held by others too, or cannot be sent. A shared one is copied: its owner word has
+ * room for one queue, and others may send it at the same time. One of this UMEM that cannot be sent is freed, and the port
+ * goes on; another's is the program's mistake. Returns how many descriptors it took, 0 when it was dropped, or NO_ROOM or STOP.
  */
 function sendOther(queue: usize, index: u32, room: u32, mask: u32, slot: usize, lcore: u32): i32 {
   const handle = load<u32>(slot);
@@ -448,7 +449,7 @@ function describe(queue: usize, index: u32, mask: u32, handle: u32, offset: u32,
   deathPoint(DEATH_MID_BURST);
 }
 
-/** Packets in one mbuf; stops at the first other one, or one that cannot be sent. Returns how many were written. */
+/** Packets in one mbuf that nobody else holds; stops at the first other one, or one that cannot be sent. Returns how many were written. */
 // @ts-ignore: decorator
 @inline
 function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst: usize): u32 {
@@ -468,7 +469,7 @@ function writeDescriptors(queue: usize, index: u32, most: u32, mask: u32, burst:
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (load<u16>(header, MBUF_NB_SEGS) != 1 || length < 14 || length > longest || offset + length > bufferMask + 1) break;
+    if (load<u32>(header, MBUF_REFCNT) != MBUF_PLAIN || length < 14 || length > longest || offset + length > bufferMask + 1) break;
     const at = descriptors + (((index + i) & mask) as usize << 4);
     store<u64>(at, (start + offset) as u64);
     store<u64>(at, length as u64, 8); // length and no options

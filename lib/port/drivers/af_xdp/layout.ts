@@ -91,11 +91,11 @@ export const XSK_BAD_FRAME = 64; // QUEUE_X1
 export const XSK_BAD_COMPLETION = 72; // QUEUE_X2
 /** txBurst was cut short because the TX ring was full. */
 export const XSK_RING_FULL = 80; // QUEUE_X3
-/** Chains that take more buffers than XSK_MOST_SEGMENTS, copied or not: taken and dropped. */
+/** Packets that take more buffers than XSK_MOST_SEGMENTS, copied or not: taken and dropped. */
 export const XSK_TX_TOO_MANY_SEGMENTS = 88; // QUEUE_X4
-/** Chains that were sent as a copy: of more segments than the socket takes in a frame, or with one that another holds too. */
+/** Packets that were sent as a copy: chains of more segments than the socket takes in a frame, and those with an mbuf that another holds too. */
 export const XSK_COPIED = 96; // QUEUE_X5
-/** txBurst was cut short because the pool had no mbufs to copy a chain into. */
+/** txBurst was cut short because the pool had no mbufs to copy a packet into. */
 export const XSK_COPY_NOMBUF = 104; // QUEUE_X6
 
 /** xdp_desc.options: the frame goes on in the next descriptor. */

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { Arena } from '../../../../lib/arena/arena.js';
 import { BACKING_HEAP, BACKING_HUGE } from '../../../../lib/arena/layout.js';
+import { Chains } from '../../../../lib/mbuf/chains.js';
 import { Mempool } from '../../../../lib/mbuf/mempool.js';
 import { withNetns } from '../../../../lib/kernel/netns.js';
 import { openLab, type Lab } from '../../../../lib/lab/veth.js';
@@ -164,6 +165,36 @@ for (const mode of ['native', 'generic']) {
     for (const each of after) raw.send(each);
     sameFrames(t, receiveSome(host, port, after.length).map(({ bytes }) => bytes), after, 'afterwards');
     raw.close();
+    closeBalanced(t, host);
+  });
+}
+
+for (const mode of ['native', 'generic']) {
+  inLab(`mbufs that several hold are in flight on two ports of one pool at once, ${mode}`, {}, async (t, lab) => {
+    const host = openAt(lab.a, `mode=${mode}`);
+    withNetns(lab.b.netns, () => host.add(`af_xdp:${lab.b.name},mode=${mode}`));
+    const [left, right] = [host.ports[0]!, host.ports[1]!];
+    const [chains, burst] = [new Chains(host.pool), host.burst(32)];
+    const frames = Array.from({ length: 8 }, (_, i) => frame(lab.a, lab.b, i, 60 + i * 200));
+    t.equal(host.pool.alloc(burst, frames.length), frames.length);
+    const handles = [...burst.handles.subarray(0, frames.length)];
+    handles.forEach((handle, i) => {
+      host.mbufs.copyIn(handle, frames[i]!);
+      chains.clone(handle);
+    });
+    for (const port of [left, right]) {
+      burst.handles.set(handles);
+      t.equal(port.tx[0]!.txBurst(burst, handles.length), handles.length);
+    }
+    sameFrames(t, receiveSome(host, right, frames.length).map(({ bytes }) => bytes), frames, 'from the left port');
+    sameFrames(t, receiveSome(host, left, frames.length).map(({ bytes }) => bytes), frames, 'from the right port');
+    t.ok(await until(() => {
+      for (const port of [left, right]) port.tx[0]!.txBurst(burst, 0);
+      return host.pool.audit().tx === 0;
+    }), 'all that was sent is back');
+    t.match(statsOf(left), { txPackets: frames.length, xstats: { tx_bad_completion: 0, tx_copied: frames.length } }, 'the first sent copies, as the other was to have them still');
+    t.match(statsOf(right), { txPackets: frames.length, xstats: { tx_bad_completion: 0, tx_copied: 0 } }, 'the last holder sent the mbufs themselves');
+    chains.close();
     closeBalanced(t, host);
   });
 }
