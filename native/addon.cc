@@ -34,6 +34,12 @@ bool Arguments::Bool(size_t index) {
   return value;
 }
 
+uint64_t Arguments::Big(size_t index, bool* fits) {
+  uint64_t value = 0;
+  if (napi_get_value_bigint_uint64(env_, info_[index], &value, fits) != napi_ok) Fail(index, "a bigint");
+  return value;
+}
+
 std::string Arguments::String(size_t index) {
   if (!info_[index].IsString()) {
     Fail(index, "a string");

@@ -37,6 +37,8 @@ class Arguments {
   double Size(size_t index);
   double Double(size_t index);
   bool Bool(size_t index);
+  /** `fits` is false for one that is negative or has more than 64 bits. */
+  uint64_t Big(size_t index, bool* fits);
   std::string String(size_t index);
   Napi::Function Function(size_t index);
   View Bytes(size_t index) { return Typed(index, napi_uint8_array, "a Uint8Array"); }

@@ -193,11 +193,12 @@ Napi::Value MapBeside(const Napi::CallbackInfo& info) {
 
 Napi::Value UnmapBeside(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
-  bool lossless = false;
-  const uint64_t address = info[0].IsBigInt() ? info[0].As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  bool fits = false;
+  const uint64_t address = arguments.Big(0, &fits);
+  if (arguments.failed()) return arguments.Undefined();
   Guards* guards = GuardsOf(info.Env());
   const auto found = guards->beside.find(address);
-  if (!lossless || found == guards->beside.end()) return arguments.Number(-EINVAL);
+  if (!fits || found == guards->beside.end()) return arguments.Number(-EINVAL);
   const size_t size = found->second;
   guards->beside.erase(found);
   DropGuardsInside(static_cast<uintptr_t>(address), size);
@@ -230,8 +231,9 @@ Napi::Value CopyList(const Napi::CallbackInfo& info) {
     if (!view.holds(piece.offset, piece.length) || !guarded.Holds(address, piece.length)) return arguments.Number(-EINVAL);
     uint8_t* inside = view.data + piece.offset;
     auto* outside = reinterpret_cast<uint8_t*>(address);
-    if (out != 0) std::memcpy(outside, inside, piece.length);
-    else std::memcpy(inside, outside, piece.length);
+    // An overlay of the arena is guarded too, so the two may be the same.
+    if (out != 0) std::memmove(outside, inside, piece.length);
+    else std::memmove(inside, outside, piece.length);
   }
   return arguments.Number(0);
 }

@@ -15,7 +15,7 @@ import { QUEUE_BYTES_TOTAL, QUEUE_KIND, QUEUE_MAGIC, QUEUE_OWNER, QUEUE_POOL, QU
 import { RING_CONS, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_SIZE, RING_SLOTS } from '../../lib/ring/layout.js';
 
 /** Everything that a test lays out stands in here; it is compared whole. */
-export const ZONE_BYTES = 192 * 1024;
+export const ZONE_BYTES = 256 * 1024;
 export const LOW_BASE = 0x10000;
 /** Above 2^31, where an offset is no small integer any more and bit operators make it negative. */
 export const HIGH_BASE = 0x90000000;

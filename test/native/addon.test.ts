@@ -5,7 +5,7 @@ import { binding, type Binding } from '../../lib/binding.js';
 import { inChild } from './child.js';
 
 const NAMES: readonly (keyof Binding)[] = [
-  'address', 'overlay', 'restore', 'advise', 'memfd', 'guard', 'open', 'close', 'replace', 'ioctl', 'read', 'write', 'poll',
+  'address', 'overlay', 'restore', 'advise', 'memfd', 'guard', 'mapBeside', 'unmapBeside', 'copyList', 'open', 'close', 'replace', 'ioctl', 'read', 'write', 'poll',
   'eventfd', 'readEach', 'readEachSpilling', 'writeEach', 'writev', 'sendEach', 'socket', 'bind', 'connect', 'setsockopt', 'getsockopt', 'send',
   'recv', 'bpf', 'gettid', 'setAffinity', 'affinity', 'setns', 'unshare', 'capabilities', 'usage', 'rlimit', 'alive', 'clock',
   'listen', 'accept', 'sendFds', 'recvFds', 'watch', 'rearm', 'unwatch', 'calls',

@@ -1,6 +1,6 @@
 /** A guest that makes work: chains that are read to their end before it is seen that they are bad. One burst looks at so much of them and no more, since other ports wait for the same thread. */
 import t from 'tap';
-import { DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, MOST_SEGMENTS, SEGMENTS, SEGMENTS_END, VQ_AVAIL, VQ_DESC, VQ_NEXT_AVAIL } from '../../../../lib/virtqueue/layout.js';
+import { DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, MOST_SEGMENTS, OUTSIDE_COUNT, SEGMENTS, SEGMENTS_END, VQ_AVAIL, VQ_DESC, VQ_NEXT_AVAIL, VQ_OUTSIDE } from '../../../../lib/virtqueue/layout.js';
 import { get, get64, IMPLEMENTATIONS, makeLab, readVector, set, writeVector, type Lab } from '../../../burst/layout_helper.js';
 import { accounted, headerOf, LCORE, makeVqWorld, type VqWorld } from '../../../burst/virtqueue_world_helper.js';
 
@@ -43,10 +43,10 @@ function bad({ lab }: VqWorld, queue: number): number {
 for (const options of IMPLEMENTATIONS) {
   const lab = makeLab(options);
   t.test(lab.name, async t => {
-    for (const packed of [false, true]) {
-      const world = makeVqWorld(lab, { packed, size: SIZE, start: packed ? 0x8000 : 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 });
+    for (const [packed, outside] of [[false, false], [true, false], [false, true], [true, true]] as const) {
+      const world = makeVqWorld(lab, { packed, size: SIZE, start: packed ? 0x8000 : 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 });
       const { host, vector } = world;
-      const kind = packed ? 'packed' : 'split';
+      const kind = `${packed ? 'packed' : 'split'}${outside ? ', beside the arena' : ''}`;
       offer(world, host.tx, writeTable(lab, packed, DESC_WRITE));
       for (let round = 1; round <= 3; round++) {
         lab.burst.mbufAlloc(host.pool.offset, LCORE, vector, FRAMES);
@@ -86,10 +86,10 @@ function offerLong({ lab }: VqWorld, queue: number, length: number, address: big
   }
 }
 
-for (const options of IMPLEMENTATIONS) {
+for (const [options, outside] of IMPLEMENTATIONS.flatMap(each => [[each, false], [each, true]] as const)) {
   const lab = makeLab(options);
-  t.test(`${lab.name}: a chain in a packed ring that goes on and on`, async t => {
-    const shape = { packed: true, size: LONG_RING, start: 0x8000, mergeable: false, indirect: false, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 };
+  t.test(`${lab.name}: a chain in a packed ring that goes on and on${outside ? ', beside the arena' : ''}`, async t => {
+    const shape = { packed: true, size: LONG_RING, start: 0x8000, mergeable: false, indirect: false, eventIdx: false, inOrder: false, header: 12, outside, guestBuffers: 6, hostBuffers: 14, cache: 0, offloads: 0 };
     const world = makeVqWorld(lab, shape);
     const { host, vector } = world;
     offerLong(world, host.rx, MOST_SEGMENTS, 1n);
@@ -102,6 +102,7 @@ for (const options of IMPLEMENTATIONS) {
       const before = get64(lab, stuck.host.rx, DEVICE_BAD_CHAIN);
       for (let round = 1; round <= 3; round++) {
         t.equal(lab.burst.vhostRx(stuck.host.rx, stuck.vector, 8, LCORE), 0);
+        if (outside) t.equal(get(lab, get(lab, stuck.host.rx, VQ_OUTSIDE), OUTSIDE_COUNT), 0, 'nothing of it is copied');
         t.same([get64(lab, stuck.host.rx, DEVICE_BAD_CHAIN) - before, get(lab, stuck.host.rx, VQ_NEXT_AVAIL)], [round, 0x8000], `${length}: counted, and not walked through`);
       }
     }
