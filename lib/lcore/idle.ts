@@ -149,13 +149,17 @@ export class Idle {
     this.#spun = this.#lost = 0;
   }
 
-  /** Twice the expected gap, which most gaps are shorter than, when that is less than a sleep costs; else not at all. */
+  /**
+   * As long as a sleep costs, when most gaps are shorter than that; else not at all. To sleep sooner would be no saving:
+   * who sleeps in a gap that is a little longer than usual is woken late, and has a queue of packets waiting then.
+   */
   get #spin(): number {
-    return 2 * this.#expected <= this.#most ? Math.max(2 * this.#expected, this.#most / 10) : 0;
+    return 2 * this.#expected <= this.#most ? this.#most : 0;
   }
 
+  /** One long gap among short ones is no sign of more: it counts no more than twice what a sleep costs. */
   #learn(gap: number): void {
-    this.#expected += (Math.min(gap, 4 * this.#most) - this.#expected) * SMOOTHING;
+    this.#expected += (Math.min(gap, 2 * this.#most) - this.#expected) * SMOOTHING;
   }
 }
 
