@@ -40,11 +40,11 @@ export interface IdleStats {
 const POLLIN = 1;
 /** Weight of the newest gap in the expected one: an eighth, as TCP smooths its round trips (RFC 6298). */
 const SMOOTHING = 1 / 8;
-/** What a sleep and its wake-up cost, in milliseconds. Who was away for longer between two looks of a spin lost that time to others; a timer's tick is less. */
-const SLEEP_COST_MS = 0.05;
-/** So much of its spinning is looked at together, and so much of that may be lost to others: less than the hundredth that p99 is about. */
-const PROBE_MS = 500;
-const MOST_LOST_MS = 0.008 * PROBE_MS;
+/** Between two looks of a spin, in milliseconds: who is away for longer was pushed off the CPU. */
+const AWAY_MS = 0.01;
+/** So much of its spinning is looked at together, and so great a part of it may others have: less than the hundredth that p99 is about. */
+const PROBE_MS = 50;
+const MOST_LOST = 0.004;
 /** For how long it then sleeps instead, in milliseconds: twice as long each time that the next probe ends like that too. */
 const YIELD_MS = { least: 400, most: 6400 };
 
@@ -71,7 +71,7 @@ export class Idle {
   #wakeups = 0;
 
   /** Throws EUNSUPPORTED when it shall sleep on a queue that has nothing to sleep on. */
-  constructor({ policy, queues, deadlines = [], spinUs = SLEEP_COST_MS * 1000, sleepMs = 10 }: IdleOptions) {
+  constructor({ policy, queues, deadlines = [], spinUs = 50, sleepMs = 10 }: IdleOptions) {
     this.policy = policy;
     this.#most = spinUs / 1000;
     this.#sleepMs = sleepMs;
@@ -134,12 +134,12 @@ export class Idle {
   #account(now: number): void {
     const gap = now - this.#last;
     this.#spun += gap;
-    if (gap > SLEEP_COST_MS) this.#lost += gap;
-    if (this.#spun >= PROBE_MS || this.#lost > MOST_LOST_MS) this.#judge(now);
+    if (gap > AWAY_MS) this.#lost += gap;
+    if (this.#spun >= PROBE_MS) this.#judge(now);
   }
 
   #judge(now: number): void {
-    if (this.#lost > MOST_LOST_MS) {
+    if (this.#lost > this.#spun * MOST_LOST) {
       this.#gaveWay++;
       this.#yieldUntil = now + this.#yieldMs;
       this.#yieldMs = Math.min(2 * this.#yieldMs, YIELD_MS.most);
@@ -149,17 +149,13 @@ export class Idle {
     this.#spun = this.#lost = 0;
   }
 
-  /**
-   * As long as a sleep costs, when most gaps are shorter than that; else not at all. To sleep sooner would be no saving:
-   * who sleeps in a gap that is a little longer than usual is woken late, and has a queue of packets waiting then.
-   */
+  /** Twice the expected gap, which most gaps are shorter than, when that is less than a sleep costs; else not at all. */
   get #spin(): number {
-    return 2 * this.#expected <= this.#most ? this.#most : 0;
+    return 2 * this.#expected <= this.#most ? Math.max(2 * this.#expected, this.#most / 10) : 0;
   }
 
-  /** One long gap among short ones is no sign of more: it counts no more than twice what a sleep costs. */
   #learn(gap: number): void {
-    this.#expected += (Math.min(gap, 2 * this.#most) - this.#expected) * SMOOTHING;
+    this.#expected += (Math.min(gap, 4 * this.#most) - this.#expected) * SMOOTHING;
   }
 }
 
