@@ -1,19 +1,19 @@
 /** A memif client that shares its pool: the server reads and writes the mbufs themselves; in plain TypeScript. The fast double is assembly/memif.ts; neither calls the other. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN,
-  OWNER_APP, OWNER_SHIFT,
+  HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN,
 } from '../mbuf/layout.js';
 import {
   MEMIF_DESC_NEXT, MEMIF_DESC_OFFSET, MEMIF_DESC_SHIFT, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, POOL_REGION,
   RING_DESCS, RING_FLAGS,
 } from '../port/drivers/memif/layout.js';
-import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
   CHUNK, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_FOREIGN, DEVICE_RING_FULL, VECTOR, VQ_BUFFER_MASK, VQ_LONGEST, VQ_POOL,
   VQ_POOL_BYTES, VQ_SCRATCH, VQ_SIZE,
 } from '../virtqueue/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
+import { program, queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 
@@ -25,7 +25,9 @@ const SHORTEST = 14;
 /** A descriptor as it was copied, once, and the mbuf that it is: the client's own note, not the ring's word. */
 interface Done { readonly handle: number; readonly length: number; readonly more: boolean }
 
-export function memifZcFunctions({ u16, u32 }: ArenaViews, { enter, leave, tellSplit }: VirtqueueFunctions, pools: MempoolFunctions): MemifZcFunctions {
+export function memifZcFunctions(views: ArenaViews, { enter, leave, tellSplit }: VirtqueueFunctions, pools: MempoolFunctions): MemifZcFunctions {
+  const { u16, u32 } = views;
+  const { field, setField, bufferOf, headerOf, own, ownChain } = queueMbufs(views);
   return { memifZcRx, memifZcFill, memifZcTx, memifZcClean };
 
   function memifZcRx(queue: number, burst: number, max: number, lcore: number): number {
@@ -257,18 +259,6 @@ export function memifZcFunctions({ u16, u32 }: ArenaViews, { enter, leave, tellS
     return freed;
   }
 
-  /** All segments change hands. */
-  function ownChain(queue: number, handle: number, owner: number): void {
-    for (let left = u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1]; left > 0 && handle !== 0; left--) {
-      own(queue, handle, owner);
-      handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
-    }
-  }
-
-  function own(queue: number, handle: number, owner: number): void {
-    u32[(headerOf(queue, handle) + MBUF_OWNER) >>> 2] = owner;
-  }
-
   function slotAt(queue: number, index: number): number {
     return field(queue, MEMIF_RING) + RING_DESCS + ((index & (field(queue, VQ_SIZE) - 1)) << MEMIF_DESC_SHIFT);
   }
@@ -276,25 +266,5 @@ export function memifZcFunctions({ u16, u32 }: ArenaViews, { enter, leave, tellS
   function sideAt(queue: number, index: number): number {
     return field(queue, MEMIF_SIDE) + ((index & (field(queue, VQ_SIZE) - 1)) << 2);
   }
-
-  function bufferOf(handle: number): number {
-    return (handle << HANDLE_SHIFT) >>> 0;
-  }
-
-  function headerOf(queue: number, handle: number): number {
-    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
-  }
-
-  function field(structure: number, name: number): number {
-    return u32[(structure + name) >>> 2];
-  }
-
-  function setField(structure: number, name: number, value: number): void {
-    u32[(structure + name) >>> 2] = value;
-  }
 }
 
-/** The owner word of what lcore's program holds. */
-function program(lcore: number): number {
-  return (OWNER_APP << OWNER_SHIFT) | lcore;
-}

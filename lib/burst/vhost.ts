@@ -1,9 +1,9 @@
 /** The device's side of a virtqueue, moving frames, and memif's, which copies in the same way, in plain TypeScript. The fast double is assembly/vhost.ts; neither calls the other. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
+  HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PKT_LEN, OWNER_APP, OWNER_POOL, OWNER_SHIFT, TX_TCP_SEG,
 } from '../mbuf/layout.js';
-import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
   CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
   DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER,
@@ -11,6 +11,7 @@ import {
 } from '../virtqueue/layout.js';
 import type { MempoolFunctions } from './mempool.js';
 import { asks, type NetHeader, type OffloadFunctions } from './vhost_offload.js';
+import { queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 import type { DeviceRingFunctions } from './virtqueue_device.js';
@@ -28,7 +29,9 @@ export interface CopyingFunctions {
 }
 
 /** Over one kind of rings. */
-export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): CopyingFunctions {
+export function copyingFunctions(views: ArenaViews, { enter, leave }: VirtqueueFunctions, { gather, put }: DeviceRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): CopyingFunctions {
+  const { u8, u16, u32 } = views;
+  const { field, setField, bufferOf, headerOf } = queueMbufs(views);
   return { receive, send };
 
   function receive(queue: number, burst: number, max: number, lcore: number): number {
@@ -338,23 +341,7 @@ export function copyingFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }:
     return bufferOf(handle) + u16[(headerOf(queue, handle) + MBUF_DATA_OFF) >>> 1];
   }
 
-  function bufferOf(handle: number): number {
-    return (handle << HANDLE_SHIFT) >>> 0;
-  }
-
-  function headerOf(queue: number, handle: number): number {
-    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
-  }
-
   function chainAt(queue: number, index: number): number {
     return field(queue, VQ_SCRATCH) + (index << CHAIN_SHIFT);
-  }
-
-  function field(structure: number, name: number): number {
-    return u32[(structure + name) >>> 2];
-  }
-
-  function setField(structure: number, name: number, value: number): void {
-    u32[(structure + name) >>> 2] = value;
   }
 }

@@ -1,9 +1,9 @@
 /** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves, in plain TypeScript. The fast double is assembly/virtio.ts; neither calls the other. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN,
-  MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_SHIFT,
+  HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN,
+  MBUF_PLAIN, MBUF_REFCNT,
 } from '../mbuf/layout.js';
-import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
   CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, EXTRA_DESCS, MOST_GOES, MOST_SEGMENTS, SEGMENTS,
   SEGMENT_SHIFT, VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL,
@@ -11,6 +11,7 @@ import {
 } from '../virtqueue/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
+import { program, queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 import type { DriverRingFunctions } from './virtqueue_driver.js';
@@ -20,7 +21,9 @@ export type VirtioFunctions = Pick<BurstFunctions, 'virtioRx' | 'virtioFill' | '
 /** An Ethernet header. */
 const SHORTEST = 14;
 
-export function virtioFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: VirtqueueFunctions, rings: DriverRingFunctions, pools: MempoolFunctions): VirtioFunctions {
+export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFunctions, rings: DriverRingFunctions, pools: MempoolFunctions): VirtioFunctions {
+  const { u8, u16, u32 } = views;
+  const { field, setField, bufferOf, headerOf, own, ownChain } = queueMbufs(views);
   return { virtioRx, virtioFill, virtioTx, virtioClean };
 
   function virtioRx(queue: number, burst: number, max: number, lcore: number): number {
@@ -277,41 +280,9 @@ export function virtioFunctions({ u8, u16, u32 }: ArenaViews, { enter, leave }: 
   function pairAt(queue: number, i: number): number {
     return field(queue, VQ_SCRATCH) + SEGMENTS + i * 8;
   }
-
-  /** All segments change hands. */
-  function ownChain(queue: number, handle: number, owner: number): void {
-    for (let left = u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1]; left > 0 && handle !== 0; left--) {
-      own(queue, handle, owner);
-      handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
-    }
-  }
-
-  function own(queue: number, handle: number, owner: number): void {
-    u32[(headerOf(queue, handle) + MBUF_OWNER) >>> 2] = owner;
-  }
-
-  function bufferOf(handle: number): number {
-    return (handle << HANDLE_SHIFT) >>> 0;
-  }
-
-  function headerOf(queue: number, handle: number): number {
-    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
-  }
-
-  function field(structure: number, name: number): number {
-    return u32[(structure + name) >>> 2];
-  }
-
-  function setField(structure: number, name: number, value: number): void {
-    u32[(structure + name) >>> 2] = value;
-  }
 }
 
 /** What a send says instead of the places that it took. */
 const FULL = -1;
 const UNSENDABLE = 0;
 
-/** The owner word of what lcore's program holds. */
-function program(lcore: number): number {
-  return (OWNER_APP << OWNER_SHIFT) | lcore;
-}

@@ -76,6 +76,8 @@ export interface PortCapabilities {
   readonly txOffloads?: number;
   /** RX_* that it may set. Absent: none. */
   readonly rxOffloads?: number;
+  /** TX_* that what it receives may still want done, by who sends it on (`Offloads`, or a port that does it). Absent: none. */
+  readonly rxLeaves?: number;
   /** How it was in fact opened, for people: "native, copy, need-wakeup". */
   readonly mode: string;
 }

@@ -107,11 +107,23 @@ export class Plant {
         if (there === undefined) added.push(port);
         devices.set(name, port);
       }
+      this.#checkOffloads([...devices.values()], vteps.length > 0);
     } catch (cause) {
       for (const port of added) this.#closeDevice(port);
       throw cause;
     }
     return devices;
+  }
+
+  /** What one port leaves to be done, all others must do: the switch sends packets as they are. */
+  #checkOffloads(fresh: readonly Port[], tunnels: boolean): void {
+    const all = [...new Set([...fresh, ...[...this.#placed.values()].flatMap(({ device }) => device ?? [])])];
+    const leaver = all.find(({ capabilities }) => (capabilities.rxLeaves ?? 0) !== 0);
+    if (leaver === undefined) return;
+    const left = leaver.capabilities.rxLeaves!;
+    const lacking = all.find(({ capabilities }) => (left & ~(capabilities.txOffloads ?? 0)) !== 0);
+    if (lacking === undefined && !tunnels && this.#vteps.size === 0) return;
+    throw new PollmodeError('EUNSUPPORTED', `${leaver.name} passes on what its guest leaves to be done, and ${lacking?.name ?? 'a VXLAN tunnel'} does not do it: take pass_offloads away from the first, and it is done before the switch sees the packet.`);
   }
 
   #closeDevice(port: Port): void {

@@ -1,5 +1,10 @@
 /** The switch, one behaviour after the other; what it does with any frames is in model.test.ts. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
+import { open } from '../../lib/port/host.js';
+import { Switch } from '../../lib/switch/switch.js';
 import { BROADCAST, SwitchLab, frame } from './lab_helper.js';
 
 const [A, B, C] = [0x020000000001, 0x020000000002, 0x020000000003];
@@ -197,5 +202,21 @@ t.test('another configuration while it runs: what stays keeps its packets, addre
   t.equal(lab.out, 0);
   lab.close();
   t.throws(() => lab.sw.apply(lab.config), { code: 'ECLOSED' });
+  t.end();
+});
+
+t.test('what a guest leaves to be done is passed on only where every way out does it', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'pollmode-switch-'));
+  const vhost = (name: string): string => `vhost:${join(folder, name)},guest_memory=1,pass_offloads`;
+  const [one, two] = [vhost('one'), vhost('two')];
+  const host = open([one, two, 'null:']);
+  t.teardown(() => { host.close(); rmSync(folder, { recursive: true }); });
+  const config = (...devices: string[]) => ({ bridges: { br: { ports: Object.fromEntries(devices.map((device, i) => [`p${i}`, { device }])) } } });
+  const [ofOne, ofTwo, ofNull] = host.ports.map(({ name }) => name) as [string, string, string];
+  t.throws(() => new Switch(host, config(ofOne, ofNull)), { code: 'EUNSUPPORTED', message: /null.*take pass_offloads away/ });
+  const sw = new Switch(host, config(ofTwo));
+  t.throws(() => sw.apply(config(ofTwo, 'null:size=64')), { code: 'EUNSUPPORTED' }, 'and so is a change');
+  t.equal(sw.ports().length, 1, 'which changes nothing');
+  sw.close();
   t.end();
 });

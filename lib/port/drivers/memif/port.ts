@@ -3,9 +3,10 @@ import { burstFunctions } from '../../../burst/module.js';
 import {
   DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_FOREIGN, DEVICE_RING_FULL, DEVICE_TOO_SMALL, SCRATCH_BYTES,
 } from '../../../virtqueue/layout.js';
-import type { PortEvent, PortHost, PortLink } from '../../port.js';
+import type { PortHost } from '../../port.js';
 import type { QueueState } from '../../queue.js';
-import { QueuePort, total, type QueuePortParts } from '../../queue_port.js';
+import { total, type QueuePortParts } from '../../queue_port.js';
+import { SidedPort, type PortSide } from '../../sided_port.js';
 import { MemifClient } from './client.js';
 import type { MemifSettings } from './options.js';
 import { MemifRxQueue, MemifTxQueue } from './queues.js';
@@ -13,45 +14,20 @@ import { ClientRegions } from './regions.js';
 import { MemifServer } from './server.js';
 
 /** What either role gives a port. */
-export interface Side {
-  readonly link: PortLink & { listen(listener: (event: PortEvent) => void): () => void };
+export interface Side extends PortSide {
   add(state: QueueState, queue: number): void;
-  start(): void;
   readonly service: () => void;
   /** Counters by name. */
   readonly counters: () => Record<string, number>;
   readonly mode: string;
-  close(): void;
 }
 
 /** An open one: the port's queues, and its side of the connection. */
-export class MemifPort extends QueuePort {
-  readonly side: Side;
-
+export class MemifPort extends SidedPort<Side> {
   /** Throws what its side throws: ENOTFOUND, ENOANSWER, EUNSUPPORTED, EFORMAT; EBUSYQUEUE, EEXISTS, ERIGHTS; EPOOL, EARENAFULL. */
   constructor(settings: MemifSettings, host: PortHost) {
     const side = settings.role === 'server' ? serverSide(settings, host) : clientSide(settings, host);
-    try {
-      super(host, parts(settings, host, side));
-    } catch (cause) {
-      side.close();
-      throw cause;
-    }
-    this.side = side;
-    try {
-      side.start();
-    } catch (cause) {
-      this.close();
-      throw cause;
-    }
-  }
-
-  get link(): PortLink {
-    return this.side.link;
-  }
-
-  onEvent(listener: (event: PortEvent) => void): () => void {
-    return this.side.link.listen(listener);
+    super(host, side, parts(settings, host, side));
   }
 }
 

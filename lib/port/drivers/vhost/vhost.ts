@@ -142,6 +142,7 @@ export class VhostPort extends QueuePort {
         capabilities: {
           mtu: settings.mtu, rxQueues: settings.queues, txQueues: settings.queues, timestamps: 'none', zeroCopy: false,
           txOffloads: TX_OFFERS,
+          ...(settings.passOffloads && settings.offloads ? { rxLeaves: TX_OFFERS } : {}),
           mode: `vhost-user ${settings.client ? 'client' : 'server'}, one copy`,
         },
         rx(state, queue) {

@@ -1,39 +1,18 @@
 import { burstFunctions } from '../../../burst/module.js';
 import { DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED, DRIVER_FOREIGN, DRIVER_RING_FULL } from '../../../virtqueue/layout.js';
-import type { PortEvent, PortHost, PortLink } from '../../port.js';
-import { QueuePort, total, type QueuePortParts } from '../../queue_port.js';
+import type { PortHost } from '../../port.js';
+import { total, type QueuePortParts } from '../../queue_port.js';
+import { SidedPort } from '../../sided_port.js';
 import { VirtioRxQueue, VirtioTxQueue } from './queues.js';
 import { VirtioSide } from './side.js';
 import type { VirtioUserOptions } from './options.js';
 
 /** An open one: the port's queues, and its connection. */
-export class VirtioUserPort extends QueuePort {
-  readonly side: VirtioSide;
-
+export class VirtioUserPort extends SidedPort<VirtioSide> {
   /** Connects and negotiates. Throws ENOTFOUND, ENOANSWER, EUNSUPPORTED, EFORMAT, EPOOL, EARENAFULL. */
   constructor(settings: Required<VirtioUserOptions>, host: PortHost) {
     const side = new VirtioSide(settings, host);
-    try {
-      super(host, parts(settings, host, side));
-    } catch (cause) {
-      side.close();
-      throw cause;
-    }
-    this.side = side;
-    try {
-      side.start();
-    } catch (cause) {
-      this.close();
-      throw cause;
-    }
-  }
-
-  get link(): PortLink {
-    return this.side.link;
-  }
-
-  onEvent(listener: (event: PortEvent) => void): () => void {
-    return this.side.link.listen(listener);
+    super(host, side, parts(settings, host, side));
   }
 }
 

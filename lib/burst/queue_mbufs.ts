@@ -1,0 +1,53 @@
+/** A queue's state and the mbufs that go through it, in plain TypeScript: what the twins of queues that copy or lend them share. */
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { QUEUE_TABLE } from '../port/layout.js';
+import type { ArenaViews } from './views.js';
+
+export interface QueueMbufs {
+  /** A u32 of a structure, by its offset there. */
+  field(structure: number, name: number): number;
+  setField(structure: number, name: number, value: number): void;
+  /** Offset of the mbuf's buffer. */
+  bufferOf(handle: number): number;
+  /** Offset of its header, in the table of the queue's pool. */
+  headerOf(queue: number, handle: number): number;
+  own(queue: number, handle: number, owner: number): void;
+  /** All segments change hands. */
+  ownChain(queue: number, handle: number, owner: number): void;
+}
+
+export function queueMbufs({ u16, u32 }: ArenaViews): QueueMbufs {
+  return { field, setField, bufferOf, headerOf, own, ownChain };
+
+  function field(structure: number, name: number): number {
+    return u32[(structure + name) >>> 2];
+  }
+
+  function setField(structure: number, name: number, value: number): void {
+    u32[(structure + name) >>> 2] = value;
+  }
+
+  function bufferOf(handle: number): number {
+    return (handle << HANDLE_SHIFT) >>> 0;
+  }
+
+  function headerOf(queue: number, handle: number): number {
+    return (field(queue, QUEUE_TABLE) + (handle << HEADER_SHIFT)) >>> 0;
+  }
+
+  function own(queue: number, handle: number, owner: number): void {
+    u32[(headerOf(queue, handle) + MBUF_OWNER) >>> 2] = owner;
+  }
+
+  function ownChain(queue: number, handle: number, owner: number): void {
+    for (let left = u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1]; left > 0 && handle !== 0; left--) {
+      own(queue, handle, owner);
+      handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
+    }
+  }
+}
+
+/** The owner word of what lcore's program holds. */
+export function program(lcore: number): number {
+  return (OWNER_APP << OWNER_SHIFT) | lcore;
+}
