@@ -45,8 +45,11 @@ const AWAY_MS = 0.01;
 /** So much of its spinning is looked at together, and so great a part of it may others have: less than the hundredth that p99 is about. */
 const PROBE_MS = 50;
 const MOST_LOST = 0.004;
-/** For how long it then sleeps instead, in milliseconds: twice as long each time that the next probe ends like that too. */
-const YIELD_MS = { least: 400, most: 6400 };
+/**
+ * For how long it then sleeps instead, in milliseconds: twice as long each time that the next probe ends like that too.
+ * At least so long that the probes are a few hundredths of the time: what they have late is no part of p99 then.
+ */
+const YIELD_MS = { least: 1600, most: 6400 };
 
 /** One loop's idling. Belongs to its thread. */
 export class Idle {
