@@ -34,10 +34,13 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     for (let goes = 0; got < max && goes < MOST_GOES; goes++) {
       const want = Math.min(max - got, CHUNK);
       const popped = rings.popUsed(queue, want);
-      for (let i = 0; i < popped; i++) got += takeBuffer(queue, pairAt(queue, i), burst + got * 4, lcore);
+      let taken = 0;
+      for (let i = 0; i < popped; i++) taken += takeBuffer(queue, pairAt(queue, i), burst + (got + taken) * 4, lcore);
+      got += field(queue, VQ_OFFLOADS) === 0 ? taken : acceptFrames(queue, burst + got * 4, taken, lcore);
       if (popped < want) break;
     }
     count64(u32, queue + QUEUE_PACKETS, got);
+    for (let i = 0; i < got; i++) count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, u32[(burst >>> 2) + i]) + MBUF_PKT_LEN) >>> 2]);
     const lack = field(queue, VQ_ROOM);
     // Worth a fill: half a vector's worth, or in a short ring the half of it.
     if (lack >= CHUNK >>> 1 || lack >= field(queue, VQ_SIZE) >>> 1) fill(queue, lcore);
@@ -55,13 +58,20 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     const first = whole ? handle : takePart(queue, handle, written, buffers, lcore);
     if (first === 0) return 0;
     if (whole) writeMbuf(queue, handle, HEADROOM, length, lcore);
-    if (field(queue, VQ_OFFLOADS) !== 0 && !offloads.acceptChecked(queue, first, offloads.readHeader(bufferOf(first) + HEADROOM - field(queue, VQ_HEADER)))) {
-      freeOne(queue, first, lcore);
-      return 0;
-    }
     u32[slot >>> 2] = first;
-    count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2]);
     return 1;
+  }
+
+  /** Does what the frames' headers say; those that are bad are freed, and the others move up. Returns how many there are then. */
+  function acceptFrames(queue: number, vector: number, count: number, lcore: number): number {
+    let good = 0;
+    for (let i = 0; i < count; i++) {
+      const handle = u32[(vector >>> 2) + i];
+      const accepted = offloads.acceptChecked(queue, handle, offloads.readHeader(bufferOf(handle) + HEADROOM - field(queue, VQ_HEADER)));
+      if (accepted) u32[(vector >>> 2) + good++] = handle;
+      else freeOne(queue, handle, lcore);
+    }
+    return good;
   }
 
   function isFrame(length: number, longest: number): boolean {

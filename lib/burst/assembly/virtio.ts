@@ -31,8 +31,11 @@ export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
     const want = min(max - got, CHUNK as u32);
     const popped = popUsed(queue, want, packed);
     const vector = burst + ((got as usize) << 2);
-    // Twice, so that a queue without offloads asks nothing of a frame.
-    got += offloads ? takeBuffers(queue, popped, vector, lcore, true) : takeBuffers(queue, popped, vector, lcore, false);
+    let taken = takeBuffers(queue, popped, vector, lcore);
+    // Afterwards, so that a queue without offloads asks nothing of a frame.
+    if (offloads) taken = acceptFrames(queue, vector, taken as u32, lcore);
+    got += taken as u32;
+    count64(queue + QUEUE_BYTES, (taken >> 32) as u32);
     if (popped < want) break;
   }
   count64(queue + QUEUE_PACKETS, got);
@@ -43,15 +46,14 @@ export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
   return got;
 }
 
-/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many. */
+/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many, and in the upper half their bytes. */
 // @ts-ignore: decorator
 @inline
-function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32, offloads: bool): u32 {
+function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
   const room = load<u32>(queue, QUEUE_ROOM);
-  const longest = load<u32>(queue, VQ_LONGEST);
-  const most: u32 = offloads ? longestReceived(queue) : longest;
+  const longest = longestReceived(queue);
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
   const first = v128.load(queue + QUEUE_TEMPLATE);
@@ -63,9 +65,9 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32, offloa
     const length = load<u32>(pair, 4) - head;
     // Copied once: it stands where the device writes.
     const buffers: u32 = mergeable ? load<u16>(((handle as usize) << HANDLE_SHIFT) + HEADROOM - 2) : 1;
-    if (load<u32>(queue, VQ_PART_LEFT) > 0 || buffers != 1 || length > room || length - SHORTEST > most - SHORTEST) {
+    if (load<u32>(queue, VQ_PART_LEFT) > 0 || buffers != 1 || length > room || length - SHORTEST > longest - SHORTEST) {
       const whole = takePart(queue, handle, load<u32>(pair, 4), buffers, lcore);
-      if (whole == 0 || (offloads && !passes(queue, whole, load<u64>(netHeaderAt(whole, head)), lcore))) continue;
+      if (whole == 0) continue;
       store<u32>(slot, whole);
       bytes += load<u32>(table + ((whole as usize) << HEADER_SHIFT), MBUF_PKT_LEN);
       slot += 4;
@@ -76,29 +78,34 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32, offloa
     store<u64>(header, (length as u64) | ((length as u64) << 32), MBUF_PKT_LEN); // data_len too
     store<u64>(header, 0, 24); // no hash, no next segment
     store<u32>(header, owner, MBUF_OWNER);
-    if (offloads) {
-      const word = load<u64>(netHeaderAt(handle, head));
-      if (((word & SAYS) != 0 || length > longest) && !passes(queue, handle, word, lcore)) continue;
+    store<u32>(slot, handle);
+    slot += 4;
+    bytes += length;
+  }
+  return ((((slot - vector) as u32) >> 2) as u64) | ((bytes as u64) << 32);
+}
+
+/** Does what the frames' headers say, each as of one copy of it; those that are bad are freed, and the others move up. Returns as takeBuffers does. */
+function acceptFrames(queue: usize, vector: usize, count: u32, lcore: u32): u64 {
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const front = HEADROOM - (load<u32>(queue, VQ_HEADER) as usize);
+  const longest = load<u32>(queue, VQ_LONGEST);
+  let bytes: u32 = 0;
+  let slot = vector;
+  for (let i: u32 = 0; i < count; i++) {
+    const handle = load<u32>(vector + ((i as usize) << 2));
+    const length = load<u32>(table + ((handle as usize) << HEADER_SHIFT), MBUF_PKT_LEN);
+    const at = ((handle as usize) << HANDLE_SHIFT) + front;
+    const word = load<u64>(at);
+    if (((word & SAYS) != 0 || length > longest) && !acceptChecked(queue, handle, word, load<u16>(at, NET_CSUM_OFFSET))) {
+      freeOne(queue, handle, lcore);
+      continue;
     }
     store<u32>(slot, handle);
     slot += 4;
     bytes += length;
   }
-  count64(queue + QUEUE_BYTES, bytes);
-  return ((slot - vector) as u32) >> 2;
-}
-
-// @ts-ignore: decorator
-@inline
-function netHeaderAt(handle: u32, head: u32): usize {
-  return ((handle as usize) << HANDLE_SHIFT) + HEADROOM - (head as usize);
-}
-
-/** Does what a whole frame's header says, of which `word` is a copy. False: the frame has been freed. */
-function passes(queue: usize, handle: u32, word: u64, lcore: u32): bool {
-  if (acceptChecked(queue, handle, word, load<u16>(netHeaderAt(handle, load<u32>(queue, VQ_HEADER)), NET_CSUM_OFFSET))) return true;
-  freeOne(queue, handle, lcore);
-  return false;
+  return ((((slot - vector) as u32) >> 2) as u64) | ((bytes as u64) << 32);
 }
 
 /** A buffer that is no frame by itself. Returns the first mbuf of the frame that it completes, or 0. A part's mbuf 0: the rest of a bad one is to come. */
