@@ -31,7 +31,7 @@ export const VIRTIO_F_ORDER_PLATFORM = 1n << 36n;
 export const VIRTIO_NET_F_RSS = 1n << 60n;
 export const VIRTIO_NET_F_SPEED_DUPLEX = 1n << 63n;
 
-/** OFFLOAD_*: what frames of the driver's may leave to the device (of its send ring), or ours to the driver (of its receive ring). Segments need checksums (5.1.3.1). */
+/** OFFLOAD_*: what frames of the driver's may leave to the device (of its send ring), or the device's to the driver (of its receive ring). Segments need checksums (5.1.3.1). */
 export function offloads(features: bigint, ring: 'send' | 'receive'): number {
   const [csum, tso4, tso6] = ring === 'send' ? [VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6]
     : [VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6];

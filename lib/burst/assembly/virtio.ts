@@ -1,31 +1,41 @@
 /** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves. The twin is burst/virtio.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
-  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
+  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT, TX_OFFLOADS, TX_TCP_SEG,
 } from '../../mbuf/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
-  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, MOST_GOES, MOST_SEGMENTS, SEGMENTS, VECTOR, VQ_BUFFER_MASK,
-  VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL, VQ_POOL_BYTES, VQ_ROOM,
-  VQ_SCRATCH, VQ_SIZE,
+  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_CSUM_OFFSET, SEGMENTS,
+  VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL,
+  VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
 import { mbufFree, takeFree } from './mempool';
 import { enter, isPacked, leave } from './virtqueue';
+import { SAYS, acceptChecked, csumOffset, headerWord, isWhole, longestReceived, takes, writeHeader } from './virtqueue_offload';
 import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushOne } from './virtqueue_driver';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
+/** Of the eight bytes from refcnt on: one holder, one segment, and nothing that it wants done. TX_OFFLOADS are in the lower half of ol_flags. */
+const ALONE: u64 = 0xffffffff | ((TX_OFFLOADS as u64) << 48);
 
 /** Receives, then gives the device as many empty buffers as it lacks. */
 export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (!enter(queue, lcore)) return 0;
   const packed = isPacked(queue);
+  const offloads = load<u32>(queue, VQ_OFFLOADS) != 0;
+  if (offloads) store<u32>(queue, 0, VQ_UNFINISHED);
   let got: u32 = 0;
   for (let goes: u32 = 0; got < max && goes < (MOST_GOES as u32); goes++) {
     const want = min(max - got, CHUNK as u32);
     const popped = popUsed(queue, want, packed);
-    got += takeBuffers(queue, popped, burst + ((got as usize) << 2), lcore);
+    const vector = burst + ((got as usize) << 2);
+    let taken = takeBuffers(queue, popped, vector, lcore);
+    // Afterwards, so that a queue without offloads asks nothing of a frame.
+    if (offloads) taken = acceptFrames(queue, vector, taken as u32, lcore);
+    got += taken as u32;
+    count64(queue + QUEUE_BYTES, (taken >> 32) as u32);
     if (popped < want) break;
   }
   count64(queue + QUEUE_PACKETS, got);
@@ -36,14 +46,14 @@ export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
   return got;
 }
 
-/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many. */
+/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many, and in the upper half their bytes. */
 // @ts-ignore: decorator
 @inline
-function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u32 {
+function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
   const room = load<u32>(queue, QUEUE_ROOM);
-  const longest = load<u32>(queue, VQ_LONGEST);
+  const longest = longestReceived(queue);
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
   const first = v128.load(queue + QUEUE_TEMPLATE);
@@ -72,8 +82,30 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u32 {
     slot += 4;
     bytes += length;
   }
-  count64(queue + QUEUE_BYTES, bytes);
-  return ((slot - vector) as u32) >> 2;
+  return ((((slot - vector) as u32) >> 2) as u64) | ((bytes as u64) << 32);
+}
+
+/** Does what the frames' headers say, each as of one copy of it; those that are bad are freed, and the others move up. Returns as takeBuffers does. */
+function acceptFrames(queue: usize, vector: usize, count: u32, lcore: u32): u64 {
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const front = HEADROOM - (load<u32>(queue, VQ_HEADER) as usize);
+  const longest = load<u32>(queue, VQ_LONGEST);
+  let bytes: u32 = 0;
+  let slot = vector;
+  for (let i: u32 = 0; i < count; i++) {
+    const handle = load<u32>(vector + ((i as usize) << 2));
+    const length = load<u32>(table + ((handle as usize) << HEADER_SHIFT), MBUF_PKT_LEN);
+    const at = ((handle as usize) << HANDLE_SHIFT) + front;
+    const word = load<u64>(at);
+    if (((word & SAYS) != 0 || length > longest) && !acceptChecked(queue, handle, word, load<u16>(at, NET_CSUM_OFFSET))) {
+      freeOne(queue, handle, lcore);
+      continue;
+    }
+    store<u32>(slot, handle);
+    slot += 4;
+    bytes += length;
+  }
+  return ((((slot - vector) as u32) >> 2) as u64) | ((bytes as u64) << 32);
 }
 
 /** A buffer that is no frame by itself. Returns the first mbuf of the frame that it completes, or 0. A part's mbuf 0: the rest of a bad one is to come. */
@@ -107,8 +139,7 @@ function takePart(queue: usize, handle: u32, written: u32, buffers: u32, lcore: 
   if (!begins) link(queue, table, first, handle, length);
   store<u32>(queue, handle, VQ_PART_TAIL);
   if (left > 0) return 0;
-  const longest = load<u32>(queue, VQ_LONGEST);
-  if (load<u32>(table + ((first as usize) << HEADER_SHIFT), MBUF_PKT_LEN) - SHORTEST > longest - SHORTEST) return dropPart(queue, lcore);
+  if (load<u32>(table + ((first as usize) << HEADER_SHIFT), MBUF_PKT_LEN) - SHORTEST > longestReceived(queue) - SHORTEST) return dropPart(queue, lcore);
   store<u32>(queue, 0, VQ_PART_HEAD);
   return first;
 }
@@ -210,32 +241,24 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    const plain = load<u32>(header, MBUF_REFCNT) == MBUF_PLAIN && offset >= head;
+    const plain = (load<u64>(header, MBUF_REFCNT) & ALONE) == MBUF_PLAIN && offset >= head;
     if (plain && length - SHORTEST <= longest - SHORTEST && offset + length <= load<u32>(header, MBUF_BUF_LEN)) {
       if (load<u32>(queue, VQ_ROOM) == 0) break;
       const at = (handle << HANDLE_SHIFT) + offset - head;
-      writeHeader(at, head);
+      writeHeader(at, head, 0, 0, 0);
       pushOne(queue, pushed, at, length + head, 0, handle, packed);
       pushed++;
       bytes += length;
     } else {
-      const count = listSegments(queue, handle, longest);
-      if (count == 0) {
+      const places = sendOther(queue, pushed, handle, packed);
+      if (places == FULL) break;
+      if (places == UNSENDABLE) {
         count64(queue + DRIVER_BAD_FRAME, 1);
         mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
         continue;
       }
-      const indirect = (load<u32>(queue, VQ_FLAGS) & VQ_INDIRECT) != 0 && fitsExtra(count);
-      const places: u32 = indirect ? 1 : count;
-      if (load<u32>(queue, VQ_ROOM) < places) {
-        // What the ring can never hold is not waited for.
-        if (places <= load<u32>(queue, VQ_SIZE)) break;
-        count64(queue + DRIVER_BAD_FRAME, 1);
-        mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
-        continue;
-      }
-      bytes += load<u32>(header, MBUF_PKT_LEN);
-      pushed += pushChain(queue, pushed, count, indirect, handle, packed);
+      pushed += places;
+      bytes += load<u16>(header, MBUF_NB_SEGS) == 1 ? length : load<u32>(header, MBUF_PKT_LEN);
       ownChain(table, handle, mine);
     }
     store<u32>(header, mine, MBUF_OWNER);
@@ -250,6 +273,37 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   publishAvail(queue, pushed, packed);
   leave(queue);
   return taken;
+}
+
+/** What a send says instead of the places that it took. */
+const FULL: u32 = 0xffffffff;
+const UNSENDABLE: u32 = 0;
+
+/** A frame that wants something done, or is in several pieces, or has no room for its header. */
+function sendOther(queue: usize, nth: u32, handle: u32, packed: bool): u32 {
+  const header = (load<u32>(queue, QUEUE_TABLE) as usize) + ((handle as usize) << HEADER_SHIFT);
+  const flags = load<u32>(header, MBUF_OL_FLAGS);
+  const asks = flags & TX_OFFLOADS;
+  if (asks && (!takes(load<u32>(queue, VQ_OFFLOADS), flags) || !isWhole(header, flags))) return UNSENDABLE;
+  const word: u64 = asks ? headerWord(queue, header, handle, flags) : 0;
+  const longest: u32 = asks & TX_TCP_SEG ? LONGEST_GSO : load<u32>(queue, VQ_LONGEST);
+  const head = load<u32>(queue, VQ_HEADER);
+  const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
+  const length: u32 = load<u16>(header, MBUF_DATA_LEN);
+  if (load<u32>(header, MBUF_REFCNT) == MBUF_PLAIN && offset >= head && length - SHORTEST <= longest - SHORTEST && offset + length <= load<u32>(header, MBUF_BUF_LEN)) {
+    if (load<u32>(queue, VQ_ROOM) == 0) return FULL;
+    const at = (handle << HANDLE_SHIFT) + offset - head;
+    writeHeader(at, head, 0, word, csumOffset(asks));
+    pushOne(queue, nth, at, length + head, 0, handle, packed);
+    return 1;
+  }
+  const count = listSegments(queue, handle, longest, word, csumOffset(asks));
+  if (count == 0) return UNSENDABLE;
+  const indirect = (load<u32>(queue, VQ_FLAGS) & VQ_INDIRECT) != 0 && fitsExtra(count);
+  const places: u32 = indirect ? 1 : count;
+  // What the ring can never hold is not waited for.
+  if (load<u32>(queue, VQ_ROOM) < places) return places <= load<u32>(queue, VQ_SIZE) ? FULL : UNSENDABLE;
+  return pushChain(queue, nth, count, indirect, handle, packed);
 }
 
 /** All segments change hands. */
@@ -269,20 +323,11 @@ function isShared(queue: usize, handle: u32): bool {
   return start < load<u32>(queue, VQ_POOL_BYTES) && (start & load<u32>(queue, VQ_BUFFER_MASK)) == 0;
 }
 
-/** No offloads, and num_buffers is the device's to write. */
-// @ts-ignore: decorator
-@inline
-function writeHeader(at: usize, head: u32): void {
-  store<u64>(at, 0);
-  store<u16>(at, 0, 8);
-  if (head > 10) store<u16>(at, 0, 10);
-}
-
 /**
  * The pieces of a frame whose mbufs the header cannot be written into: its own, in the id's extra memory, then the mbufs'.
  * Returns how many; 0 for a frame that cannot be sent.
  */
-function listSegments(queue: usize, handle: u32, longest: u32): u32 {
+function listSegments(queue: usize, handle: u32, longest: u32, word: u64, offset: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
   const segments = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
@@ -294,10 +339,10 @@ function listSegments(queue: usize, handle: u32, longest: u32): u32 {
   for (let left = chained; left > 0; left--) {
     if (!isShared(queue, handle) || count == (MOST_SEGMENTS as u32)) return 0;
     const header = table + ((handle as usize) << HEADER_SHIFT);
-    const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
+    const from: u32 = load<u16>(header, MBUF_DATA_OFF);
     const part: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (offset + part > load<u32>(header, MBUF_BUF_LEN)) return 0;
-    store<u64>(segments + ((count as usize) << 3), (((handle << HANDLE_SHIFT) + offset) as u64) | ((part as u64) << 32));
+    if (from + part > load<u32>(header, MBUF_BUF_LEN)) return 0;
+    store<u64>(segments + ((count as usize) << 3), (((handle << HANDLE_SHIFT) + from) as u64) | ((part as u64) << 32));
     count++;
     length += part;
     handle = load<u32>(header, MBUF_NEXT);
@@ -306,7 +351,7 @@ function listSegments(queue: usize, handle: u32, longest: u32): u32 {
   // The id is not taken before there is room: what is written here is only seen then. With none free it is nobody's to write to.
   if (load<u32>(queue, VQ_ROOM) == 0) return count;
   const own = extraAt(queue, nextId(queue, 0));
-  writeHeader(own, head);
+  writeHeader(own, head, 0, word, offset);
   store<u64>(segments, (own as u64) | ((head as u64) << 32));
   return count;
 }

@@ -1,15 +1,17 @@
-/** What a guest's struct virtio_net_hdr becomes in an mbuf, and an mbuf's flags in one: each by an example, in every implementation. That all leave the same bytes is virtqueue.test.ts's. */
+/** What a struct virtio_net_hdr becomes in an mbuf, and an mbuf's flags in one, on both sides: each by an example, in every implementation. That all leave the same bytes is virtqueue.test.ts's. */
 import t from 'tap';
 import {
-  HANDLE_SHIFT, MBUF_DATA_OFF, MBUF_OL_FLAGS, MBUF_TSO_SEGSZ, MBUF_TX_OFFLOAD, TX_IPV6, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM,
+  HANDLE_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_OL_FLAGS, MBUF_TSO_SEGSZ, MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD, TX_IPV6, TX_OFFLOADS, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM,
 } from '../../lib/mbuf/layout.js';
-import { DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, VQ_LONGEST, VQ_UNFINISHED } from '../../lib/virtqueue/layout.js';
-import { get, get64, IMPLEMENTATIONS, makeLab, set } from './layout_helper.js';
+import { DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, DRIVER_BAD_FRAME, DRIVER_BAD_OFFLOAD, VQ_SIDE, VQ_UNFINISHED } from '../../lib/virtqueue/layout.js';
+import { get, get64, IMPLEMENTATIONS, makeLab, type Lab } from './layout_helper.js';
 import { accounted, bytesOf, headerOf, LONGEST, makeVqWorld, receive, send, free, type Outgoing, type Packet, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
 
 const SHAPE: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 7 };
 const HONEST: Packet = { kind: 'tcp4', asks: 'checksum', size: 500, startOff: 0, offsetOff: 0, good: true };
 const asking = (packet: Partial<Packet>, ...parts: number[]): Outgoing => ({ parts: parts.length > 0 ? parts : [1200], shift: 0, held: false, packet: { ...HONEST, ...packet } });
+
+const TCP = { flags: TX_TCP_CKSUM, lengths: 14 | 20 << 7, size: undefined };
 
 interface Heard { readonly flags: number; readonly lengths: number; readonly size: number | undefined }
 
@@ -90,8 +92,7 @@ for (const implementation of IMPLEMENTATIONS) {
   t.test(`${lab.name}: what a guest is told`, async t => {
     const told = (packet: Partial<Packet>, parts: number[] = [1200], offloads = 7): string => {
       const world = makeVqWorld(lab, { ...SHAPE, offloads });
-      set(lab, world.guest.rx, VQ_LONGEST, 6000);
-      if (send(world, world.host, [asking(packet, ...parts)]).taken !== 1) return 'not taken';
+        if (send(world, world.host, [asking(packet, ...parts)]).taken !== 1) return 'not taken';
       const [handle] = receive(world, world.guest, 1);
       const at = (handle! << HANDLE_SHIFT >>> 0) + lab.u16[(headerOf(world.guest, handle!) + MBUF_DATA_OFF) >>> 1]! - SHAPE.header - lab.base;
       const bytes = lab.zone.subarray(at, at + 10);
@@ -119,6 +120,104 @@ for (const implementation of IMPLEMENTATIONS) {
       t.equal(accounted(world, world.host), SHAPE.hostBuffers);
     }
   });
+
+  const wants = ({ lab }: VqWorld, header: number): Heard => {
+    const flags = get(lab, header, MBUF_OL_FLAGS);
+    return { flags: flags & (TX_OFFLOADS | TX_IPV6), lengths: get(lab, header, MBUF_TX_OFFLOAD), size: (flags & TX_TCP_SEG) === 0 ? undefined : lab.u16[(header + MBUF_TSO_SEGSZ) >>> 1]! };
+  };
+
+  t.test(`${lab.name}: what a driver's mbuf says, the device's says too, and the other way round`, async t => {
+    const cases: [Partial<Packet>, number[], Heard][] = [
+      [{}, [1200], TCP], [{}, [54, 20, 1300], TCP], [{ kind: 'udp4' }, [1200], { ...TCP, flags: TX_UDP_CKSUM }],
+      [{ kind: 'udp6' }, [62, 60], { flags: TX_UDP_CKSUM | TX_IPV6, lengths: 14 | 40 << 7, size: undefined }], [{ kind: 'tagged' }, [1200], { ...TCP, lengths: 18 | 20 << 7 }],
+      [{ asks: 'segments', good: true }, [1200], { ...TCP, flags: TX_TCP_CKSUM | TX_TCP_SEG, size: 500 }],
+      [{ asks: 'segments', kind: 'tcp6', size: 1400 }, [1792, 1792, 1792], { flags: TX_TCP_CKSUM | TX_TCP_SEG | TX_IPV6, lengths: 14 | 40 << 7, size: 1400 }],
+    ];
+    for (const packed of [false, true]) for (const [packet, parts, heard] of cases) for (const held of [false, true]) {
+      const shape = { ...SHAPE, packed, start: packed ? 0x8000 : 0 };
+      const frame: Outgoing = { ...asking({ ...packet, byFlags: true }, ...parts), held };
+      const there = hear(frame, shape);
+      t.same(there.heard, heard, `a driver sends ${JSON.stringify(packet)} in parts of ${parts.join(' and ')}`);
+      t.same(get64(lab, there.world.guest.tx, DRIVER_BAD_FRAME), 0);
+      const world = makeVqWorld(lab, shape);
+      const { offered } = send(world, world.host, [frame]);
+      const [handle] = receive(world, world.guest, 2);
+      t.same(wants(world, headerOf(world.guest, handle!)), heard, 'and receives it');
+      t.ok(bytesOf(world, world.guest, handle!).equals(offered[0]!.bytes), 'untouched');
+      t.equal(get(lab, world.guest.rx, VQ_UNFINISHED), 1);
+    }
+  });
+
+  t.test(`${lab.name}: a driver that passes nothing on has the checksum written, and says that it is good`, async t => {
+    for (const [kind, place, own] of [['tcp4', 50, true], ['udp4', 40, true], ['tcp6', 70, true], ['udp6', 60, true], ['tagged', 54, true], ['other', 36, false], ['fragment', 50, false]] as const) {
+      for (const parts of [[1201], [1001, 1002]]) {
+        const world = makeVqWorld(lab, { ...SHAPE, finish: true });
+        const { offered } = send(world, world.host, [asking({ kind, good: false }, ...parts)]);
+        const [handle] = receive(world, world.guest, 2);
+        const [before, after] = [offered[0]!.bytes, bytesOf(world, world.guest, handle!)];
+        const start = place - (kind.startsWith('udp') ? 6 : 16);
+        t.equal(get(lab, headerOf(world.guest, handle!), MBUF_OL_FLAGS), own ? RX_L4_CKSUM_GOOD : 0, kind);
+        t.equal(sum(Buffer.concat([after.subarray(start), Buffer.alloc((after.length - start) % 2), before.subarray(place, place + 2)])), 0xffff);
+        t.ok(after.equals(Buffer.concat([before.subarray(0, place), after.subarray(place, place + 2), before.subarray(place + 2)])), 'nothing else');
+        t.equal(get(lab, world.guest.rx, VQ_UNFINISHED), 0);
+      }
+    }
+  });
+
+  t.test(`${lab.name}: what a device has looked at is good, where that was agreed upon`, async t => {
+    for (const [offloads, finish, flags] of [[7, false, RX_L4_CKSUM_GOOD], [1, true, RX_L4_CKSUM_GOOD], [0, false, 0]] as const) {
+      for (const parts of [[1200], [1000, 1000]]) {
+        const world = makeVqWorld(lab, { ...SHAPE, offloads, finish });
+        send(world, world.host, [asking({ asks: 'nothing', good: true }, ...parts), asking({ asks: 'nothing', good: false })]);
+        if (offloads === 0) headerOfDevice(lab, world, [2, 0, 0, 0, 0, 0]);
+        t.same(receive(world, world.guest, 3).map(handle => get(lab, headerOf(world.guest, handle), MBUF_OL_FLAGS)), [flags, 0]);
+      }
+    }
+  });
+
+  t.test(`${lab.name}: a device's header that is wrong costs its frame, and nothing else`, async t => {
+    const bad: [string, number[], boolean?][] = [
+      ['a start behind the frame', [1, 0, 0, 0, 60_000, 16]], ['an offset behind it', [1, 0, 0, 0, 34, 1777]], ['both', [1, 0, 0, 0, 65_535, 65_535]],
+      ['segments without a checksum', [2, 1, 54, 500, 34, 16]], ['segments of nothing', [1, 1, 54, 0, 34, 16]], ['of another kind', [1, 3, 54, 500, 34, 16]],
+      ['segments, for one that takes none', [1, 1, 54, 500, 34, 16], true],
+    ];
+    for (const parts of [[1200], [1000, 1000]]) for (const [name, words, finish = false] of bad) {
+      const world = makeVqWorld(lab, { ...SHAPE, finish });
+      send(world, world.host, [asking({}, ...parts)]);
+      headerOfDevice(lab, world, words);
+      t.same([receive(world, world.guest, 4).length, get64(lab, world.guest.rx, DRIVER_BAD_OFFLOAD)], [0, 1], name);
+      send(world, world.host, [asking({ good: true })]);
+      t.equal(receive(world, world.guest, 4).length, 1, 'the next one comes');
+      free(world, world.guest, 4);
+      t.equal(accounted(world, world.guest, 0x02000001), SHAPE.guestBuffers);
+    }
+    const long = makeVqWorld(lab, SHAPE);
+    send(long, long.host, [asking({ asks: 'segments', size: 1000 }, 1792, 1792, 1792)]);
+    headerOfDevice(lab, long, [1, 0, 0, 0, 34, 16]);
+    t.same([receive(long, long.guest, 4).length, get64(lab, long.guest.rx, DRIVER_BAD_FRAME)], [0, 1], 'too long, and not to be cut');
+  });
+
+  t.test(`${lab.name}: a driver refuses to send what its device does not do, and what is not there`, async t => {
+    const cases: [number, Partial<Packet>, number[]?][] = [
+      [0, {}], [0, { kind: 'udp4' }], [1, { asks: 'segments' }], [3, { asks: 'segments', kind: 'tcp6' }], [7, { size: 4000 }], [7, { asks: 'segments', size: 0 }],
+      [7, {}, [51, 600]], [7, { kind: 'udp4' }, [41, 600]], [7, { asks: 'segments' }, [53, 1100]], [7, { startOff: 460, kind: 'udp6' }, [500]],
+    ];
+    for (const [offloads, packet, parts = [1200]] of cases) {
+      const world = makeVqWorld(lab, { ...SHAPE, offloads });
+      const plain: Outgoing = { parts: [60], shift: 0, held: false };
+      t.equal(send(world, world.guest, [plain, asking({ ...packet, byFlags: true }, ...parts), plain]).taken, 3);
+      t.same([receive(world, world.host, 4).length, get64(lab, world.guest.tx, DRIVER_BAD_FRAME)], [2, 1], JSON.stringify(packet));
+      free(world, world.host, 100);
+      lab.burst.virtioClean(world.guest.tx, 1);
+      t.equal(accounted(world, world.guest, 0x02000001), SHAPE.guestBuffers);
+    }
+  });
+}
+
+/** The device says otherwise of the first frame that it has put into the guest's buffers: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset. */
+function headerOfDevice(lab: Lab, { guest }: VqWorld, [flags, kind, ...words]: readonly number[]): void {
+  const handle = get(lab, get(lab, guest.rx, VQ_SIDE));
+  lab.zone.set([flags!, kind!, ...words.flatMap(word => [word & 0xff, word >>> 8])], (handle << HANDLE_SHIFT >>> 0) + HEADROOM - SHAPE.header - lab.base);
 }
 
 /** The one's complement sum (RFC 1071). */
