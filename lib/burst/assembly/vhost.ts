@@ -15,7 +15,7 @@ import { count64 } from './memory_ports';
 import { belongs, mbufFree, putFree, takeFree } from './mempool';
 import { ASKS, TOLD, accept, csumOffset, headerWord, longestReceived, takes, writeHeader } from './virtqueue_offload';
 import { enter, isPacked, leave } from './virtqueue';
-import { chainAt, gatherPacked, gatherSplit, putPacked, putSplit } from './virtqueue_device';
+import { chainAt, gatherPacked, gatherSplit, PLACES_SHIFT, putPacked, putSplit } from './virtqueue_device';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
@@ -43,12 +43,12 @@ function gather(queue: usize, want: u32, writable: u32, ring: u32): u32 {
   return ring == PACKED ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
 }
 
-/** `writable` as it was gathered; of those that are not, nothing was written. */
+/** `gathered` and `writable` as it was gathered; of those that are not, nothing was written. */
 // @ts-ignore: decorator
 @inline
-function put(queue: usize, count: u32, writable: u32, ring: u32): void {
+function put(queue: usize, count: u32, gathered: u32, writable: u32, ring: u32): void {
   if (ring == MEMIF) putMemif(queue, count, writable);
-  else if (ring == PACKED) putPacked(queue, count, writable == 0);
+  else if (ring == PACKED) putPacked(queue, count, count == (gathered & COUNT_MASK) ? gathered >> PLACES_SHIFT : 0, writable == 0);
   else putSplit(queue, count, writable == 0);
 }
 
@@ -73,14 +73,15 @@ function receive(queue: usize, burst: usize, max: u32, lcore: u32, ring: u32): u
   // As many chains as frames are wanted, good or bad.
   for (let left = max; left > 0;) {
     const want = min(left, CHUNK as u32);
-    const chains = gather(queue, want, 0, ring);
+    const gathered = gather(queue, want, 0, ring);
+    const chains = gathered & COUNT_MASK;
     if (chains == 0) break;
     const vector = burst + ((got as usize) << 2);
     const given = takeSome(queue, lcore, vector, chains);
     if (given == 0) break;
     const taken = takeChains(queue, vector, given, lcore);
     const done = taken >> USED_SHIFT;
-    put(queue, done, 0, ring);
+    put(queue, done, gathered, 0, ring);
     got += taken & COUNT_MASK;
     left -= done;
     if (done < want) break;
@@ -306,11 +307,12 @@ function send(queue: usize, burst: usize, count: u32, lcore: u32, ring: u32): u3
   let want = min(count, chunk);
   let stopped: usize = DEVICE_RING_FULL;
   for (let goes: u32 = 0; taken < count && goes < (MOST_GOES as u32); goes++) {
-    const chains = gather(queue, want, DESC_WRITE, ring);
+    const gathered = gather(queue, want, DESC_WRITE, ring);
+    const chains = gathered & COUNT_MASK;
     const done = fillChains(queue, burst + ((taken as usize) << 2), count - taken, chains);
     const used = (done >> USED_SHIFT) & USED_MASK;
     taken += done & COUNT_MASK;
-    put(queue, used, DESC_WRITE, ring);
+    put(queue, used, gathered, DESC_WRITE, ring);
     if (done & FOREIGN) {
       stopped = DEVICE_FOREIGN;
       break;

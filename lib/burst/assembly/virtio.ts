@@ -5,15 +5,15 @@ import {
 } from '../../mbuf/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
-  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_CSUM_OFFSET, SEGMENTS,
+  CHUNK, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_CSUM_OFFSET, SEGMENTS,
   VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL,
   VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
-import { mbufFree, takeFree } from './mempool';
+import { mbufFree, mbufOwn, takeFree } from './mempool';
 import { enter, isPacked, leave } from './virtqueue';
 import { SAYS, acceptChecked, csumOffset, headerWord, isWhole, longestReceived, takes, writeHeader } from './virtqueue_offload';
-import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushOne } from './virtqueue_driver';
+import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
@@ -205,13 +205,8 @@ function fill(queue: usize, lcore: u32, packed: bool): void {
 function giveBuffers(queue: usize, vector: usize, count: u32, nth: u32, packed: bool): void {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const mine = load<u32>(queue, QUEUE_OWNER);
-  const head = load<u32>(queue, VQ_HEADER);
-  const bytes = load<u32>(queue, QUEUE_ROOM) + head;
-  for (let i: u32 = 0; i < count; i++) {
-    const handle = load<u32>(vector + ((i as usize) << 2));
-    store<u32>(table + ((handle as usize) << HEADER_SHIFT), mine, MBUF_OWNER);
-    pushOne(queue, nth + i, (handle << HANDLE_SHIFT) + HEADROOM - head, bytes, DESC_WRITE, handle, packed);
-  }
+  mbufOwn(table, vector, count, mine);
+  pushEmpty(queue, nth, vector, count, packed);
 }
 
 /** Takes back what was sent, then gives the device what fits. `count` 0 only takes back. */
@@ -231,6 +226,8 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   const mine = load<u32>(queue, QUEUE_OWNER);
   const longest = load<u32>(queue, VQ_LONGEST);
   const head = load<u32>(queue, VQ_HEADER);
+  // The last ones of what was taken that are still to be pushed: of one descriptor each.
+  let run: u32 = 0;
   for (; taken < count; taken++) {
     const slot = burst + ((taken as usize) << 2);
     const handle = load<u32>(slot);
@@ -243,14 +240,15 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
     const plain = (load<u64>(header, MBUF_REFCNT) & ALONE) == MBUF_PLAIN && offset >= head;
     if (plain && length - SHORTEST <= longest - SHORTEST && offset + length <= load<u32>(header, MBUF_BUF_LEN)) {
-      if (load<u32>(queue, VQ_ROOM) == 0) break;
-      const at = (handle << HANDLE_SHIFT) + offset - head;
-      writeHeader(at, head, 0, 0, 0);
-      pushOne(queue, pushed, at, length + head, 0, handle, packed);
-      pushed++;
+      if (load<u32>(queue, VQ_ROOM) == run) break;
+      writeHeader((handle << HANDLE_SHIFT) + offset - head, head, 0, 0, 0);
+      run++;
       bytes += length;
     } else {
-      const places = sendOther(queue, pushed, handle, packed);
+      if (run > 0) pushFrames(queue, pushed, slot - ((run as usize) << 2), run, packed);
+      pushed += run;
+      run = 0;
+      const places = sendOther(queue, pushed, slot, packed);
       if (places == FULL) break;
       if (places == UNSENDABLE) {
         count64(queue + DRIVER_BAD_FRAME, 1);
@@ -264,6 +262,8 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
     store<u32>(header, mine, MBUF_OWNER);
     packets++;
   }
+  if (run > 0) pushFrames(queue, pushed, burst + (((taken - run) as usize) << 2), run, packed);
+  pushed += run;
   if (taken < count) {
     count64(queue + stopped, 1);
     count64(queue + QUEUE_NOMBUF, count - taken);
@@ -280,7 +280,8 @@ const FULL: u32 = 0xffffffff;
 const UNSENDABLE: u32 = 0;
 
 /** A frame that wants something done, or is in several pieces, or has no room for its header. */
-function sendOther(queue: usize, nth: u32, handle: u32, packed: bool): u32 {
+function sendOther(queue: usize, nth: u32, slot: usize, packed: bool): u32 {
+  const handle = load<u32>(slot);
   const header = (load<u32>(queue, QUEUE_TABLE) as usize) + ((handle as usize) << HEADER_SHIFT);
   const flags = load<u32>(header, MBUF_OL_FLAGS);
   const asks = flags & TX_OFFLOADS;
@@ -292,9 +293,8 @@ function sendOther(queue: usize, nth: u32, handle: u32, packed: bool): u32 {
   const length: u32 = load<u16>(header, MBUF_DATA_LEN);
   if (load<u32>(header, MBUF_REFCNT) == MBUF_PLAIN && offset >= head && length - SHORTEST <= longest - SHORTEST && offset + length <= load<u32>(header, MBUF_BUF_LEN)) {
     if (load<u32>(queue, VQ_ROOM) == 0) return FULL;
-    const at = (handle << HANDLE_SHIFT) + offset - head;
-    writeHeader(at, head, 0, word, csumOffset(asks));
-    pushOne(queue, nth, at, length + head, 0, handle, packed);
+    writeHeader((handle << HANDLE_SHIFT) + offset - head, head, 0, word, csumOffset(asks));
+    pushFrames(queue, nth, slot, 1, packed);
     return 1;
   }
   const count = listSegments(queue, handle, longest, word, csumOffset(asks));
