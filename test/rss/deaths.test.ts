@@ -39,7 +39,7 @@ class World {
         this.#seen();
       },
     });
-    const args: GeneratorArgs = { port: this.port, book: 'book', flows: FLOWS, packets: 0, window: 0, seed: 11 };
+    const args: GeneratorArgs = { port: this.port, book: 'book', flows: FLOWS, packets: 0, window: 0, seed: 11, napEvery: 4 };
     this.generator = await launch(this.host, { module: new URL('./order_generator.js', import.meta.url), args, queues: [{ port: this.port, direction: 'tx', queue: 0 }] });
     return this;
   }
@@ -100,7 +100,7 @@ class World {
 t.test('deaths under traffic: the others take over, and a successor comes', async t => {
   const world = await new World().start(t, 0);
   const random = randomNumbers(2026);
-  const kills = LONG ? 200 : 20;
+  const kills = LONG ? 200 : 14; // two of them the distributor
   const seen = new Map<string, number>();
   for (let kill = 0; kill < kills; kill++) {
     const who: Who = kill % 7 === 6 ? 'distributor' : random(WORKERS);
