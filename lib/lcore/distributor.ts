@@ -126,12 +126,14 @@ export class Distributor {
 
   /** Starts a new lcore for one that has ended; a worker's first buckets come back to it. Rejects as `launch`, with EBUSYQUEUE while the old one runs. */
   async replace(who: Who): Promise<void> {
-    if (this.#stopping) throw new PollmodeError('ECLOSED', 'This distributor is stopped: start a new one.');
+    if (this.#stopping) throw stopped();
     if (this.#lcores.has(who) || this.#launching.has(who)) throw new PollmodeError('EBUSYQUEUE', `${describe(who)} runs: terminate its lcore first.`);
     if (who === 'distributor') return this.#launch(who, false);
-    while (this.#lcores.has('distributor') && !this.steering.settled) await wait(1); // it may hold the worker's side
+    while (this.#lcores.has('distributor') && !this.#stopping && !this.steering.settled) await wait(1); // it may hold the worker's side
+    if (this.#stopping) throw stopped();
     await this.#launch(who, false);
-    while (!this.steering.restore(who)) await wait(1);
+    // One that has ended since was retired when it did, or was started again and needs no help.
+    while (this.#lcores.has(who) && !this.#stopping && !this.steering.restore(who)) await wait(1);
   }
 
   /** Stops distributing, lets the workers work off what they have (for at most `drainMs`), stops them and releases the steering; the queues are the calling thread's again. */
@@ -206,6 +208,10 @@ export class Distributor {
     // One that cannot even start ends like one that died.
     this.#launch(who, false).catch((error: PollmodeError) => this.#ended(who, { how: 'died', error, recovery: NO_RECOVERY }));
   }
+}
+
+function stopped(): PollmodeError {
+  return new PollmodeError('ECLOSED', 'This distributor is stopped: start a new one.');
 }
 
 function describe(who: Who): string {
