@@ -84,6 +84,7 @@ export class Distributor {
   readonly #timer: NodeJS.Timeout | undefined;
   #restarts: number;
   #stopping = false;
+  #starting = true;
 
   private constructor(where: { readonly arena: Arena; readonly pool: Mempool }, steering: Steering, options: DistributorOptions) {
     this.steering = steering;
@@ -95,7 +96,7 @@ export class Distributor {
     this.#timer = setInterval(() => rebalancer.round(), options.rebalance.everyMs ?? 100).unref();
   }
 
-  /** Resolves when all lcores run. Rejects, with nothing left running, as `launch` and `Steering.create` throw. */
+  /** Resolves when all lcores run and packets are distributed. Rejects, with nothing left running, as `launch` and `Steering.create` throw, and EUNSUPPORTED for a queue that only the thread that opened it can poll (pcap:). */
   static async start(where: { readonly arena: Arena; readonly pool: Mempool }, options: DistributorOptions): Promise<Distributor> {
     const steering = Steering.create(where.pool, options.name ?? 'rps', { ...options.steering, workers: options.workers.length });
     let self: Distributor | undefined;
@@ -106,6 +107,7 @@ export class Distributor {
       const failed = outcomes.find(outcome => outcome.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
       await self.#launch('distributor', true);
+      await self.#begun();
       return self;
     } catch (cause) {
       if (self === undefined) steering.close(where.pool);
@@ -182,6 +184,15 @@ export class Distributor {
     }
   }
 
+  /** The distributing lcore has all that it needs. Rejects with what it died of. */
+  async #begun(): Promise<void> {
+    let end: LcoreEnd | undefined;
+    void this.#lcores.get('distributor')?.ended.then(how => { end = how; });
+    while (!this.steering.isDistributed && end === undefined) await wait(1);
+    this.#starting = false;
+    if (end !== undefined && end.how !== 'returned') throw end.error;
+  }
+
   #launchOptions(who: Who): LaunchOptions {
     const { name = 'rps', burst = 32, idle = { policy: 'busy' }, cpu } = this.#options;
     if (who !== 'distributor') return { name: `${name} ${who}`, ...this.#options.workers[who], steered: { steering: name, worker: who } };
@@ -197,6 +208,7 @@ export class Distributor {
   #ended(who: Who, end: LcoreEnd): void {
     if (this.#stopping) return;
     this.#lcores.delete(who);
+    if (who === 'distributor' && this.#starting) return; // `start` says it
     const restarts = this.#restarts > 0;
     if (restarts) this.#restart(who);
     else if (who !== 'distributor') this.steering.retire(who);
