@@ -20,7 +20,7 @@ import {
   CTRL_MAC_TABLE_SET, CTRL_MQ_PAIRS_SET, CTRL_MQ_RSS_CONFIG, CTRL_RX_ALLMULTI, CTRL_RX_PROMISC, CTRL_VLAN_ADD, CTRL_VLAN_DEL, NET_DUPLEX, NET_MAC, NET_MAX_PAIRS, NET_MTU, NET_SPEED,
   NET_STATUS, NET_S_LINK_UP, NO_VECTOR, STATUS_ACKNOWLEDGE, STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET,
 } from './registers.js';
-import { GONE, Transport } from './transport.js';
+import { Transport } from './transport.js';
 
 const ETHERNET_HEADER = 14;
 const OVERHEAD = ETHERNET_HEADER + 4; // a VLAN tag
@@ -82,7 +82,8 @@ export class VirtioNetDevice {
 
   get link(): LinkState {
     const { status, config } = this.#transport;
-    if (status === GONE || (status & STATUS_NEEDS_RESET) !== 0) return { up: false, mbps: 0, fullDuplex: false };
+    // Broken, or reset by somebody else; one that has gone reads as all ones.
+    if ((status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) !== STATUS_DRIVER_OK) return { up: false, mbps: 0, fullDuplex: false };
     const up = !this.#has(VIRTIO_NET_F_STATUS) || (config.u16(NET_STATUS) & NET_S_LINK_UP) !== 0;
     if (!up) return { up, mbps: 0, fullDuplex: false };
     if (!this.#has(VIRTIO_NET_F_SPEED_DUPLEX)) return { up, mbps: UNKNOWN_SPEED, fullDuplex: true };
