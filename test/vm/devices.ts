@@ -54,7 +54,7 @@ export function devices(): string[] {
     ...wire('e0', 1), ...wire('e1', 2), ...wire('x', 3), ...wire('e2', 4), ...wire('v0', 5), ...wire('v1', 6),
     '-netdev', `tap,id=mq0,ifname=mq0,script=no,downscript=no,vhost=off,queues=${multiQueue.queues}`, '-netdev', 'tap,id=mq1,ifname=mq1,script=no,downscript=no,vhost=off',
     // Two vectors for each queue, one for changes of the configuration and one for the control queue.
-    '-device', `virtio-net-pci,netdev=mq0,mac=${multiQueue.mac},mq=on,rss=on,vectors=${2 * multiQueue.queues + 2},addr=0xb,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', `virtio-net-pci,netdev=mq0,mac=${multiQueue.mac},mq=on,rss=on,hash=on,vectors=${2 * multiQueue.queues + 2},addr=0xb,disable-legacy=on,iommu_platform=on,romfile=`,
     // Linux's end sends with checksums left to do and segments to cut, and receives neither: what it sees of us is what a wire would carry.
     '-device', `virtio-net-pci,netdev=mq1,mac=${multiQueue.peerMac},addr=0xc,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot1,chassis=1,slot=1,addr=0x5',

@@ -9,7 +9,7 @@ import { bindToVfio } from '../../../lib/pci/bind.js';
 import { open, type Host } from '../../../lib/port/host.js';
 import type { Port } from '../../../lib/port/port.js';
 import { ringPlaces } from '../../../lib/virtqueue/driver.js';
-import { DESC_AVAIL, DESC_USED, RING_ENTRIES, RING_INDEX } from '../../../lib/virtqueue/layout.js';
+import { DESC_AVAIL, DESC_INDIRECT, DESC_USED, RING_ENTRIES, RING_INDEX } from '../../../lib/virtqueue/layout.js';
 import { frame } from '../../port/conformance/frames.js';
 import { RawWire, receiveBy } from '../../port/conformance/wires.js';
 import type { Pluggable } from '../devices.js';
@@ -173,9 +173,9 @@ export async function virtioTests(t: Test, kind: 'split' | 'packed', { nic, mac,
   await t.test('a ring that the device finds wrong: the link reads as down, and the port opens again', async t => {
     const both = openBoth(t, ',promiscuous,rx_ring=64');
     const { host, port, wire } = both;
-    const ring = host.arena.find('port/0/vfio/rx0').offset >>> 2;
-    // Buffers of no bytes, at which QEMU's stops: an address that is not mapped costs it only the frame.
-    for (let i = 0; i < 64; i++) host.arena.u32[ring + 4 * i + 2] = 0;
+    const flags = (host.arena.find('port/0/vfio/rx0').offset + (kind === 'packed' ? 14 : 12)) >>> 1;
+    // Indirect tables of a size that none has. (An address that is not mapped costs QEMU's only the frame, and for buffers of no bytes it waits.)
+    for (let i = 0; i < 64; i++) host.arena.u16[flags + 8 * i]! |= DESC_INDIRECT;
     await wire.send([numbered(1)]);
     t.ok(await until(() => !port.link!.read().up), 'DEVICE_NEEDS_RESET');
     await closedAndOpenedAnew(t, both, `${device},promiscuous`);
