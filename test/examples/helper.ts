@@ -10,7 +10,14 @@ import { RawWire } from '../port/conformance/wires.js';
 
 interface Test { teardown(work: () => void): void }
 
-/** A host of Linux's own behind one leg of the program, with an address and a default route through it. */
+export interface LinuxHostOptions {
+  /** Of the program's end. */
+  readonly driver?: string;
+  /** Bytes of IP packet on the wire to the program. */
+  readonly mtu?: number;
+}
+
+/** A host of Linux's own behind one leg of the program, with an address and a default route through it; or, with a comma between, of both families. */
 export class LinuxHost {
   readonly #end: LabEnd;
   /** The device string of the program's end of the wire. */
@@ -18,17 +25,24 @@ export class LinuxHost {
   /** The MAC address of the program's end. */
   readonly programMac: Uint8Array;
 
-  constructor(t: Test, address: string, gateway: string, driver = 'af_xdp') {
-    const lab: Lab = openLab({ txChecksum: false });
+  constructor(t: Test, addresses: string, gateways: string, { driver = 'af_xdp', mtu = 1500 }: LinuxHostOptions = {}) {
+    const lab: Lab = openLab({ txChecksum: false, mtu });
     t.teardown(() => lab.close());
     this.#end = lab.a;
     this.device = `${driver}:${lab.b.name},netns=/proc/${process.pid}/fd/${lab.b.netns}`;
     this.programMac = Uint8Array.from(macBytes(lab.b.mac));
     this.ip('addr', 'flush', 'dev', lab.a.name);
     this.ip('neigh', 'flush', 'all', 'nud', 'permanent');
-    this.ip('addr', 'add', address, 'dev', lab.a.name);
     this.ip('link', 'set', 'lo', 'up');
-    if (gateway !== '') this.ip('route', 'add', 'default', 'via', gateway);
+    if (addresses.includes(':')) this.#speakIpv6();
+    for (const address of addresses.split(',')) this.ip('addr', 'add', address, 'dev', lab.a.name, ...(address.includes(':') ? ['nodad'] : []));
+    for (const gateway of gateways.split(',')) if (gateway !== '') this.ip('route', 'add', 'default', 'via', gateway);
+  }
+
+  /** The lab's links are without IPv6: this one gets it, with a link-local address, which Linux first makes sure that nobody else has. */
+  #speakIpv6(): void {
+    this.ip('link', 'set', this.name, 'addrgenmode', 'eui64');
+    this.run('sh', '-c', `for each in all default lo ${this.name}; do echo 0 > /proc/sys/net/ipv6/conf/$each/disable_ipv6; done`);
   }
 
   get name(): string {
