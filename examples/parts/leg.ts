@@ -94,7 +94,7 @@ export class Leg {
   }
 
   isOwn6(u8: Uint8Array, at: number): boolean {
-    return this.six !== undefined && (equal(u8, at, this.six.bytes) || equal(u8, at, this.#linkLocal));
+    return this.six !== undefined && (isAddress(u8, at, this.six.bytes) || isAddress(u8, at, this.#linkLocal));
   }
 
   /** An ARP packet that came in here: learned from, answered when it asks for us. The packet is this leg's. */
@@ -240,7 +240,7 @@ export class Leg {
 
   /** One of our addresses, or of those that neighbours are told are here: 4 or 16 bytes. */
   #isHere(address: Uint8Array): boolean {
-    return [this.four?.bytes, this.six?.bytes, ...this.also].some(each => each !== undefined && each.length === address.length && equal(address, 0, each));
+    return [this.four?.bytes, this.six?.bytes, ...this.also].some(each => each !== undefined && each.length === address.length && isAddress(address, 0, each));
   }
 
   toString(): string {
@@ -268,7 +268,8 @@ function isWithin(u8: Uint8Array, at: number, { bytes, depth }: Network): boolea
   return (depth & 7) === 0 || ((u8[at + whole]! ^ bytes[whole]!) >>> (8 - (depth & 7))) === 0;
 }
 
-function equal(u8: Uint8Array, at: number, address: Uint8Array): boolean {
+/** Do this address's bytes stand there? */
+export function isAddress(u8: Uint8Array, at: number, address: Uint8Array): boolean {
   for (let i = 0; i < address.length; i++) if (u8[at + i] !== address[i]) return false;
   return true;
 }
