@@ -86,6 +86,21 @@ export class LinuxHost {
     return child;
   }
 
+  /**
+   * A host behind this one, which routes to it, over a wire of this MTU: `near` are this host's addresses on that wire, `far`
+   * its own, of both families. Returns what starts programs there. It goes with a process of the test's.
+   */
+  async behind(t: Test, near: readonly string[], far: readonly string[], mtu: number): Promise<(...words: string[]) => ChildProcess> {
+    const holder = this.start(t, 'unshare', '-n', 'sleep', '100');
+    await sleep(200);
+    const within = ['-t', String(holder.pid), '-n'];
+    this.ip('link', 'add', 'near', 'mtu', String(mtu), 'type', 'veth', 'peer', 'name', 'far', 'mtu', String(mtu), 'netns', String(holder.pid));
+    this.run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 0 > /proc/sys/net/ipv6/conf/near/disable_ipv6; ip link set near up');
+    for (const address of near) this.ip('addr', 'add', address, 'dev', 'near', ...(address.includes(':') ? ['nodad'] : []));
+    this.run('nsenter', ...within, 'sh', '-c', `ip link set lo up; ip link set far up; ${far.map(each => `ip addr add ${each} dev far ${each.includes(':') ? 'nodad' : ''}`).join('; ')}; ${near.map(each => `ip route add default via ${each.split('/')[0]!}`).join('; ')}`);
+    return (...words) => this.start(t, 'nsenter', ...within, ...words);
+  }
+
   /** Of Linux's own ping: how many of so many came back. */
   ping(address: string, count = 5, ...more: string[]): number {
     const { stdout } = this.run('ping', '-n', '-c', String(count), '-i', '0.05', '-W', '2', ...more, address);
@@ -96,8 +111,16 @@ export class LinuxHost {
   async iperf(t: Test, server: LinuxHost, address: string, ...more: string[]): Promise<number> {
     const child = server.start(t, 'iperf3', '-s', '-1');
     await sleep(300);
+    try {
+      return this.measure(address, ...more);
+    } finally {
+      child.kill();
+    }
+  }
+
+  /** The same with a server that runs already. */
+  measure(address: string, ...more: string[]): number {
     const { stdout } = this.run('iperf3', '-c', address, '-t', '1', '-J', ...more);
-    child.kill();
     const result = JSON.parse(stdout) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
     if (result.error !== undefined) throw new Error(result.error);
     return (result.end?.sum_received?.bits_per_second ?? 0) / 1e6;
