@@ -8,7 +8,7 @@ import {
   OWNER_SHARED, OWNER_SHIFT,
 } from '../../mbuf/layout';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from '../codes';
-import { copyHandles } from './copy';
+import { copyHandles, copyReversed } from './copy';
 import { misuse } from './check';
 import { headerOf } from './owner';
 import { ringDequeueMc, ringEnqueueMp } from './ring';
@@ -27,7 +27,7 @@ export function takeFree(pool: usize, lcore: u32, to: usize, count: u32): u32 {
   const length = load<u32>(cache, CACHE_LENGTH);
   if (length >= count) {
     const left = length - count;
-    copyHandles(to, cache + CACHE_SLOTS + ((left as usize) << 2), count);
+    copyReversed(to, cache + CACHE_SLOTS + ((left as usize) << 2), count);
     store<u32>(cache, left, CACHE_LENGTH);
     return count;
   }
@@ -46,7 +46,7 @@ function takeThroughRing(pool: usize, lcore: u32, to: usize, count: u32): u32 {
     if (got == 0) got = ringDequeueMc(ring, top, count - length, true, lcore);
     if (got == 0) return dry(pool);
     length += got - count;
-    copyHandles(to, cache + CACHE_SLOTS + ((length as usize) << 2), count);
+    copyReversed(to, cache + CACHE_SLOTS + ((length as usize) << 2), count);
     store<u32>(cache, length, CACHE_LENGTH);
     return count;
   }
