@@ -24,7 +24,7 @@ for (const builds of CASES) {
     const lab = makeLab({ build: 'fast' });
     // Small enough to run dry at times.
     const pool = makePool(lab, { count: 400, cache: 32, lcores: builds.length, start: 0xffff0000 });
-    const ring = makeRing(lab, { size: 256, start: 0xffff0000, owner: RING_PORT_OWNER });
+    const ring = makeRing(lab, { size: 256, start: 0xffff0000, owner: RING_PORT_OWNER, table: pool.table });
     const progress = reserve(lab, 8);
     const tasks = builds.map((build, lcore): PoolTask => {
       const sends = lcore < 2;

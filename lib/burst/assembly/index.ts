@@ -1,5 +1,6 @@
 export { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover } from './ring';
-export { mbufAlloc, mbufFree, mbufOwn } from './mempool';
+export { mbufAlloc, mbufFree } from './mempool';
+export { mbufOwn } from './owner';
 export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';
 export { xskRx, xskFill, xskTx, xskComplete } from './xsk';
 export { toeplitz, rssHash } from './rss';
