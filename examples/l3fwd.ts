@@ -186,7 +186,8 @@ class Router {
 
   /** To our MAC address, and to one host from one host. What is not is taken care of here: neighbours speak to groups. */
   #isRoutable6(handle: number, leg: Leg): boolean {
-    const [ether, ip] = [this.#ether, this.#ip6];
+    const ether = this.#ether;
+    const ip = this.#ip6;
     if (!ether.at(handle) || ether.tags > 0 || !ip.at(handle, ether.end, ether.limit)) this.drops.put(handle, 'not for a router');
     else if (ip.destinationIsMulticast) leg.take6(handle, ip);
     else if (!ether.destinationIs(leg.mac) || ip.sourceIsMulticast || ip.sourceIsUnspecified) this.drops.put(handle, 'not for a router');
@@ -195,7 +196,8 @@ class Router {
   }
 
   #forward6(handle: number, hop: number, from: Leg): void {
-    const [ether, ip] = [this.#ether, this.#ip6];
+    const ether = this.#ether;
+    const ip = this.#ip6;
     ether.at(handle);
     ip.at(handle, ether.end, ether.limit);
     if (hop === OWN) return from.take6(handle, ip);
