@@ -99,7 +99,8 @@ class Balancer {
   }
 
   #give4(handle: number, chosen: number): void {
-    const [ether, ip] = [this.#ether, this.#ip];
+    const ether = this.#ether;
+    const ip = this.#ip;
     if (!ether.destinationIs(this.leg.mac) || !ip.at(handle, ether.end, ether.limit)) return this.drops.put(handle, 'not for us');
     if (ip.destination === this.leg.address) return this.leg.takeOwn(handle);
     if (ip.destination !== this.#four) return this.drops.put(handle, 'not for us');
@@ -107,7 +108,9 @@ class Balancer {
   }
 
   #give6(handle: number, chosen: number): void {
-    const [ether, ip, { u8 }] = [this.#ether, this.#ip6, this.#host.mbufs];
+    const ether = this.#ether;
+    const ip = this.#ip6;
+    const { u8 } = this.#host.mbufs;
     if (!ip.at(handle, ether.end, ether.limit)) return this.drops.put(handle, 'too short');
     if (ip.destinationIsMulticast || this.leg.isOwn6(u8, ip.destinationAt)) return this.leg.take6(handle, ip);
     if (!ether.destinationIs(this.leg.mac) || this.#six === undefined || !isAddress(u8, ip.destinationAt, this.#six)) return this.drops.put(handle, 'not for us');

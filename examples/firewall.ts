@@ -9,25 +9,22 @@
  *
  * How a packet goes: rxBurst → a key of 40 bytes (addresses, ports, protocol) for each, a burst at a time → one look-up in a
  * hash table for the burst → IPv4: addresses, ports and both checksums changed in place (RFC 1624) → txBurst. A connection
- * is two entries of that table, one for each way, and a row in the arrays of `Connections`.
+ * is two entries of that table, one for each way, and a row in the arrays of `Connections`; `Admission` says what may begin one.
  */
 import { Command } from 'commander';
 import {
-  addressBytes, Checksums, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, HASH_NONE, HashTable, Icmp, ICMP_ECHO_REQUEST,
-  ICMPV6_ECHO_REQUEST, Ipv4, Ipv6, open, parseIpv4, PollmodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Reassembler, TCP_ACK, TCP_FIN,
-  TCP_RST, TCP_SYN, translateDestination, translateSource, Vector, type Burst, type Host,
+  addressBytes, Checksums, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, HASH_NONE, HashTable, Icmp, Ipv4, Ipv6, open,
+  PollmodeError, PROTOCOL_TCP, Reassembler, translateDestination, translateSource, Vector, type Burst, type Host,
 } from '../lib/index.js';
+import { Admission } from './parts/admission.js';
 import { Connections, IN, KEY_BYTES, OUT } from './parts/connections.js';
-import { endsOf, FlowKeys, keyOf, reversed, type Ends } from './parts/flow_keys.js';
-import { isAddress, Leg } from './parts/leg.js';
+import { FlowKeys } from './parts/flow_keys.js';
+import { Leg } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, type RunOptions } from './parts/run.js';
 
 interface Options extends RunOptions { readonly gateway: string[]; readonly publish: string[]; readonly connections: string; readonly reassemble?: boolean }
-
-/** A service inside that hosts outside may reach: under our address and `port`, or, of IPv6, as it is. */
-interface Published { readonly protocol: number; readonly port: number; readonly address: Uint8Array; readonly insidePort: number }
 
 class Firewall {
   readonly drops: Drops;
@@ -50,7 +47,7 @@ class Firewall {
   readonly #joined = new Uint8Array(32);
   readonly #gateway4: Neighbour | undefined;
   readonly #gateway6: Neighbour | undefined;
-  readonly #published: readonly Published[];
+  readonly #admission: Admission;
 
   constructor(host: Host, insideNetwork: string, outsideNetwork: string, options: Options) {
     this.#host = host;
@@ -63,9 +60,9 @@ class Firewall {
       return this.outside.neighbour(address);
     });
     [this.#gateway4, this.#gateway6] = [4, 16].map(bytes => gateways.find(({ address }) => address.length === bytes)) as [Neighbour?, Neighbour?];
-    this.#published = options.publish.map(published);
     this.#table = HashTable.create(host.arena, 'connections', { entries: 2 * Number(options.connections), keyBytes: KEY_BYTES });
     this.#connections = new Connections(Number(options.connections), this.#table);
+    this.#admission = new Admission(this.#connections, this.inside, this.outside, options.publish);
     this.#keys = new FlowKeys(host, 32);
     this.#values = new Vector(host.arena, 32);
     [this.#burst, this.#pieces, this.#one] = [host.burst(32), host.burst(64), host.burst(1)];
@@ -124,7 +121,7 @@ class Firewall {
     if (this.#keys.isFragment(i)) return this.drops.put(handle, 'a fragment');
     const isError = this.#keys.isError[i] === 1;
     // The same burst may hold a connection's first two packets: the second was looked up before the first made it.
-    const found = value === HASH_NONE && !isError ? this.#begin(i, family, way) : value;
+    const found = value === HASH_NONE && !isError ? this.#admission.find(this.#keys.copy(i), family === 4 ? four : six, way) : value;
     if (found === HASH_NONE) {
       if (family === 4 && four.destination === from.address) return from.takeOwn(handle);
       return this.drops.put(handle, isError ? 'an error about no connection' : way === IN ? 'not asked for' : 'not the start of a connection');
@@ -142,63 +139,6 @@ class Firewall {
     else this.#cut(handle, to);
   }
 
-  /** Is the transport header there? */
-  #isWhole(family: number): boolean {
-    const ip = family === 4 ? this.#views.four : this.#views.six;
-    return ip.payloadLength >= (ip.protocol === PROTOCOL_TCP ? 20 : 8);
-  }
-
-  /** A packet of no connection: one is made when this may begin it. Returns its value in the table. */
-  #begin(i: number, family: number, way: number): number {
-    const ip = family === 4 ? this.#views.four : this.#views.six;
-    const key = this.#keys.copy(i);
-    const ends = endsOf(key);
-    const { protocol } = ends;
-    if (!this.#isWhole(family)) return HASH_NONE;
-    const known = this.#connections.find(key);
-    if (known !== HASH_NONE) return known;
-    const start = ip.start + ip.length;
-    const { view } = this.#host.mbufs;
-    if (protocol === PROTOCOL_TCP) {
-      if ((view.getUint8(start + 13) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) !== TCP_SYN) return HASH_NONE;
-    } else if (protocol === (family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
-      if (view.getUint8(start) !== (family === 4 ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST)) return HASH_NONE;
-    } else if (protocol !== PROTOCOL_UDP) return HASH_NONE;
-    return way === OUT ? this.#beginOut(ends, family) : this.#beginIn(ends, family);
-  }
-
-  #beginOut(ends: Ends, family: number): number {
-    const index = this.#connections.next;
-    const isOwn = family === 4 ? this.outside.four !== undefined && isAddress(ends.destination, 0, this.outside.four.bytes) : this.outside.isOwn6(ends.destination, 0);
-    if (index < 0 || isOwn || !this.inside.holdsBytes(ends.source) || this.inside.holdsBytes(ends.destination)) return HASH_NONE;
-    if (family === 6) return this.#add(index, ends, reversed(ends), OUT);
-    if (this.outside.four === undefined) return HASH_NONE;
-    const port = this.#connections.portOf(index);
-    const isPing = ends.protocol === PROTOCOL_ICMP; // whose identifier is both ports
-    const outside = { ...ends, source: this.outside.four.bytes, sourcePort: port, destinationPort: isPing ? port : ends.destinationPort };
-    return this.#add(index, ends, reversed(outside), OUT);
-  }
-
-  #beginIn(ends: Ends, family: number): number {
-    const index = this.#connections.next;
-    const service = this.#published.find(({ protocol, port, address }) => protocol === ends.protocol && port === ends.destinationPort && address.length === (family === 4 ? 4 : 16)
-      && (family === 4 || isAddress(ends.destination, 0, address)));
-    if (index < 0 || service === undefined || (family === 4 && !isAddress(ends.destination, 0, this.outside.four!.bytes))) return HASH_NONE;
-    return this.#add(index, reversed({ ...ends, destination: service.address, destinationPort: service.insidePort }), ends, IN);
-  }
-
-  /** `out` as it is inside, `back` as it is outside. */
-  #add(index: number, out: Ends, back: Ends, way: number): number {
-    const list = this.#connections;
-    list.begin(keyOf(out), keyOf(back), out.protocol);
-    if (out.source.length === 4) {
-      list.inside[index] = parseIpv4(out.source.join('.'));
-      list.insidePort[index] = out.sourcePort;
-      list.outsidePort[index] = back.destinationPort;
-    }
-    return index * 2 + way;
-  }
-
   /** IPv4: another source outwards, another destination inwards. */
   #pass(index: number, family: number, way: number): void {
     const { four, six } = this.#views;
@@ -206,7 +146,7 @@ class Firewall {
     const ip = family === 4 ? four : six;
     if (family === 4 && way === OUT) translateSource(four, this.outside.address, list.outsidePort[index]!);
     else if (family === 4) translateDestination(four, list.inside[index]!, list.insidePort[index]!);
-    list.seen(index, way, ip.protocol === PROTOCOL_TCP && this.#isWhole(family) ? this.#host.mbufs.view.getUint8(ip.start + ip.length + 13) : 0);
+    list.seen(index, way, ip.protocol === PROTOCOL_TCP && ip.payloadLength >= 20 ? this.#host.mbufs.view.getUint8(ip.start + ip.length + 13) : 0);
   }
 
   /** An ICMP error: what it quotes was changed on its way out, or in, and is changed back (RFC 5508 section 4.2). False for one that is not sound. */
@@ -270,15 +210,6 @@ class Firewall {
     this.#fragmenter.close();
     this.drops.flush();
   }
-}
-
-/** "tcp:8080=10.0.0.5:80", or "tcp:[fd01::5]:80" */
-function published(text: string): Published {
-  const [, protocol, port, four, insidePort] = /^(tcp|udp):(\d{1,5})=([\d.]+):(\d{1,5})$/.exec(text) ?? [];
-  const [, protocol6, six, port6] = /^(tcp|udp):\[([\da-f:.]+)\]:(\d{1,5})$/i.exec(text) ?? [];
-  const ports = [port ?? port6, insidePort ?? port6].map(Number);
-  if (!ports.every(each => each <= 65535)) throw new PollmodeError('EOPTION', `"${text}" publishes nothing: write it as tcp:8080=10.0.0.5:80, or of IPv6 as tcp:[fd01::5]:80.`);
-  return { protocol: (protocol ?? protocol6) === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP, port: ports[0]!, address: Uint8Array.from(addressBytes(four ?? six!)), insidePort: ports[1]! };
 }
 
 async function firewall(insideDevice: string, insideNetwork: string, outsideDevice: string, outsideNetwork: string, options: Options): Promise<void> {

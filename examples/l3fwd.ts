@@ -136,7 +136,7 @@ class Router {
     const leg = this.#legOf[hop]!;
     ether.at(handle);
     ip.at(handle, ether.end);
-    if (this.#mtusDiffer && !leg.fits(handle)) return this.#cut(handle, hop, from);
+    if (this.#mtusDiffer && !leg.fits(handle)) return this.#cut(handle, from, leg, this.#neighbourOf[hop]);
     if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
     if (this.#known[hop] === 0) return leg.send(handle, this.#neighbourOf[hop]!);
     const { u8 } = this.#host.mbufs;
@@ -146,13 +146,16 @@ class Router {
   }
 
   /** A packet that the leg has no room for: cut into fragments, if it may be (RFC 791). Else its sender is told of the MTU (RFC 1191). */
-  #cut(handle: number, hop: number, from: Leg): void {
-    const [leg, ip] = [this.#legOf[hop]!, this.#ip];
+  #cut(handle: number, from: Leg, leg: Leg, neighbour?: Neighbour): void {
+    const ip = this.#ip;
     const { mtu } = leg.port.capabilities;
     if (ip.dontFragment) return from.refuse(handle, 'too big', mtu);
     if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
     const count = this.#fragmenter.fragment(handle, mtu, this.#pieces);
-    for (let i = 0; i < count; i++) leg.send(this.#pieces.handles[i]!, this.#neighbourOf[hop]!);
+    for (const piece of this.#pieces.handles.subarray(0, count)) {
+      if (neighbour === undefined) leg.sendTo(piece, ip.destination);
+      else leg.send(piece, neighbour);
+    }
     this.drops.put(handle, count > 0 ? 'cut into fragments' : 'too long');
   }
 
@@ -163,8 +166,10 @@ class Router {
     ip.at(handle, ether.end);
     if (hop === OWN) return from.takeOwn(handle);
     if (hop === LPM_NONE) return from.refuse(handle, 'no route');
+    const leg = this.legs[hop - CONNECTED]!;
+    if (!leg.fits(handle)) return this.#cut(handle, from, leg);
     if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
-    this.legs[hop - CONNECTED]!.sendTo(handle, ip.destination);
+    leg.sendTo(handle, ip.destination);
   }
 
   #other(handle: number, leg: Leg): void {
@@ -186,7 +191,8 @@ class Router {
 
   /** To our MAC address, and to one host from one host. What is not is taken care of here: neighbours speak to groups. */
   #isRoutable6(handle: number, leg: Leg): boolean {
-    const [ether, ip] = [this.#ether, this.#ip6];
+    const ether = this.#ether;
+    const ip = this.#ip6;
     if (!ether.at(handle) || ether.tags > 0 || !ip.at(handle, ether.end, ether.limit)) this.drops.put(handle, 'not for a router');
     else if (ip.destinationIsMulticast) leg.take6(handle, ip);
     else if (!ether.destinationIs(leg.mac) || ip.sourceIsMulticast || ip.sourceIsUnspecified) this.drops.put(handle, 'not for a router');
@@ -195,7 +201,8 @@ class Router {
   }
 
   #forward6(handle: number, hop: number, from: Leg): void {
-    const [ether, ip] = [this.#ether, this.#ip6];
+    const ether = this.#ether;
+    const ip = this.#ip6;
     ether.at(handle);
     ip.at(handle, ether.end, ether.limit);
     if (hop === OWN) return from.take6(handle, ip);

@@ -66,18 +66,20 @@ export class FlowKeys {
     else if (isError(family, icmp.type)) this.#readQuoted(handle, i, family);
   }
 
-  /** The quoted packet's key, turned round. What quotes too little keeps its own, which no connection has. */
+  /** The quoted packet's key, turned round. What quotes too little has one that no connection has: of a reserved protocol. */
   #readQuoted(handle: number, i: number, family: number): void {
     const ip = family === 4 ? this.#four : this.#six;
     const { u8, view } = this.#host.mbufs;
+    const key = this.vector.offset + i * TUPLE_BYTES;
     this.isError[i] = 1;
+    u8[key + TUPLE_PROTOCOL] = 0xff;
     if (!ip.at(handle, this.#icmp.end, this.#icmp.limit) || ip.fragmentOffset !== 0 || ip.payloadLength < 8) return;
     const start = ip.start + ip.length;
     const [first, second] = [view.getUint16(start), view.getUint16(start + 2)];
     if (ip.protocol === PROTOCOL_TCP || ip.protocol === PROTOCOL_UDP) this.#setPorts(i, second, first);
     else if (ip.protocol === (family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6) && isEcho(family, first >>> 8)) this.#setPorts(i, view.getUint16(start + 4), view.getUint16(start + 4));
     else return;
-    const [key, bytes] = [this.vector.offset + i * TUPLE_BYTES, family === 4 ? 4 : 16];
+    const bytes = family === 4 ? 4 : 16;
     const source = ip.start + (family === 4 ? 12 : 8);
     u8.copyWithin(key + TUPLE_SOURCE, source + bytes, source + 2 * bytes);
     u8.copyWithin(key + TUPLE_DESTINATION, source, source + bytes);

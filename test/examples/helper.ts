@@ -110,20 +110,23 @@ export class LinuxHost {
   /** Mbit/s that iperf3 says arrived at the server. */
   async iperf(t: Test, server: LinuxHost, address: string, ...more: string[]): Promise<number> {
     const child = server.start(t, 'iperf3', '-s', '-1');
-    await sleep(300);
     try {
-      return this.measure(address, ...more);
+      return await this.measure(address, ...more);
     } finally {
       child.kill();
     }
   }
 
-  /** The same with a server that runs already. */
-  measure(address: string, ...more: string[]): number {
-    const { stdout } = this.run('iperf3', '-c', address, '-t', '1', '-J', ...more);
-    const result = JSON.parse(stdout) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
-    if (result.error !== undefined) throw new Error(result.error);
-    return (result.end?.sum_received?.bits_per_second ?? 0) / 1e6;
+  /** The same with a server that somebody has started. */
+  async measure(address: string, ...more: string[]): Promise<number> {
+    for (let tries = 0; ; tries++) {
+      const { stdout } = this.run('iperf3', '-c', address, ...(more.includes('-u') ? ['-t', '1'] : ['-n', '8M']), '-J', ...more);
+      const result = JSON.parse(stdout) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
+      if (result.error === undefined) return (result.end?.sum_received?.bits_per_second ?? 0) / 1e6;
+      // It needs a moment until it listens.
+      if (tries === 50 || !/refused/.test(result.error)) throw new Error(result.error);
+      await sleep(100);
+    }
   }
 }
 

@@ -17,7 +17,7 @@ t.test('two Linux hosts reach each other through it, and itself', rights, async 
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '-t', '1', '10.2.0.10').stdout, /From 10\.1\.0\.1.*Time to live exceeded/);
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '10.200.0.1').stdout, /From 10\.1\.0\.1.*Destination Net Unreachable/);
   const wire = right.wire(t);
-  t.equal(left.ping('10.2.0.99', 25, '-i', '0.1'), 0, 'a host that is not there');
+  t.equal(left.ping('10.2.0.99', 15, '-i', '0.1', '-W', '1'), 0, 'a host that is not there');
   const asked = wire.receive().filter(bytes => bytes[12] === 8 && bytes[13] === 6 && bytes[41] === 99).length;
   t.ok(asked >= 2 && asked <= 6, `asked for ${asked} times: once a second, not once a packet`);
   t.ok(await left.iperf(t, right, '10.2.0.10') > 10, 'TCP');
@@ -41,11 +41,10 @@ t.test('two Linux hosts reach each other by IPv6 through it, and itself', rights
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', 'fd77::1').stdout, /From fd01::1.*Destination unreachable: No route/);
   t.match(left.run('busybox', 'traceroute6', '-n', '-q', '1', '-w', '2', 'fd02::10').stdout, / 1 {2}fd01::1 [^]* 2 {2}fd02::10 /, 'traceroute');
   const wire = right.wire(t);
-  t.equal(left.ping('fd02::99', 25, '-i', '0.1'), 0, 'a host that is not there');
+  t.equal(left.ping('fd02::99', 15, '-i', '0.1', '-W', '1'), 0, 'a host that is not there');
   const asked = wire.receive().filter(bytes => bytes[12] === 0x86 && bytes[54] === 135 && bytes[77] === 0x99).length;
   t.ok(asked >= 2 && asked <= 6, `asked for ${asked} times`);
   t.ok(await left.iperf(t, right, 'fd02::10') > 10, 'TCP');
-  t.ok(await left.iperf(t, right, 'fd02::10', '-R') > 10, 'TCP the other way');
   const linkLocal = /inet6 (fe80[^/]+)/.exec(left.ip('-6', 'addr', 'show', 'dev', left.name))![1]!;
   t.match(linkLocal, /^fe80::/, 'Linux has found its own address to be nobody else\'s');
   t.equal(left.ping(`fe80::ff:fe00:b%${left.name}`), 5, 'the router\'s link-local address');
@@ -67,8 +66,7 @@ t.test('a link with a smaller MTU behind it: senders are told, or the packet is 
 });
 
 t.test('words that are none', async t => {
-  for (const words of [['null:', '10.0.0.1/24', 'null:'], ['null:', '10.0.0.1/33'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8=192.0.2.1'],
-    ['null:', 'fd00::1/129'], ['null:', '10.0.0.1/24,10.0.1.1/24'], ['null:', 'fd00::1/64', '--route', '::/0=10.0.0.1'], ['null:', 'fd00::1/64', '--route', '10.0.0.0/8=fd00::2']]) {
-    await t.rejects(start(t, 'l3fwd', ...words), { message: /^exit 1: l3fwd: .*(:|must)/ }, words.join(' '));
-  }
+  const wrong = [['null:', '10.0.0.1/24', 'null:'], ['null:', '10.0.0.1/33'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8=192.0.2.1'],
+    ['null:', 'fd00::1/129'], ['null:', '10.0.0.1/24,10.0.1.1/24'], ['null:', 'fd00::1/64', '--route', '::/0=10.0.0.1'], ['null:', 'fd00::1/64', '--route', '10.0.0.0/8=fd00::2']];
+  await Promise.all(wrong.map(words => t.rejects(start(t, 'l3fwd', ...words), { message: /^exit 1: l3fwd: .*(:|must)/ }, words.join(' '))));
 });
