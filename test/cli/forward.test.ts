@@ -21,7 +21,7 @@ const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 interface Ended { readonly status: number | null; readonly stdout: string; readonly stderr: string }
 
 function run(...words: string[]): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 120_000 });
   return { status, stdout, stderr };
 }
 

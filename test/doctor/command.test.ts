@@ -24,7 +24,7 @@ interface Ended { status: number | null; stdout: string; stderr: string }
 
 function doctor(words: readonly string[] = [], prefix: readonly string[] = [], environment: Record<string, string> = {}): Ended {
   const [program = process.execPath, ...rest] = [...prefix, process.execPath, MAIN, 'doctor', ...words];
-  const { status, stdout, stderr } = spawnSync(program, rest, { encoding: 'utf8', timeout: 20_000, env: { ...process.env, ...environment } });
+  const { status, stdout, stderr } = spawnSync(program, rest, { encoding: 'utf8', timeout: 120_000, env: { ...process.env, ...environment } });
   return { status, stdout, stderr };
 }
 
@@ -171,7 +171,7 @@ t.test('for a person: aligned, wrapped, coloured only where asked, and nothing f
 
 t.test('a terminal gets colours, unless NO_COLOR is set; a pipe gets none', async (t) => {
   t.notMatch(doctor().stdout, /\u001b/);
-  const seen = (environment: Record<string, string>): string => spawnSync('script', ['-qec', `"${process.execPath}" "${MAIN}" doctor`, '/dev/null'], { encoding: 'utf8', timeout: 20_000, env: { ...process.env, TERM: 'xterm', NO_COLOR: '', ...environment } }).stdout ?? '';
+  const seen = (environment: Record<string, string>): string => spawnSync('script', ['-qec', `"${process.execPath}" "${MAIN}" doctor`, '/dev/null'], { encoding: 'utf8', timeout: 120_000, env: { ...process.env, TERM: 'xterm', NO_COLOR: '', ...environment } }).stdout ?? '';
   const coloured = seen({});
   if (coloured === '') return t.comment('no script(1) here');
   t.match(coloured, /\u001b\[32m✓/);

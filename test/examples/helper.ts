@@ -76,7 +76,7 @@ export class LinuxHost {
 
   /** To its end, within 20 seconds. */
   run(program: string, ...words: string[]): { status: number | null; stdout: string } {
-    const { status, stdout, stderr } = withNetns(this.#end.netns, () => spawnSync(program, words, { encoding: 'utf8', timeout: 20_000 }));
+    const { status, stdout, stderr } = withNetns(this.#end.netns, () => spawnSync(program, words, { encoding: 'utf8', timeout: 120_000 }));
     return { status, stdout: `${stdout}${stderr}` };
   }
 

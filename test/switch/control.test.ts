@@ -117,16 +117,13 @@ t.test('a flood of requests is served as slowly as it may ask; who does not read
   flood.setEncoding('utf8').on('error', () => undefined).on('data', (text: string) => { told += text.split('\n').length - 1; });
   const started = performance.now();
   for (let i = 0; i < 5; i++) t.same(await run.ask({ request: 'fdb' }) as FdbEntry[], [], 'others are answered');
+  while (told < 20) await sleep(50);
   await sleep(500);
   const seconds = (performance.now() - started) / 1000;
-  t.ok(told >= 20, `${told} answers`);
   t.ok(told <= 20 + 20 * (seconds + 1), `no more than it may have: ${told} in ${seconds} s`);
   const many = Array.from({ length: 30 }, () => connect(run.control).on('error', () => undefined));
-  const refused = await Promise.all(many.map(socket => new Promise<string>(resolve => {
-    socket.setEncoding('utf8').once('data', resolve);
-    setTimeout(resolve, 300, '');
-  })));
-  t.ok(refused.some(line => line.includes('EBUSYQUEUE')), 'and there is a most of them');
+  const refused = await Promise.race(many.map(socket => new Promise<string>(resolve => { socket.setEncoding('utf8').once('data', resolve); })));
+  t.match(refused, 'EBUSYQUEUE', 'and there is a most of them; who is none too many is not spoken to');
   for (const socket of [silent, flood, ...many]) socket.destroy();
   await sleep(100);
   t.match(await run.show(), { name: 'switch' });

@@ -158,7 +158,7 @@ t.test('clients that say nothing, or do not read, hold nobody for ever', async t
   const it = scene();
   const silent = Array.from({ length: 20 }, () => new Stranger(it.path));
   for (let i = 0; i < 5; i++) it.port.side.service();
-  const until = performance.now() + 5000;
+  const until = performance.now() + 60_000;
   while (stat(it, 'connections_refused') < 20 && performance.now() < until) await sleep(20);
   t.equal(stat(it, 'connections_refused'), 20);
   for (const each of silent) each.close();
