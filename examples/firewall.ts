@@ -51,7 +51,7 @@ class Firewall {
     this.outside = new Leg(host, host.ports[1]!, outsideNetwork, this.drops);
     this.#gateway = options.gateway === undefined ? 0 : parseIpv4(options.gateway);
     if (this.#gateway !== 0 && !this.outside.holds(this.#gateway)) throw new PollmodeError('EOPTION', `--gateway ${options.gateway!} is not in ${outsideNetwork}: it must be a neighbour outside.`);
-    this.#published = options.publish.map(published);
+    this.#published = (options.publish ?? []).map(published);
     this.#table = HashTable.create(host.arena, 'connections', { entries: 2 * Number(options.connections), keyBytes: KEY_BYTES });
     this.#connections = new Connections(Number(options.connections), this.#table);
     this.#keys = this.#table.keys(32);
@@ -212,12 +212,12 @@ async function firewall(insideDevice: string, insideNetwork: string, outsideDevi
   await run(host, () => wall.turn(), () => wall.tick(), options, () => wall.close());
 }
 
-const collect = (value: string, list: string[]): string[] => [...list, value];
+const collect = (value: string, list: string[] = []): string[] => [...list, value];
 await main(new Command('firewall').description('Lets out what hosts inside begin, under one address, and its answers in; nothing else.')
   .argument('<inside-device>').argument('<inside-address>', 'ours inside, with its network: 10.0.0.1/24')
   .argument('<outside-device>').argument('<outside-address>', 'ours outside: 192.0.2.10/24')
   .option('--gateway <address>', 'the router outside')
-  .option('--publish <protocol:port=address:port>', 'a service inside that may be reached from outside; may be given several times', collect, [])
+  .option('--publish <protocol:port=address:port>', 'a service inside that may be reached from outside; may be given several times', collect)
   .option('--connections <n>', 'connections at once, at most 50000', '32768')
   .option('--seconds <s>', 'stop after so long', Number)
   .option('--quiet', 'no line every second')

@@ -175,15 +175,15 @@ async function l3fwd(words: string[], options: Options): Promise<void> {
   if (words.length < 2 || words.length % 2 !== 0) throw new PollmodeError('EOPTION', 'l3fwd wants a device and an address for each leg: af_xdp:eth0 10.0.1.1/24 …');
   const host = open(words.filter((_, i) => i % 2 === 0));
   const router = new Router(host, words.filter((_, i) => i % 2 === 1), Number(options.routes));
-  for (const text of options.route) router.route(text);
+  for (const text of options.route ?? []) router.route(text);
   for (const leg of router.legs) process.stdout.write(`${String(leg)}\n`);
   await run(host, () => router.turn(), () => router.tick(), options, () => router.close());
 }
 
-const collect = (value: string, list: string[]): string[] => [...list, value];
+const collect = (value: string, list: string[] = []): string[] => [...list, value];
 await main(new Command('l3fwd').description(`Routes IPv4 between its legs, and answers ARP and pings. ${formatIpv4(0)}/0 is the default route.`)
   .argument('<device address...>', 'for each leg a device string and its address in its network: af_xdp:eth0 10.0.1.1/24 af_xdp:eth1 10.0.2.1/24')
-  .option('--route <prefix=gateway>', 'a network behind a neighbour; may be given several times', collect, [])
+  .option('--route <prefix=gateway>', 'a network behind a neighbour; may be given several times', collect)
   .option('--routes <n>', 'routes that the table may hold', '65536')
   .option('--seconds <s>', 'stop after so long', Number)
   .option('--quiet', 'no line every second')

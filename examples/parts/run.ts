@@ -45,6 +45,9 @@ export function portLine(host: Host): string {
 
 /** Runs a program's command. What its user can mend is said in a sentence. */
 export async function main(command: Command): Promise<void> {
+  command.showHelpAfterError('(--help tells what there is)');
+  // As a user would type them, and not in quotes.
+  for (const option of command.options) if (typeof option.defaultValue === 'string') option.defaultValueDescription ??= option.defaultValue;
   try {
     await command.parseAsync();
   } catch (cause) {
