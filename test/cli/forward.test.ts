@@ -122,9 +122,9 @@ t.test('a mistake names the help of the command that it was made in, a subcomman
 
 t.test('defaults stand in the help as a user would type them', t => {
   for (const words of [['sweep'], ['forward'], ['switch'], ['switch', 'show'], ['bind'], ['broker'], ['doctor']]) t.notMatch(run(...words, '--help').stdout, /(default|choices): *(["[]|\))/, words.join(' '));
-  t.match(run('sweep', '--help').stdout, /--paths <list> +of\s+af_xdp,af-packet-ring,raw-socket,[^]*\(default: all\)/);
+  t.match(run('sweep', '--help').stdout, /--paths <list> +of\s+af_xdp,af_packet-ring,raw-socket,[^]*\(default: all\)/);
   t.match(run('forward', '--help').stdout, /--burst <n> .*\(default: 32\)/);
-  t.match(run('forward', '--help').stdout, /\(choices: io, mac, macswap,\s+default: io\)/);
+  t.match(run('forward', '--help').stdout, /\(choices: io, mac, macswap,\s+default:\s+io\)/);
   t.end();
 });
 
