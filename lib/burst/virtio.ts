@@ -1,11 +1,12 @@
 /** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves, in plain TypeScript. The fast double is assembly/virtio.ts; neither calls the other. */
 import {
   HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_PKT_LEN,
-  MBUF_PLAIN, MBUF_REFCNT, TX_OFFLOADS, TX_TCP_SEG,
+  MBUF_PLAIN, MBUF_REFCNT, RX_RSS_HASH, TX_OFFLOADS, TX_TCP_SEG,
 } from '../mbuf/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
-  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, EXTRA_DESCS, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, SEGMENTS,
+  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, EXTRA_DESCS, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_HASH,
+  NET_HASH_REPORT, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_HASH, SEGMENTS,
   SEGMENT_SHIFT, VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL,
   VQ_POOL, VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
@@ -53,7 +54,7 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     const [handle, written] = [field(pair, 0), field(pair, 4)];
     const length = written - field(queue, VQ_HEADER);
     // Copied once: it stands where the device writes.
-    const buffers = (field(queue, VQ_FLAGS) & VQ_MERGEABLE) !== 0 ? u16[(bufferOf(handle) + HEADROOM - 2) >>> 1] : 1;
+    const buffers = (field(queue, VQ_FLAGS) & VQ_MERGEABLE) !== 0 ? u16[(bufferOf(handle) + HEADROOM - field(queue, VQ_HEADER) + NET_NUM_BUFFERS) >>> 1] : 1;
     const whole = field(queue, VQ_PART_LEFT) === 0 && buffers === 1 && length <= field(queue, QUEUE_ROOM) && isFrame(length, offloads.longestReceived(queue));
     const first = whole ? handle : takePart(queue, handle, written, buffers, lcore);
     if (first === 0) return 0;
@@ -67,9 +68,17 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     let good = 0;
     for (let i = 0; i < count; i++) {
       const handle = u32[(vector >>> 2) + i];
-      const accepted = offloads.acceptChecked(queue, handle, offloads.readHeader(bufferOf(handle) + HEADROOM - field(queue, VQ_HEADER)));
-      if (accepted) u32[(vector >>> 2) + good++] = handle;
-      else freeOne(queue, handle, lcore);
+      const at = bufferOf(handle) + HEADROOM - field(queue, VQ_HEADER);
+      const looked = (field(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) === 0 || offloads.acceptChecked(queue, handle, offloads.readHeader(at));
+      if (!looked) {
+        freeOne(queue, handle, lcore);
+        continue;
+      }
+      if ((field(queue, VQ_OFFLOADS) & OFFLOAD_HASH) !== 0 && u16[(at + NET_HASH_REPORT) >>> 1] !== 0) {
+        setField(headerOf(queue, handle), MBUF_HASH, field(at, NET_HASH));
+        u32[(headerOf(queue, handle) + MBUF_OL_FLAGS) >>> 2] |= RX_RSS_HASH;
+      }
+      u32[(vector >>> 2) + good++] = handle;
     }
     return good;
   }

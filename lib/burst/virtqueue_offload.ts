@@ -161,7 +161,7 @@ export function offloadFunctions({ u8, u16, u32 }: ArenaViews, { networkOf }: Pa
   function writeHeader(to: number, head: number, buffers: number, { flags, kind, headers, size, start, offset }: NetHeader): void {
     u8[to + NET_FLAGS] = flags;
     u8[to + NET_GSO_TYPE] = kind;
-    [headers, size, start, offset, ...(head === NET_HEADER ? [buffers] : [])].forEach((word, i) => {
+    [headers, size, start, offset, ...(head >= NET_HEADER ? [buffers] : [])].forEach((word, i) => {
       u8[to + 2 + 2 * i] = word & 0xff;
       u8[to + 3 + 2 * i] = word >>> 8;
     });

@@ -66,6 +66,11 @@ function prefix(rule: string, field: number, text: string): FieldTest[] {
   return tests;
 }
 
+/** Of a match that was checked. */
+export function protocolNumber(protocol: NonNullable<FlowMatch['protocol']>): number {
+  return typeof protocol === 'number' ? protocol : PROTOCOLS[protocol]!;
+}
+
 function named(rule: string, protocol: string): number {
   const number = PROTOCOLS[protocol];
   if (number === undefined) wrong(rule, `protocol "${String(protocol).slice(0, 40)}": name ${Object.keys(PROTOCOLS).join(', ')}, or give its number`);

@@ -44,6 +44,10 @@ export const NET_CSUM_OFFSET = 8;
 export const NET_NUM_BUFFERS = 10;
 /** With num_buffers; a legacy header without it has 10 bytes. */
 export const NET_HEADER = 12;
+/** And behind it, where hashes are reported: u32 hash, u16 VIRTIO_NET_HASH_REPORT_*, 0 for none (5.1.6.4.4). Of what is sent they mean nothing. */
+export const NET_HASH = 12;
+export const NET_HASH_REPORT = 16;
+export const NET_HASH_HEADER = 20;
 /** In its flags: the checksum at csum_start + csum_offset is to be computed from csum_start on; it was looked at, and is right. */
 export const NET_NEEDS_CSUM = 1;
 export const NET_DATA_VALID = 2;
@@ -127,12 +131,14 @@ export const VQ_UNFINISHABLE = 352;
 export const VQ_OUTSIDE = 360;
 export const VQ_STATE_END = 364;
 
-// VQ_OFFLOADS. The others only with the first.
+// VQ_OFFLOADS. TSO and FINISH only with the first.
 export const OFFLOAD_CSUM = 1;
 export const OFFLOAD_TSO4 = 2;
 export const OFFLOAD_TSO6 = 4;
 /** rx, without TSO: a checksum that was left to us is written in the burst, and no frame has TX_* flags. */
 export const OFFLOAD_FINISH = 8;
+/** The driver, rx: the header has a hash. */
+export const OFFLOAD_HASH = 16;
 
 // VQ_FLAGS
 export const VQ_PACKED = 1;
@@ -243,8 +249,8 @@ export const SIDE_NEXT = 6;
 /** Per id: a header for a frame that has no room for one, then an indirect table of so many descriptors. */
 export const EXTRA_SHIFT = 7;
 export const EXTRA_BYTES = 128;
-export const EXTRA_TABLE = 16;
-export const EXTRA_DESCS = 7;
+export const EXTRA_TABLE = 32;
+export const EXTRA_DESCS = 6;
 
 // The device's in-flight region of a queue (vhost-user, "Inflight I/O tracking"). Split: u16, the used index.
 export const INFLIGHT_SPLIT_USED = 14;

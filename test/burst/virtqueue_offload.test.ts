@@ -1,10 +1,10 @@
 /** What a struct virtio_net_hdr becomes in an mbuf, and an mbuf's flags in one, on both sides: each by an example, in every implementation. That all leave the same bytes is virtqueue.test.ts's. */
 import t from 'tap';
 import {
-  HANDLE_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_OL_FLAGS, MBUF_TSO_SEGSZ, MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD, TX_IPV6, TX_OFFLOADS, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM,
+  HANDLE_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_HASH, MBUF_OL_FLAGS, MBUF_TSO_SEGSZ, MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD, RX_RSS_HASH, TX_IPV6, TX_OFFLOADS, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM,
 } from '../../lib/mbuf/layout.js';
 import { DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, DRIVER_BAD_FRAME, DRIVER_BAD_OFFLOAD, VQ_SIDE, VQ_UNFINISHED } from '../../lib/virtqueue/layout.js';
-import { get, get64, IMPLEMENTATIONS, makeLab, type Lab } from './layout_helper.js';
+import { get, get64, IMPLEMENTATIONS, makeLab, set, type Lab } from './layout_helper.js';
 import { accounted, bytesOf, headerOf, LONGEST, makeVqWorld, receive, send, free, type Outgoing, type Packet, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
 
 const SHAPE: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 7 };
@@ -172,6 +172,22 @@ for (const implementation of IMPLEMENTATIONS) {
         if (offloads === 0) headerOfDevice(lab, world, [2, 0, 0, 0, 0, 0]);
         t.same(receive(world, world.guest, 3).map(handle => get(lab, headerOf(world.guest, handle), MBUF_OL_FLAGS)), [flags, 0]);
       }
+    }
+  });
+
+  t.test(`${lab.name}: a hash that the device reports`, async t => {
+    for (const offloads of [0, 7]) for (const parts of [[1200], [1000, 1000]]) {
+      const world = makeVqWorld(lab, { ...SHAPE, header: 20, offloads });
+      const frames = [asking({ asks: 'nothing', good: true }, ...parts), asking({ asks: 'nothing', good: true })];
+      const { offered } = send(world, world.host, frames);
+      const first = get(lab, get(lab, world.guest.rx, VQ_SIDE));
+      const front = (first << HANDLE_SHIFT >>> 0) + HEADROOM - 20;
+      set(lab, front, 12, 0xfeedbeef);
+      set(lab, front, 16, 2);
+      const handles = receive(world, world.guest, 3);
+      t.same(handles.map(handle => bytesOf(world, world.guest, handle).toString('hex')), offered.map(({ bytes }) => bytes.toString('hex')));
+      const good = offloads === 0 ? 0 : RX_L4_CKSUM_GOOD;
+      t.same(handles.map(handle => [get(lab, headerOf(world.guest, handle), MBUF_OL_FLAGS), get(lab, headerOf(world.guest, handle), MBUF_HASH)]), [[good | RX_RSS_HASH, 0xfeedbeef], [good, 0]]);
     }
   });
 

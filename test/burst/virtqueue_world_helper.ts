@@ -10,7 +10,7 @@ import {
 import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
-  EXTRA_BYTES, MEMORY_BYTES, OFFLOAD_CSUM, OFFLOAD_FINISH, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
+  EXTRA_BYTES, MEMORY_BYTES, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_HASH, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
   VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS, VQ_OUTSIDE,
   VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
@@ -36,14 +36,14 @@ export interface VqShape {
 
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
-  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10), outside: fc.boolean(),
+  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10, 20), outside: fc.boolean(),
   guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
   offloads: fc.constantFrom(0, 1, 3, 5, 7, 7), finish: fc.boolean(),
 }).map(({ power, odd, start, ...shape }) => ({
   ...shape,
   size: shape.packed ? odd : power,
   start: shape.packed ? start & 0x8000 | (start % odd) : start,
-  header: shape.mergeable ? 12 : shape.header,
+  header: shape.mergeable ? Math.max(12, shape.header) : shape.header,
   cache: Math.min(shape.cache, Math.floor(Math.min(shape.guestBuffers, shape.hostBuffers) / 3)),
 }));
 
@@ -147,6 +147,7 @@ export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
     set(lab, world.guest.rx, VQ_OFFLOADS, OFFLOAD_CSUM | OFFLOAD_FINISH);
     set(lab, world.host.tx, VQ_OFFLOADS, OFFLOAD_CSUM);
   }
+  if (shape.header === 20) set(lab, world.guest.rx, VQ_OFFLOADS, get(lab, world.guest.rx, VQ_OFFLOADS) | OFFLOAD_HASH);
   lab.burst.virtioFill(world.guest.rx, LCORE);
   return world;
 }
@@ -189,7 +190,7 @@ function makeDevice(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, memory: 
 /** All that the guest shares is elsewhere, as far as the host knows: what was in its memory table is in another, at addresses that only `copy` knows. */
 function makeOutside(lab: Lab, memory: number, longest: number): number {
   const [outside, regions] = [reserve(lab, OUTSIDE_BYTES), reserve(lab, MEMORY_BYTES)];
-  const [chain, count] = [longest + 12, get(lab, memory, 0)];
+  const [chain, count] = [longest + 20, get(lab, memory, 0)];
   const area = reserve(lab, 3 * chain);
   lab.zone.copy(lab.zone, regions - lab.base, memory - lab.base, memory - lab.base + MEMORY_BYTES);
   for (let i = 0; i < count; i++) lab.u64[(regions + REGIONS + (i << REGION_SHIFT) + REGION_OUTSIDE) / 8] = ELSEWHERE + BigInt(get(lab, regions + REGIONS + (i << REGION_SHIFT), REGION_OFFSET));
@@ -377,7 +378,7 @@ function scribble({ lab, shared, shape }: VqWorld, { place, at, value }: VqComma
 /** A word of the header of a frame that the guest has not looked at yet, as a device could write it. */
 function overwrite({ lab, shape, guest }: VqWorld, { at, value }: VqCommand & { kind: 'header' }): void {
   const handle = get(lab, get(lab, guest.rx, VQ_SIDE) + (at % shape.size) * 8);
-  const field = (Math.floor(at / shape.size) % 3) * 4;
+  const field = (Math.floor(at / shape.size) % 5) * 4;
   const to = (handle << HANDLE_SHIFT >>> 0) + HEADROOM - shape.header + field - lab.base;
   for (let byte = 0; handle !== 0 && byte < Math.min(4, shape.header - field); byte++) lab.zone[to + byte] = (value >>> 8 * byte) & 0xff;
 }

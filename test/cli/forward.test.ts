@@ -67,6 +67,25 @@ t.test('ring: to null:, each packet accounted for', t => {
   t.end();
 });
 
+t.test('one way, nothing comes back', t => {
+  const { forwarded, ports: [a, b] } = forward('null:', 'null:', '--one-way', '--count', '640');
+  t.same([forwarded, a!.rxPackets, a!.txPackets, b!.rxPackets, b!.txPackets], [640, 640, 0, 0, 640]);
+  t.end();
+});
+
+t.test('an interface with the default route is not taken away from its machine unless forced', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), t => {
+  const inside = 'ip link add left type veth peer name right && ip link set left up && ip link set right up && ip address add 10.9.0.1/24 dev left && ip route add default via 10.9.0.2 && exec "$@"';
+  const there = (...words: string[]): Ended => {
+    const { status, stdout, stderr } = spawnSync('unshare', ['-n', 'sh', '-c', inside, 'sh', process.execPath, MAIN, 'forward', ...words], { encoding: 'utf8', timeout: 20_000 });
+    return { status, stdout, stderr };
+  };
+  const refused = there('af_xdp:left', 'null:', '--one-way', '--seconds', '0.2');
+  t.equal(refused.status, 1);
+  t.match(refused.stderr, /^pollmode: af_xdp:left: left carries the default route.* or say --force\.\n$/);
+  for (const words of [['af_xdp:right'], ['af_xdp:left', '--force'], ['af_packet:left']]) t.same([there(...words, 'null:', '--one-way', '--seconds', '0.2', '--quiet').status], [0], words.join(' '));
+  t.end();
+});
+
 t.test('totals for a person', t => {
   const { status, stdout, stderr } = run('forward', 'null:', 'null:', '--count', '64', '--quiet');
   t.same([status, stderr], [0, '']);

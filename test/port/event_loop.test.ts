@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { binding } from '../../lib/binding.js';
 import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab } from '../../lib/lab/veth.js';
-import { Idle } from '../../lib/lcore/idle.js';
+import { Idle, YIELD_MS } from '../../lib/lcore/idle.js';
 import { poll } from '../../lib/lcore/poll.js';
 import { open, type Host } from '../../lib/port/host.js';
 import { codeThrown, needs } from '../kernel/rights.js';
@@ -140,6 +140,8 @@ t.test('an idle policy that cannot be says so', async t => {
   const host = open(['null:']);
   t.equal(codeThrown(() => new Idle({ policy: 'interrupt', queues: [host.ports[0]!.rx[0]!] })), 'EUNSUPPORTED');
   t.equal(codeThrown(() => new Idle({ policy: 'adaptive', queues: [] })), 'EOPTION');
+  const idle = new Idle({ policy: 'adaptive', queues: [host.ports[0]!.rx[0]!] });
+  t.same([idle.policy, idle.stats().policy, idle.shouldSleep()], ['busy', 'busy', false], 'a memory port has nothing to sleep on');
   host.close();
 });
 
@@ -175,13 +177,13 @@ t.test('adaptive sleeps at once for a while when others have much of its CPU, an
   t.match(idle.stats(), { gaveWay: 1, spinUs: 0 });
   idle.work();
   t.ok(idle.shouldSleep(), 'and so it goes on');
-  await wait(450);
+  await wait(YIELD_MS.least + 50);
   idle.work();
   t.notOk(idle.shouldSleep(), 'until some time has passed');
   t.ok(idle.stats().spinUs > 0);
   t.ok(looks(80), 'and others are still there');
   t.match(idle.stats(), { gaveWay: 2, spinUs: 0 });
-  await wait(450);
+  await wait(YIELD_MS.least + 50);
   t.equal(idle.stats().spinUs, 0, 'it waits longer each time');
   binding().close(fd);
 });

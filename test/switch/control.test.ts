@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import type { SwitchConfig } from '../../lib/switch/config.js';
 import t from 'tap';
 import { PollmodeError } from '../../lib/errors.js';
 import { LONGEST_REQUEST, parseRequest, type ControlAnswer } from '../../lib/switch/protocol.js';
@@ -150,6 +151,10 @@ t.test('a changed file: applied whole or refused whole; by SIGHUP and by --follo
   const bridges = async (): Promise<string[]> => (await run.show()).report.bridges.map(({ name }) => name);
   await t.rejects(run.reload({ bridges: { br0: { ports: { a: { device: 'ring:a' }, x: { device: 'null:' }, y: { device: 'af_xdp:none0' } } } } }), { message: /none0/ });
   t.same(await bridges(), ['br0', 'br1']);
+  const guest = (options: string): unknown => ({ bridges: { br0: { ports: { ...RINGS.bridges.br0.ports, guest: { device: `vhost:${run.file}.vhost${options}` } } }, br1: { ports: {} } } });
+  await run.reload(guest('') as SwitchConfig);
+  await t.rejects(run.reload(guest(',mtu=9000') as SwitchConfig), { message: /the switch has it open as vhost:.*, and a running port keeps its options: take it out in one reload/ });
+  await run.reload(RINGS);
   t.same((await run.show()).report.ports.map(({ name }) => name), ['a', 'b'], 'what was opened for it is closed again');
   for (const fixed of [{ pool: { mbufs: 4096 } }, { lcore: { burst: 8 } }, { flows: 2048 }, { name: 'other' }]) {
     await t.rejects(run.reload({ ...RINGS, ...fixed }), { code: 'EOPTION', message: /is taken at the start only/ });

@@ -32,7 +32,7 @@ export function scratch(t: Test): string {
 
 /** A Linux host with a MAC address of its own: its number is the last byte of both addresses. */
 export function station(t: Test, number: number, driver = 'af_xdp', network = '10.5.0'): LinuxHost {
-  const host = new LinuxHost(t, `${network}.${number}/24`, '', driver);
+  const host = new LinuxHost(t, `${network}.${number}/24`, '', { driver });
   host.ip('link', 'set', 'dev', host.name, 'address', `02:00:00:00:05:${number.toString(16).padStart(2, '0')}`);
   return host;
 }

@@ -1,11 +1,12 @@
 /** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves. The twin is burst/virtio.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
-  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT, TX_OFFLOADS, TX_TCP_SEG,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
+  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, TX_OFFLOADS, TX_TCP_SEG,
 } from '../../mbuf/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
-  CHUNK, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_CSUM_OFFSET, SEGMENTS,
+  CHUNK, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_CSUM_OFFSET,
+  NET_HASH, NET_HASH_REPORT, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_HASH, SEGMENTS,
   VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL,
   VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
@@ -52,6 +53,7 @@ export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
 function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
+  const said: usize = (HEADROOM as usize) - (head as usize) + (NET_NUM_BUFFERS as usize);
   const room = load<u32>(queue, QUEUE_ROOM);
   const longest = longestReceived(queue);
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
@@ -64,7 +66,7 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
     const handle = load<u32>(pair);
     const length = load<u32>(pair, 4) - head;
     // Copied once: it stands where the device writes.
-    const buffers: u32 = mergeable ? load<u16>(((handle as usize) << HANDLE_SHIFT) + HEADROOM - 2) : 1;
+    const buffers: u32 = mergeable ? load<u16>(((handle as usize) << HANDLE_SHIFT) + said) : 1;
     if (load<u32>(queue, VQ_PART_LEFT) > 0 || buffers != 1 || length > room || length - SHORTEST > longest - SHORTEST) {
       const whole = takePart(queue, handle, load<u32>(pair, 4), buffers, lcore);
       if (whole == 0) continue;
@@ -88,18 +90,24 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
 /** Does what the frames' headers say, each as of one copy of it; those that are bad are freed, and the others move up. Returns as takeBuffers does. */
 function acceptFrames(queue: usize, vector: usize, count: u32, lcore: u32): u64 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
-  const front = HEADROOM - (load<u32>(queue, VQ_HEADER) as usize);
+  const front: usize = (HEADROOM as usize) - (load<u32>(queue, VQ_HEADER) as usize);
   const longest = load<u32>(queue, VQ_LONGEST);
+  const offloads = load<u32>(queue, VQ_OFFLOADS);
   let bytes: u32 = 0;
   let slot = vector;
   for (let i: u32 = 0; i < count; i++) {
     const handle = load<u32>(vector + ((i as usize) << 2));
-    const length = load<u32>(table + ((handle as usize) << HEADER_SHIFT), MBUF_PKT_LEN);
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const length = load<u32>(header, MBUF_PKT_LEN);
     const at = ((handle as usize) << HANDLE_SHIFT) + front;
-    const word = load<u64>(at);
+    const word: u64 = offloads & OFFLOAD_CSUM ? load<u64>(at) : 0;
     if (((word & SAYS) != 0 || length > longest) && !acceptChecked(queue, handle, word, load<u16>(at, NET_CSUM_OFFSET))) {
       freeOne(queue, handle, lcore);
       continue;
+    }
+    if (offloads & OFFLOAD_HASH && load<u16>(at, NET_HASH_REPORT) != 0) {
+      store<u32>(header, load<u32>(at, NET_HASH), MBUF_HASH);
+      store<u32>(header, load<u32>(header, MBUF_OL_FLAGS) | RX_RSS_HASH, MBUF_OL_FLAGS);
     }
     store<u32>(slot, handle);
     slot += 4;

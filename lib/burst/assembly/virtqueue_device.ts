@@ -312,8 +312,9 @@ export function putPacked(queue: usize, count: u32, places: u32, together: bool)
   const old = load<u32>(queue, VQ_NEXT_USED);
   const single = together && (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) != 0;
   if (places == 0) places = placesOf(scratch, count);
-  if (!single) usePlaces(queue, scratch, count, old, size);
   const next = advance(old, places, size);
+  if (!single && places == count) useSingles(queue, scratch, count, next, size);
+  else if (!single) usePlaces(queue, scratch, count, old, size);
   const inflight: usize = load<u32>(queue, VQ_INFLIGHT);
   if (inflight) {
     store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_USED);
@@ -337,9 +338,24 @@ function placesOf(scratch: usize, count: u32): u32 {
   return places;
 }
 
-/** Writes the used descriptors of all chains but the first. */
+/** Writes the used descriptors of all chains but the first, where each has one place, which end before `next`: from the last on, as the driver looks at the first all the while. */
 // @ts-ignore: decorator
 @inline
+function useSingles(queue: usize, scratch: usize, count: u32, next: u32, size: u32): void {
+  const table: usize = load<u32>(queue, VQ_DESC);
+  let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  let flags: u32 = next & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+  for (let chain = scratch + (((count - 1) as usize) << CHAIN_SHIFT); chain > scratch; chain -= 1 << CHAIN_SHIFT) {
+    if (at == table) {
+      at += (size as usize) << DESC_SHIFT;
+      flags ^= DESC_AVAIL | DESC_USED;
+    }
+    at -= 1 << DESC_SHIFT;
+    store<u64>(at, usedWord(chain, flags), 8);
+  }
+}
+
+/** The same for chains of any length. */
 function usePlaces(queue: usize, scratch: usize, count: u32, old: u32, size: u32): void {
   const table: usize = load<u32>(queue, VQ_DESC);
   const tableEnd = table + ((size as usize) << DESC_SHIFT);

@@ -129,42 +129,43 @@ function pushRun(queue: usize, nth: u32, vector: usize, count: u32, kind: u32, p
   const tableEnd = table + ((size as usize) << DESC_SHIFT);
   const entries = (load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES;
   const whole = load<u32>(queue, QUEUE_ROOM) + head;
+  const last = nth + count - 1;
   let next = load<u32>(queue, VQ_NEXT_AVAIL);
-  next = packed ? advance(next, nth, size) : next + nth;
-  const end = vector + ((count as usize) << 2);
-  let idAt = load<u32>(queue, VQ_FREE_HEAD);
+  next = packed ? advance(next, last, size) : next + last;
+  let idAt = load<u32>(queue, VQ_FREE_HEAD) + count;
+  if (idAt >= size) idAt -= size;
+  store<u32>(queue, idAt, VQ_FREE_HEAD);
   let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
   let turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
   // See writePacked.
-  let wordAt: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) : at + 8;
-  for (; vector < end; vector += 4) {
-    const handle = load<u32>(vector);
+  const held: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) : 0;
+  // From the last to the first: a device without work looks at the first again and again, and each look takes its line away from here.
+  for (let slot = vector + (((count - 1) as usize) << 2); slot >= vector; slot -= 4) {
+    const handle = load<u32>(slot);
     const header = headers + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = kind == DESC_WRITE ? HEADROOM : load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = kind == DESC_WRITE ? whole : (load<u16>(header, MBUF_DATA_LEN) as u32) + head;
     const address = iova + (((handle << HANDLE_SHIFT) + offset - head) as u64);
+    if (idAt == 0) idAt = size;
+    idAt--;
     const id: u32 = load<u16>(free + ((idAt as usize) << 1));
-    idAt++;
-    if (idAt == size) idAt = 0;
     store<u64>(side + ((id as usize) << SIDE_SHIFT), (handle as u64) | (1 << 32));
     if (packed) {
       store<u64>(at, address);
-      store<u64>(wordAt, (length as u64) | ((id as u64) << 32) | (((kind | turn) as u64) << 48));
-      at += 1 << DESC_SHIFT;
-      if (at == tableEnd) {
-        at = table;
+      store<u64>(slot == vector && held ? held : at + 8, (length as u64) | ((id as u64) << 32) | (((kind | turn) as u64) << 48));
+      if (at == table) {
+        at = tableEnd;
         turn ^= DESC_AVAIL | DESC_USED;
       }
-      wordAt = at + 8;
+      at -= 1 << DESC_SHIFT;
     } else {
       const desc = table + ((id as usize) << DESC_SHIFT);
       store<u64>(desc, address);
       store<u64>(desc, (length as u64) | ((kind as u64) << 32), 8);
       list(entries, next, size, id);
-      next++;
+      next--;
     }
   }
-  store<u32>(queue, idAt, VQ_FREE_HEAD);
   store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
 }
 

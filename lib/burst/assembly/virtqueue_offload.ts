@@ -140,7 +140,7 @@ export function csumOffset(flags: u32): u32 {
 export function writeHeader(to: usize, head: u32, buffers: u32, word: u64, offset: u32): void {
   store<u64>(to, word);
   store<u16>(to, offset as u16, NET_CSUM_OFFSET);
-  if (head == NET_HEADER) store<u16>(to, buffers as u16, NET_NUM_BUFFERS);
+  if (head >= (NET_HEADER as u32)) store<u16>(to, buffers as u16, NET_NUM_BUFFERS);
 }
 
 /** Has the frame the headers that its flags and lengths speak of, in its first segment? */

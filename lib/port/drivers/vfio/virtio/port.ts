@@ -1,10 +1,10 @@
 import type { BurstFunctions } from '../../../../burst/functions.js';
 import { burstFunctions } from '../../../../burst/module.js';
 import { binding } from '../../../../binding.js';
-import { RX_L4_CKSUM_GOOD, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM } from '../../../../mbuf/layout.js';
+import { RX_L4_CKSUM_GOOD, RX_RSS_HASH, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM } from '../../../../mbuf/layout.js';
 import { usedCount } from '../../../../virtqueue/driver.js';
 import {
-  DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_OFFLOAD, DRIVER_BAD_USED, DRIVER_FOREIGN, DRIVER_RING_FULL, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_TSO4, OFFLOAD_TSO6, VQ_ROOM, VQ_SIZE,
+  DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_OFFLOAD, DRIVER_BAD_USED, DRIVER_FOREIGN, DRIVER_RING_FULL, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_HASH, OFFLOAD_TSO4, OFFLOAD_TSO6, VQ_ROOM, VQ_SIZE,
 } from '../../../../virtqueue/layout.js';
 import { takeBack } from '../../../../virtqueue/returning.js';
 import { stopQueue } from '../../../../virtqueue/state.js';
@@ -206,7 +206,7 @@ function offered({ rx, tx }: VirtioNetDevice['offloads']): Pick<PortCapabilities
   const segments = (bits: number): number => (bits & OFFLOAD_TSO4) !== 0 && (bits & OFFLOAD_TSO6) !== 0 ? TX_TCP_SEG : 0;
   return {
     ...((tx & OFFLOAD_CSUM) === 0 ? {} : { txOffloads: checksums | segments(tx) }),
-    ...((rx & OFFLOAD_CSUM) === 0 ? {} : { rxOffloads: RX_L4_CKSUM_GOOD }),
+    ...((rx & (OFFLOAD_CSUM | OFFLOAD_HASH)) === 0 ? {} : { rxOffloads: ((rx & OFFLOAD_CSUM) === 0 ? 0 : RX_L4_CKSUM_GOOD) | ((rx & OFFLOAD_HASH) === 0 ? 0 : RX_RSS_HASH) }),
     ...((rx & OFFLOAD_CSUM) === 0 || (rx & OFFLOAD_FINISH) !== 0 ? {} : { rxLeaves: checksums | ((rx & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) === 0 ? 0 : TX_TCP_SEG) }),
   };
 }
