@@ -6,6 +6,7 @@ import { poll } from '../lcore/poll.js';
 import { parseDevice } from '../port/device.js';
 import { drivers } from '../port/drivers.js';
 import { open } from '../port/host.js';
+import { counted, packetRate } from './figures.js';
 import { Forwarder, type ForwardMode } from './forwarder.js';
 import { LiveLine } from './live.js';
 
@@ -82,10 +83,10 @@ function report(forwarder: Forwarder, seconds: number, options: ForwardOptions):
     process.stdout.write(`${JSON.stringify(totals, null, 2)}\n`);
     return;
   }
-  process.stdout.write(`${totals.forwarded} packets forwarded in ${seconds.toFixed(2)} s (${(totals.packetsPerSecond / 1e6).toFixed(2)} Mpps), ${totals.dropped} dropped\n`);
+  process.stdout.write(`${counted(totals.forwarded, 'packet')} forwarded in ${seconds.toFixed(2)} s (${packetRate(totals.packetsPerSecond)}), ${totals.dropped} dropped\n`);
   for (const port of totals.ports) {
     const more = Object.entries(port.xstats).filter(([, value]) => value !== 0).map(([name, value]) => ` ${name} ${value}`).join(',');
-    process.stdout.write(`  ${port.name} (${port.mode}): rx ${port.rxPackets} packets ${port.rxBytes} bytes, tx ${port.txPackets} packets ${port.txBytes} bytes${more === '' ? '' : `;${more}`}\n`);
+    process.stdout.write(`  ${port.name} (${port.mode}): rx ${counted(port.rxPackets, 'packet')} ${counted(port.rxBytes, 'byte')}, tx ${counted(port.txPackets, 'packet')} ${counted(port.txBytes, 'byte')}${more === '' ? '' : `;${more}`}\n`);
   }
 }
 

@@ -47,6 +47,12 @@ export interface FlowTableOptions {
   readonly offload?: FlowOffload | readonly FlowOffload[];
 }
 
+/**
+ * Rules over the bursts of any port. `around` makes a receive queue that applies them, `process` applies them to a burst
+ * that the caller has; `queue` gives the table's own queues, `query` its counters. What a rule drops, queues, redirects
+ * or mirrors is the table's, what it leaves in the burst stays the caller's. One thread runs a table.
+ * `close` frees what waits in its queues; an offload is its maker's to close.
+ */
 export class FlowTable {
   readonly queues: number;
   readonly #zone: Memzone;

@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -141,7 +141,33 @@ t.test('kill -9 leaves no namespace either', admin, async (t) => {
   child.kill('SIGKILL');
   await ended;
   t.same(holdersOf(labs).filter((pid) => holders.includes(pid)), []);
-  t.notOk(readdirSync(folder).includes('killed'), 'and no half report');
+  t.same(readdirSync(join(folder, 'killed')), [], 'and no half report');
+});
+
+t.test('a folder that cannot be written is refused before anything is measured', async (t) => {
+  const file = join(folder, 'a file');
+  writeFileSync(file, '');
+  const { status, stdout, stderr } = run([...QUICK, '--paths', 'memory ring', '--out', join(file, 'report')]);
+  t.same([status, stdout], [1, '']);
+  t.match(stderr, /^pollmode: Cannot write .*\/a file\/report \(E\w+: .*\): choose another folder with --out\.\n$/, 'one line, and no progress');
+});
+
+t.test('a folder that went meanwhile: the tables are printed all the same', async (t) => {
+  const out = join(folder, 'gone');
+  const { child, ended } = await started(t, ['--paths', 'memory ring', '--bursts', '1,32', '--frames', '64', '--seconds', '0.1', '--rounds', '100', '--out', out]);
+  rmSync(out, { recursive: true });
+  writeFileSync(out, '');
+  child.kill('SIGINT');
+  const { status, stdout, stderr } = await ended;
+  t.equal(status, 1);
+  t.match(stdout, /^64-byte frames, send: Mpps/);
+  t.match(stderr, /Cannot write .*results\.json/);
+  t.notMatch(stdout, /^Report:/m);
+});
+
+t.test('--quick says how many rounds there were', async (t) => {
+  const swept = result(run([...QUICK, '--quick', '--paths', 'memory ring', '--latency-rate', '0', '--json', '--out', join(folder, 'rounds')]));
+  t.match(swept.header.notes[0], /^A quick sweep: rough figures, from one round of 0\.05 s of each cell\./);
 });
 
 t.test('without the addon: memory ports, and dgram over loopback', async (t) => {
@@ -166,6 +192,12 @@ t.test('without root', needsNobody(), async (t) => {
   const copy = new NobodysCopy();
   t.teardown(() => copy.remove());
   const words = ['sweep', ...QUICK, '--json', '--out', join(copy.home, 'report')];
+
+  t.test('a folder of somebody else\'s: refused at once', async (t) => {
+    const { status, stdout, stderr } = copy.run(['sweep', ...QUICK, '--out', '/var/no-such-report']);
+    t.same([status, stdout], [1, '']);
+    t.match(stderr, /^pollmode: Cannot write \/var\/no-such-report \(EACCES: .*\n$/);
+  });
 
   t.test('where user namespaces are allowed: all but AF_XDP, over a link', async (t) => {
     const ended = copy.run(words);

@@ -130,6 +130,12 @@ export class LinuxHost {
   }
 }
 
+/** An example that ends by itself. */
+export function ended(name: string, ...words: string[]): { status: number | null; stdout: string; stderr: string } {
+  const path = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url));
+  return spawnSync(process.execPath, [path, ...words], { encoding: 'utf8', timeout: 20_000 });
+}
+
 /** Starts an example and waits for the first line that it prints. Returns what ends it, and then says what it printed. */
 export async function start(t: Test, name: string, ...words: string[]): Promise<() => Promise<string>> {
   const path = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url));

@@ -81,7 +81,7 @@ export const vfioDriver: PortDriver<VfioOptions> = {
     const addon = tryBinding();
     if (addon instanceof PollmodeError) return { usable: false, reason: 'the native addon is not there', mend: addon.message };
     // Missing rights, and what binds the NIC, are for `open` to name.
-    return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'modprobe vfio-pci, or use a kernel with CONFIG_VFIO_PCI' };
+    return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'as root: modprobe vfio-pci (a kernel without modules needs CONFIG_VFIO_PCI=y)' };
   },
   plan(options) {
     const { queues, rxRing, txRing, mtu } = settings(options);
