@@ -1,29 +1,35 @@
 /**
  * balancer: a layer-4 load balancer. Connections to one address are spread over backends by Maglev hashing (Eisenbud and
  * others, NSDI 2016), so that many such machines with the same list of backends choose alike, with no state between
- * them; and when a backend goes, hardly any connection of the others moves.
+ * them; and when a backend goes, hardly any connection of the others moves. An IPv4 address and an IPv6 address may be
+ * served, by the same backends and the same table.
  *
- *   node dist/examples/balancer.js af_xdp:eth0 10.0.0.1/24 --service 10.0.0.100 --backend a=10.0.0.11 --backend b=10.0.0.12*2
+ *   node dist/examples/balancer.js af_xdp:eth0 10.0.0.1/24,fd00::1/64 --service 10.0.0.100 --service fd00::100 --backend a=10.0.0.11 --backend b=fd00::12*2
  *
  * Packets are given to a backend as they are, under its MAC address (direct server return): each backend has the service's
- * address on its loopback and answers the client itself, past this machine. On Linux a backend must not say by ARP that
- * it has that address: net.ipv4.conf.all.arp_ignore=1 and arp_announce=2.
+ * address on its loopback and answers the client itself, past this machine. So it does not matter by which family's address
+ * a backend is known. On Linux a backend must not say by ARP that it has the service's address
+ * (net.ipv4.conf.all.arp_ignore=1 and arp_announce=2); of an IPv6 address on its loopback it says nothing by itself.
  *
  * How a packet goes: rxBurst → 5-tuples hashed, a burst at a time → the table's answers, a burst at a time → the backend's
- * MAC address → txBurst. A backend that answers no ARP for three seconds is taken out of the table, and put back when it does.
+ * MAC address → txBurst. A backend that does not say for three seconds where it is is taken out of the table, and put back
+ * when it does. Fragments, whose ports are not there, go by their addresses alone, to one backend that may not be the
+ * connection's; and so do ICMP errors: a service should send no packets that are longer than the way to its clients takes.
  */
 import { Command } from 'commander';
 import {
-  ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, formatIpv4, Ipv4, Maglev, MAGLEV_NONE, open, parseIpv4, PollmodeError, Rss, Vector, type Burst, type Host,
+  addressBytes, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Ipv4, Ipv6, Maglev, MAGLEV_NONE, open, parseIpv4, PollmodeError, Rss, Vector,
+  type Burst, type Host,
 } from '../lib/index.js';
-import { Leg } from './parts/leg.js';
+import { isAddress, Leg } from './parts/leg.js';
+import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, type RunOptions } from './parts/run.js';
 
-interface Options extends RunOptions { readonly service: string; readonly backend: string[]; readonly key: string }
+interface Options extends RunOptions { readonly service: string[]; readonly backend: string[]; readonly key: string }
 
 /** A machine that serves. */
-interface Server { readonly name: string; readonly address: number; readonly weight: number; seen: number; up: boolean; packets: number }
+interface Server { readonly name: string; readonly neighbour: Neighbour; readonly weight: number; seen: number; up: boolean; packets: number }
 
 const ASK_EVERY_MS = 1000;
 const DEAD_AFTER_MS = 3000;
@@ -32,7 +38,9 @@ class Balancer {
   readonly drops: Drops;
   readonly leg: Leg;
   readonly servers: readonly Server[];
-  readonly #service: number;
+  /** The addresses served: -1 and nothing where there is none of that family. */
+  readonly #four: number;
+  readonly #six: Uint8Array | undefined;
   readonly #maglev: Maglev;
   readonly #rss: Rss;
   readonly #hashes: Vector;
@@ -41,16 +49,21 @@ class Balancer {
   readonly #host: Host;
   readonly #ether: Ethernet;
   readonly #ip: Ipv4;
+  readonly #ip6: Ipv6;
   #asked = -Infinity;
 
   constructor(host: Host, network: string, { service, backend, key }: Options) {
     this.#host = host;
     this.drops = new Drops(host);
     this.leg = new Leg(host, host.ports[0]!, network, this.drops);
-    // The service's address is ours to answer ARP for, and nothing else.
-    this.leg.also = this.#service = parseIpv4(service);
-    this.servers = backend.map(server);
-    for (const { name, address } of this.servers) if (!this.leg.holds(address)) throw new PollmodeError('EOPTION', `Backend ${name} (${formatIpv4(address)}) is not in ${network}: a backend must be a neighbour.`);
+    // The services' addresses are ours to say where they are, and nothing else.
+    this.leg.also = service.map(each => Uint8Array.from(addressBytes(each)));
+    if (this.leg.six !== undefined) this.leg.listen();
+    const [four, six] = [4, 16].map(bytes => this.leg.also.filter(each => each.length === bytes)) as [Uint8Array[], Uint8Array[]];
+    if (service.length === 0 || four.length > 1 || six.length > 1) throw new PollmodeError('EOPTION', '--service: give the address that is served, or one of each family.');
+    this.#four = four.length > 0 ? parseIpv4(four[0]!.join('.')) : -1;
+    this.#six = six[0];
+    this.servers = backend.map(text => this.#server(text, network));
     // Every machine must hash alike: the key is part of the configuration.
     this.#rss = Rss.create(host.arena, 'balancer', { key: key === 'default' ? 'default' : Uint8Array.from(Buffer.from(key, 'hex')) });
     this.#maglev = Maglev.create(host.arena, 'backends');
@@ -59,7 +72,8 @@ class Balancer {
     this.#burst = host.burst(32);
     this.#ether = new Ethernet(host.mbufs);
     this.#ip = new Ipv4(host.mbufs);
-    this.leg.heard = address => this.#alive(address);
+    this.#ip6 = new Ipv6(host.mbufs);
+    this.leg.heard = neighbour => this.#alive(neighbour);
     this.#build();
   }
 
@@ -77,20 +91,41 @@ class Balancer {
 
   #give(handle: number, chosen: number): void {
     const ether = this.#ether;
-    const ip = this.#ip;
     if (!ether.at(handle)) return this.drops.put(handle, 'too short');
     if (ether.type === ETHERTYPE_ARP) return this.leg.takeArp(handle, ether.end);
-    if (ether.type !== ETHERTYPE_IPV4 || !ether.destinationIs(this.leg.mac) || !ip.at(handle, ether.end, ether.limit)) return this.drops.put(handle, 'not for us');
-    if (ip.destination === this.leg.address) return this.leg.takeOwn(handle, ip);
-    if (ip.destination !== this.#service) return this.drops.put(handle, 'not for us');
+    if (ether.type === ETHERTYPE_IPV4) return this.#give4(handle, chosen);
+    if (ether.type === ETHERTYPE_IPV6 && this.leg.six !== undefined) return this.#give6(handle, chosen);
+    this.drops.put(handle, 'not for us');
+  }
+
+  #give4(handle: number, chosen: number): void {
+    const ether = this.#ether;
+    const ip = this.#ip;
+    if (!ether.destinationIs(this.leg.mac) || !ip.at(handle, ether.end, ether.limit)) return this.drops.put(handle, 'not for us');
+    if (ip.destination === this.leg.address) return this.leg.takeOwn(handle);
+    if (ip.destination !== this.#four) return this.drops.put(handle, 'not for us');
+    this.#pass(handle, chosen);
+  }
+
+  #give6(handle: number, chosen: number): void {
+    const ether = this.#ether;
+    const ip = this.#ip6;
+    const { u8 } = this.#host.mbufs;
+    if (!ip.at(handle, ether.end, ether.limit)) return this.drops.put(handle, 'too short');
+    if (ip.destinationIsMulticast || this.leg.isOwn6(u8, ip.destinationAt)) return this.leg.take6(handle, ip);
+    if (!ether.destinationIs(this.leg.mac) || this.#six === undefined || !isAddress(u8, ip.destinationAt, this.#six)) return this.drops.put(handle, 'not for us');
+    this.#pass(handle, chosen);
+  }
+
+  #pass(handle: number, chosen: number): void {
     if (chosen === MAGLEV_NONE) return this.drops.put(handle, 'no backend');
     const to = this.servers[chosen]!;
     to.packets++;
-    this.leg.sendTo(handle, to.address);
+    this.leg.send(handle, to.neighbour);
   }
 
-  #alive(address: number): void {
-    const found = this.servers.find(each => each.address === address);
+  #alive(neighbour: Neighbour): void {
+    const found = this.servers.find(each => each.neighbour === neighbour);
     if (found === undefined) return;
     found.seen = performance.now();
     if (!found.up) this.#set(found, true);
@@ -106,12 +141,21 @@ class Balancer {
     return this.#maglev.build(this.servers.flatMap(({ name, up, weight }, value) => up ? [{ name, value, weight }] : []));
   }
 
+  /** "a=10.0.0.11", "a=10.0.0.11*2" or "a=fd00::11" */
+  #server(text: string, network: string): Server {
+    const [, name, address, weight = '1'] = /^([\w.-]+)=([\da-f.:]+)(?:\*(\d{1,5}))?$/i.exec(text) ?? [];
+    if (name === undefined) throw new PollmodeError('EOPTION', `"${text}" is no backend: write it as a=10.0.0.11 or a=fd00::11, or with a weight as a=10.0.0.11*2.`);
+    const bytes = Uint8Array.from(addressBytes(address!));
+    if (!this.leg.holdsBytes(bytes)) throw new PollmodeError('EOPTION', `Backend ${name} (${address!}) is not in ${network}: a backend must be a neighbour.`);
+    return { name, neighbour: this.leg.neighbour(bytes), weight: Number(weight), seen: -Infinity, up: false, packets: 0 };
+  }
+
   tick(): string {
     const now = performance.now();
     if (now - this.#asked > ASK_EVERY_MS) {
       this.#asked = now;
       for (const each of this.servers) {
-        this.leg.ask(each.address);
+        this.leg.ask(each.neighbour);
         if (each.up && now - each.seen > DEAD_AFTER_MS) this.#set(each, false);
       }
     }
@@ -127,25 +171,18 @@ class Balancer {
   }
 }
 
-/** "a=10.0.0.11" or "a=10.0.0.11*2" */
-function server(text: string): Server {
-  const [, name, address, weight = '1'] = /^([\w.-]+)=([\d.]+)(?:\*(\d{1,5}))?$/.exec(text) ?? [];
-  if (name === undefined) throw new PollmodeError('EOPTION', `"${text}" is no backend: write it as a=10.0.0.11, or with a weight as a=10.0.0.11*2.`);
-  return { name, address: parseIpv4(address!), weight: Number(weight), seen: -Infinity, up: false, packets: 0 };
-}
-
 async function balancer(device: string, network: string, options: Options): Promise<void> {
   const host = open([device]);
   const program = new Balancer(host, network, options);
-  process.stdout.write(`${String(program.leg)}, serves ${options.service}\n`);
+  process.stdout.write(`${String(program.leg)}, serves ${options.service.join(' and ')}\n`);
   await run(host, () => program.turn(), () => program.tick(), options, () => program.close());
 }
 
-const collect = (value: string, list: string[]): string[] => [...list, value];
+const collect = (value: string, list: string[] = []): string[] => [...list, value];
 await main(new Command('balancer').description('Spreads connections to one address over backends that have it on their loopback.')
-  .argument('<device>').argument('<address>', 'ours, with its network: 10.0.0.1/24')
-  .requiredOption('--service <address>', 'the address that is served')
-  .requiredOption('--backend <name=address>', 'a machine that serves, with a weight if wanted (*2); may be given several times; the same on every balancer', collect, [])
+  .argument('<device>').argument('<address>', 'ours, with its network: 10.0.0.1/24, fd00::1/64, or both with a comma between')
+  .requiredOption('--service <address>', 'the address that is served; may be given twice, for one of each family', collect)
+  .requiredOption('--backend <name=address>', 'a machine that serves, by its address of either family, with a weight if wanted (*2); may be given several times; the same on every balancer', collect)
   .option('--key <hex>', 'of the Toeplitz hash, 40 bytes; the same on every balancer', 'default')
   .option('--seconds <s>', 'stop after so long', Number)
   .option('--quiet', 'no line every second')

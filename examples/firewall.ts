@@ -1,64 +1,75 @@
 /**
- * firewall: a stateful IPv4 firewall with NAT (RFC 3022's NAPT, with RFC 4787's and 5382's words). What hosts inside begin
- * goes out under the one address outside, and its answers come back; what comes from outside by itself ends here, but for
- * what is published. Fragments, and ICMP errors about a connection, are dropped and counted: it keeps no state for them.
+ * firewall: a stateful firewall of IPv4 with NAT (RFC 3022's NAPT, with RFC 4787's, 5382's and 5508's words), and of IPv6
+ * without (RFC 6092). What hosts inside begin goes out, IPv4 under the one address outside, and its answers come back, and
+ * ICMP errors about it, so that traceroute and path MTU discovery work; what comes from outside by itself ends here, but for
+ * what is published. Fragments, which have no ports but in the first, are put together first with --reassemble, and are
+ * dropped and counted without.
  *
- *   node dist/examples/firewall.js af_xdp:eth0 10.0.0.1/24 af_xdp:eth1 192.0.2.10/24 --gateway 192.0.2.1 --publish tcp:8080=10.0.0.5:80
+ *   node dist/examples/firewall.js af_xdp:eth0 10.0.0.1/24,fd01::1/64 af_xdp:eth1 192.0.2.10/24,fd02::10/64 --gateway 192.0.2.1 --gateway fd02::1 --publish tcp:8080=10.0.0.5:80 --publish 'tcp:[fd01::5]:80'
  *
- * How a packet goes: rxBurst → a key of 16 bytes (addresses, ports, protocol) for each → one look-up in a hash table for
- * the burst → addresses, ports and both checksums changed in place (RFC 1624) → txBurst. A connection is two entries of
- * that table, one for each way, and a row in the arrays of `Connections`.
+ * How a packet goes: rxBurst → a key of 40 bytes (addresses, ports, protocol) for each, a burst at a time → one look-up in a
+ * hash table for the burst → IPv4: addresses, ports and both checksums changed in place (RFC 1624) → txBurst. A connection
+ * is two entries of that table, one for each way, and a row in the arrays of `Connections`; `Admission` says what may begin one.
  */
 import { Command } from 'commander';
 import {
-  adjustChecksum, adjustChecksum32, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, HASH_NONE, HashTable, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST,
-  ICMP_TIME_EXCEEDED, Ipv4, open, parseIpv4, PollmodeError, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Vector,
-  type Burst, type Host,
+  addressBytes, Checksums, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, HASH_NONE, HashTable, Icmp, Ipv4, Ipv6, open,
+  PollmodeError, PROTOCOL_TCP, Reassembler, translateDestination, translateSource, Vector, type Burst, type Host,
 } from '../lib/index.js';
-import { Connections, OUT, IN } from './parts/connections.js';
+import { Admission } from './parts/admission.js';
+import { Connections, IN, KEY_BYTES, OUT } from './parts/connections.js';
+import { FlowKeys } from './parts/flow_keys.js';
 import { Leg } from './parts/leg.js';
+import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, type RunOptions } from './parts/run.js';
 
-interface Options extends RunOptions { readonly gateway?: string; readonly publish: string[]; readonly connections: string }
-
-/** A service inside that hosts outside may reach. */
-interface Published { readonly protocol: number; readonly port: number; readonly address: number; readonly insidePort: number }
-
-/** Source, destination, both ports, protocol: a word each. */
-const KEY_BYTES = 16;
+interface Options extends RunOptions { readonly gateway: string[]; readonly publish: string[]; readonly connections: string; readonly reassemble?: boolean }
 
 class Firewall {
   readonly drops: Drops;
   readonly inside: Leg;
   readonly outside: Leg;
-  translated = 0;
+  passed = 0;
   readonly #host: Host;
   readonly #connections: Connections;
   readonly #table: HashTable;
-  readonly #keys: Vector;
+  readonly #keys: FlowKeys;
   readonly #values: Vector;
   readonly #burst: Burst;
-  readonly #ether: Ethernet;
-  readonly #ip: Ipv4;
-  readonly #gateway: number;
-  readonly #published: readonly Published[];
+  readonly #pieces: Burst;
+  readonly #one: Burst;
+  readonly #views;
+  readonly #checksums: Checksums;
+  readonly #reassembler: Reassembler | undefined;
+  readonly #fragmenter: Fragmenter;
+  /** Which packets of the burst came in fragments. */
+  readonly #joined = new Uint8Array(32);
+  readonly #gateway4: Neighbour | undefined;
+  readonly #gateway6: Neighbour | undefined;
+  readonly #admission: Admission;
 
   constructor(host: Host, insideNetwork: string, outsideNetwork: string, options: Options) {
     this.#host = host;
     this.drops = new Drops(host);
     this.inside = new Leg(host, host.ports[0]!, insideNetwork, this.drops);
     this.outside = new Leg(host, host.ports[1]!, outsideNetwork, this.drops);
-    this.#gateway = options.gateway === undefined ? 0 : parseIpv4(options.gateway);
-    if (this.#gateway !== 0 && !this.outside.holds(this.#gateway)) throw new PollmodeError('EOPTION', `--gateway ${options.gateway!} is not in ${outsideNetwork}: it must be a neighbour outside.`);
-    this.#published = options.publish.map(published);
+    const gateways = options.gateway.map(text => {
+      const address = Uint8Array.from(addressBytes(text));
+      if (!this.outside.holdsBytes(address)) throw new PollmodeError('EOPTION', `--gateway ${text} is not in ${outsideNetwork}: it must be a neighbour outside.`);
+      return this.outside.neighbour(address);
+    });
+    [this.#gateway4, this.#gateway6] = [4, 16].map(bytes => gateways.find(({ address }) => address.length === bytes)) as [Neighbour?, Neighbour?];
     this.#table = HashTable.create(host.arena, 'connections', { entries: 2 * Number(options.connections), keyBytes: KEY_BYTES });
     this.#connections = new Connections(Number(options.connections), this.#table);
-    this.#keys = this.#table.keys(32);
+    this.#admission = new Admission(this.#connections, this.inside, this.outside, options.publish);
+    this.#keys = new FlowKeys(host, 32);
     this.#values = new Vector(host.arena, 32);
-    this.#burst = host.burst(32);
-    this.#ether = new Ethernet(host.mbufs);
-    this.#ip = new Ipv4(host.mbufs);
+    [this.#burst, this.#pieces, this.#one] = [host.burst(32), host.burst(64), host.burst(1)];
+    this.#views = { ether: new Ethernet(host.mbufs), four: new Ipv4(host.mbufs), six: new Ipv6(host.mbufs), icmp: new Icmp(host.mbufs), quoted: new Ipv4(host.mbufs) };
+    this.#checksums = new Checksums(host.arena);
+    this.#reassembler = options.reassemble === true ? new Reassembler(host.pool) : undefined;
+    this.#fragmenter = new Fragmenter(host.pool);
   }
 
   turn(): number {
@@ -72,136 +83,133 @@ class Firewall {
   #receive(from: Leg, way: number): number {
     const burst = this.#burst;
     const got = from.port.rx[0]!.rxBurst(burst);
-    for (let i = 0; i < got; i++) this.#writeKey(burst.handles[i]!, i);
-    this.#table.lookupBulk(this.#keys, this.#values, got);
-    for (let i = 0; i < got; i++) this.#decide(burst.handles[i]!, i, this.#values.u32[i]!, from, way);
+    const whole = this.#reassembler === undefined ? got : this.#join(this.#reassembler, got);
+    this.#keys.read(burst, whole);
+    this.#table.lookupBulk(this.#keys.vector, this.#values, whole);
+    for (let i = 0; i < whole; i++) this.#decide(burst.handles[i]!, i, this.#values.u32[i]!, from, way);
     return got;
   }
 
-  /** The key of packet i: all zero for what has none, which is never in the table. Points no view at anything that lasts. */
-  #writeKey(handle: number, i: number): void {
-    const words = this.#keys.u32;
-    const ip = this.#ip;
-    const { view } = this.#host.mbufs;
-    const at = i * (KEY_BYTES / 4);
-    words[at] = words[at + 1] = words[at + 2] = words[at + 3] = 0;
-    if (!this.#sound(handle)) return;
-    const { protocol } = ip;
-    const start = ip.start + ip.length;
-    if (ip.isFragment || ip.payloadLength < (protocol === PROTOCOL_TCP ? 20 : 8)) return;
-    if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) words[at + 2] = view.getUint32(start);
-    else if (protocol === PROTOCOL_ICMP && isEcho(view.getUint8(start))) words[at + 2] = Math.imul(view.getUint16(start + 4), 0x10001); // the identifier is both ports
-    else return;
-    words[at] = ip.source;
-    words[at + 1] = ip.destination;
-    words[at + 3] = protocol;
+  /** Fragments wait for each other; what is whole stands in the burst's first entries then. */
+  #join(reassembler: Reassembler, got: number): number {
+    const { handles } = this.#burst;
+    let whole = 0;
+    for (let i = 0; i < got; i++) {
+      const before = reassembler.stats.datagrams;
+      const handle = reassembler.add(handles[i]!, performance.now());
+      if (handle === 0) continue;
+      this.#joined[whole] = reassembler.stats.datagrams - before;
+      handles[whole++] = handle;
+    }
+    return whole;
   }
 
-  #sound(handle: number): boolean {
-    return this.#ether.at(handle) && this.#ether.type === ETHERTYPE_IPV4 && this.#ip.at(handle, this.#ether.end, this.#ether.limit) && this.#ip.checksumValid;
+  /** 4 or 6, with the views at the packet; 0 for another, and one that is not sound. */
+  #read(handle: number): number {
+    const { ether, four, six } = this.#views;
+    if (!ether.at(handle)) return 0;
+    if (ether.type === ETHERTYPE_IPV4) return four.at(handle, ether.end, ether.limit) && four.checksumValid ? 4 : 0;
+    return ether.type === ETHERTYPE_IPV6 && six.at(handle, ether.end, ether.limit) && six.complete ? 6 : 0;
   }
 
   #decide(handle: number, i: number, value: number, from: Leg, way: number): void {
-    const words = this.#keys.u32;
-    const at = i * (KEY_BYTES / 4);
-    if (!this.#sound(handle)) return this.#other(handle, from);
-    const ip = this.#ip;
-    if (!this.#ether.destinationIs(from.mac)) return this.drops.put(handle, 'not to us');
+    const { ether, four, six } = this.#views;
+    const family = this.#read(handle);
+    if (family === 0) return this.#other(handle, from);
+    if (family === 6 && (six.destinationIsMulticast || from.isOwn6(this.#host.mbufs.u8, six.destinationAt))) return from.take6(handle, six);
+    if (!ether.destinationIs(from.mac)) return this.drops.put(handle, 'not to us');
+    if (this.#keys.isFragment(i)) return this.drops.put(handle, 'a fragment');
+    const isError = this.#keys.isError[i] === 1;
     // The same burst may hold a connection's first two packets: the second was looked up before the first made it.
-    let found = value;
-    if (found === HASH_NONE && words[at + 3] !== 0) found = this.#begin(at, way);
+    const found = value === HASH_NONE && !isError ? this.#admission.find(this.#keys.copy(i), family === 4 ? four : six, way) : value;
     if (found === HASH_NONE) {
-      if (ip.destination === from.address) return from.takeOwn(handle, ip);
-      return this.drops.put(handle, words[at + 3] === 0 ? 'no TCP, UDP or ping' : way === IN ? 'not asked for' : 'not the start of a connection');
+      if (family === 4 && four.destination === from.address) return from.takeOwn(handle);
+      return this.drops.put(handle, isError ? 'an error about no connection' : way === IN ? 'not asked for' : 'not the start of a connection');
     }
     if ((found & 1) !== way) return this.drops.put(handle, 'from the wrong side');
-    if (ip.decrementTtl() === 0) return from.refuse(handle, ip, ICMP_TIME_EXCEEDED, 0, 'TTL');
-    this.#translate(handle, found >>> 1, way);
+    const to = way === OUT ? this.outside : this.inside;
+    const mayCut = this.#joined[i] === 1 || (family === 4 && !four.dontFragment);
+    if (!mayCut && !to.fits(handle)) return from.refuse(handle, 'too big', to.port.capabilities.mtu);
+    if ((family === 4 ? four.decrementTtl() : six.decrementHopLimit()) === 0) return from.refuse(handle, 'time exceeded');
+    if (isError) {
+      if (!this.#passError(handle, found >>> 1, family, way)) return this.drops.put(handle, 'a bad checksum');
+    } else this.#pass(found >>> 1, family, way);
+    this.passed++;
+    if (to.fits(handle)) this.#send(handle, to);
+    else this.#cut(handle, to);
   }
 
-  /** A packet of no connection: one is made when this may begin it. Returns its value in the table. */
-  #begin(at: number, way: number): number {
-    const ip = this.#ip;
-    const words = this.#keys.u32;
-    const { view } = this.#host.mbufs;
-    const [source, destination, ports, protocol] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
-    const known = this.#connections.find(words.subarray(at, at + 4));
-    if (known !== HASH_NONE) return known;
-    const start = ip.start + ip.length;
-    if (protocol === PROTOCOL_TCP && (view.getUint8(start + 13) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) !== TCP_SYN) return HASH_NONE;
-    if (protocol === PROTOCOL_ICMP && view.getUint8(start) !== ICMP_ECHO_REQUEST) return HASH_NONE;
-    if (way === OUT) {
-      if (!this.inside.holds(source) || this.inside.holds(destination) || destination === this.outside.address) return HASH_NONE;
-      return this.#connections.begin({ protocol, inside: source, insidePort: ports >>> 16, remote: destination, remotePort: protocol === PROTOCOL_ICMP ? -1 : ports & 0xffff, outside: this.outside.address, outsidePort: -1 }, OUT);
-    }
-    const service = this.#published.find(each => each.protocol === protocol && each.port === (ports & 0xffff));
-    if (service === undefined || destination !== this.outside.address) return HASH_NONE;
-    return this.#connections.begin({ protocol, inside: service.address, insidePort: service.insidePort, remote: source, remotePort: ports >>> 16, outside: destination, outsidePort: service.port }, IN);
-  }
-
-  /** Source outwards, destination inwards; the IP checksum, and TCP's, UDP's or ICMP's. */
-  #translate(handle: number, index: number, way: number): void {
-    const ip = this.#ip;
-    const { view } = this.#host.mbufs;
+  /** IPv4: another source outwards, another destination inwards. */
+  #pass(index: number, family: number, way: number): void {
+    const { four, six } = this.#views;
     const list = this.#connections;
-    const { protocol } = ip;
-    const start = ip.start + ip.length;
-    const before = way === OUT ? ip.source : ip.destination;
-    const after = way === OUT ? this.outside.address : list.inside[index]!;
-    const port = way === OUT ? list.outsidePort[index]! : list.insidePort[index]!;
-    const portAt = protocol === PROTOCOL_ICMP ? start + 4 : way === OUT ? start : start + 2;
-    const sumAt = start + (protocol === PROTOCOL_TCP ? 16 : protocol === PROTOCOL_UDP ? 6 : 2);
-    ip.checksum = adjustChecksum32(ip.checksum, before, after);
-    if (way === OUT) ip.source = after;
-    else ip.destination = after;
-    let sum = view.getUint16(sumAt);
-    if (protocol !== PROTOCOL_UDP || sum !== 0) { // UDP without a checksum stays without
-      if (protocol !== PROTOCOL_ICMP) sum = adjustChecksum32(sum, before, after); // ICMP's has no pseudo header
-      sum = adjustChecksum(sum, view.getUint16(portAt), port);
-      view.setUint16(sumAt, protocol === PROTOCOL_UDP && sum === 0 ? 0xffff : sum);
+    const ip = family === 4 ? four : six;
+    if (family === 4 && way === OUT) translateSource(four, this.outside.address, list.outsidePort[index]!);
+    else if (family === 4) translateDestination(four, list.inside[index]!, list.insidePort[index]!);
+    list.seen(index, way, ip.protocol === PROTOCOL_TCP && ip.payloadLength >= 20 ? this.#host.mbufs.view.getUint8(ip.start + ip.length + 13) : 0);
+  }
+
+  /** An ICMP error: what it quotes was changed on its way out, or in, and is changed back (RFC 5508 section 4.2). False for one that is not sound. */
+  #passError(handle: number, index: number, family: number, way: number): boolean {
+    const { four, icmp, quoted } = this.#views;
+    const list = this.#connections;
+    this.#one.handles[0] = handle;
+    if (this.#checksums.check(this.#one, 1) > 0) return false;
+    if (family === 6) return true;
+    if (!icmp.at(handle, four.end, four.limit) || !quoted.at(handle, icmp.end, icmp.limit)) return false;
+    if (way === IN) {
+      translateDestination(four, list.inside[index]!, -1);
+      translateSource(quoted, list.inside[index]!, list.insidePort[index]!);
+    } else {
+      translateSource(four, this.outside.address, -1);
+      translateDestination(quoted, this.outside.address, list.outsidePort[index]!);
     }
-    view.setUint16(portAt, port);
-    list.seen(index, way, protocol === PROTOCOL_TCP ? view.getUint8(start + 13) : 0);
-    this.translated++;
-    const leg = way === OUT ? this.outside : this.inside;
-    const { destination } = ip;
-    if (leg.holds(destination)) leg.sendTo(handle, destination);
-    else if (way === OUT && this.#gateway !== 0) leg.sendTo(handle, this.#gateway);
+    this.#checksums.fill(this.#one, 1);
+    return true;
+  }
+
+  #send(handle: number, to: Leg): void {
+    const { four, six } = this.#views;
+    const { u8 } = this.#host.mbufs;
+    const family = this.#read(handle);
+    const gateway = to === this.inside ? undefined : family === 4 ? this.#gateway4 : this.#gateway6;
+    if (family === 4 && to.holds(four.destination)) to.sendTo(handle, four.destination);
+    else if (family === 6 && to.holds6(u8, six.destinationAt)) to.sendTo6(handle, u8, six.destinationAt);
+    else if (gateway !== undefined) to.send(handle, gateway);
     else this.drops.put(handle, 'no way there');
   }
 
+  /** What was put together, and IPv4 that may be cut, goes on in fragments. */
+  #cut(handle: number, to: Leg): void {
+    const count = this.#fragmenter.fragment(handle, to.port.capabilities.mtu, this.#pieces);
+    for (let i = 0; i < count; i++) this.#send(this.#pieces.handles[i]!, to);
+    this.drops.put(handle, count > 0 ? 'cut into fragments' : 'too long');
+  }
+
   #other(handle: number, leg: Leg): void {
-    if (this.#ether.at(handle) && this.#ether.type === ETHERTYPE_ARP) leg.takeArp(handle, this.#ether.end);
-    else this.drops.put(handle, 'no IPv4');
+    if (this.#views.ether.at(handle) && this.#views.ether.type === ETHERTYPE_ARP) leg.takeArp(handle, this.#views.ether.end);
+    else this.drops.put(handle, 'no IP');
   }
 
   tick(): string {
     const now = performance.now();
     this.#connections.expire(now / 1000);
+    this.#reassembler?.expire(now);
     for (const leg of [this.inside, this.outside]) {
       leg.tick(now);
       leg.out.flush();
     }
     this.drops.flush();
-    return `translated ${this.translated}, connections ${this.#connections.count}; ${Object.entries(this.drops.counts).map(([reason, count]) => `${reason} ${count}`).join(', ')}`;
+    return `passed ${this.passed}, connections ${this.#connections.count}; ${Object.entries(this.drops.counts).map(([reason, count]) => `${reason} ${count}`).join(', ')}`;
   }
 
   close(): void {
     this.inside.close();
     this.outside.close();
+    this.#reassembler?.close();
+    this.#fragmenter.close();
     this.drops.flush();
   }
-}
-
-function isEcho(type: number): boolean {
-  return type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY;
-}
-
-/** "tcp:8080=10.0.0.5:80" */
-function published(text: string): Published {
-  const [, protocol, port, address, insidePort] = /^(tcp|udp):(\d{1,5})=([\d.]+):(\d{1,5})$/.exec(text) ?? [];
-  if (protocol === undefined || Number(port) > 65535 || Number(insidePort) > 65535) throw new PollmodeError('EOPTION', `"${text}" publishes nothing: write it as tcp:8080=10.0.0.5:80.`);
-  return { protocol: protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP, port: Number(port), address: parseIpv4(address!), insidePort: Number(insidePort) };
 }
 
 async function firewall(insideDevice: string, insideNetwork: string, outsideDevice: string, outsideNetwork: string, options: Options): Promise<void> {
@@ -213,11 +221,12 @@ async function firewall(insideDevice: string, insideNetwork: string, outsideDevi
 }
 
 const collect = (value: string, list: string[]): string[] => [...list, value];
-await main(new Command('firewall').description('Lets out what hosts inside begin, under one address, and its answers in; nothing else.')
-  .argument('<inside-device>').argument('<inside-address>', 'ours inside, with its network: 10.0.0.1/24')
-  .argument('<outside-device>').argument('<outside-address>', 'ours outside: 192.0.2.10/24')
-  .option('--gateway <address>', 'the router outside')
-  .option('--publish <protocol:port=address:port>', 'a service inside that may be reached from outside; may be given several times', collect, [])
+await main(new Command('firewall').description('Lets out what hosts inside begin, IPv4 under one address and IPv6 as it is, and its answers in; nothing else.')
+  .argument('<inside-device>').argument('<inside-address>', 'ours inside, with its network: 10.0.0.1/24, fd01::1/64, or both with a comma between')
+  .argument('<outside-device>').argument('<outside-address>', 'ours outside: 192.0.2.10/24,fd02::10/64')
+  .option('--gateway <address>', 'the router outside; may be given twice, for one of each family', collect, [])
+  .option('--publish <service>', 'a service inside that may be reached from outside, as tcp:8080=10.0.0.5:80 or tcp:[fd01::5]:80; may be given several times', collect, [])
+  .option('--reassemble', 'put fragments together, and let them pass')
   .option('--connections <n>', 'connections at once, at most 50000', '32768')
   .option('--seconds <s>', 'stop after so long', Number)
   .option('--quiet', 'no line every second')

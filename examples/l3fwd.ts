@@ -1,26 +1,30 @@
 /**
- * l3fwd: an IPv4 router. Longest-prefix match over a whole burst at once, TTL and checksum (RFC 1624), ARP and pings
- * answered, ICMP errors for what cannot go on; so that Linux hosts can use it as their gateway.
+ * l3fwd: a router of IPv4 and IPv6. Longest-prefix match over a whole burst at once, TTL and checksum (RFC 1624) or hop
+ * limit, ARP and neighbour solicitations (RFC 4861) and pings answered, ICMP errors for what cannot go on; so that Linux
+ * hosts can use it as their gateway. It sends no router advertisements: hosts are told of it.
  *
- *   node dist/examples/l3fwd.js af_xdp:eth0 10.0.1.1/24 af_xdp:eth1 10.0.2.1/24 --route 0.0.0.0/0=10.0.2.254
+ *   node dist/examples/l3fwd.js af_xdp:eth0 10.0.1.1/24,fd01::1/64 af_xdp:eth1 10.0.2.1/24,fd02::1/64 --route 0.0.0.0/0=10.0.2.254 --route ::/0=fd02::fe
  *
  * How a packet goes: rxBurst → its destination into a vector → the routes' answers, a burst at a time → new MAC addresses
- * from the adjacency's twelve bytes → txBurst. Everything else (ARP, our own address, errors, neighbours that are not
- * known yet) leaves that path, and may take its time.
+ * from the adjacency's twelve bytes → txBurst. IPv6 packets are put aside meanwhile, and go the same way behind the others,
+ * with a table of their own. Everything else (ARP, our own address, errors, neighbours that are not known yet) leaves that
+ * path, and may take its time.
  */
 import { Command } from 'commander';
 import {
-  ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, formatIpv4, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, Ipv4, Lpm, LPM_NONE, open, parseIpv4, PollmodeError,
-  Vector, type Burst, type Host,
+  addressBytes, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, Ipv4, Ipv6, Lpm, LPM_NONE, open, PollmodeError, Vector, type Burst, type Host,
 } from '../lib/index.js';
-import { Leg } from './parts/leg.js';
+import { Leg, prefixOf } from './parts/leg.js';
+import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, type RunOptions } from './parts/run.js';
 
-/** Next hops of the table that are not adjacencies: our own addresses, and networks whose hosts we have not asked for yet, one for each leg. */
+/** Next hops of the tables that are not adjacencies: our own addresses, and networks whose hosts we have not asked for yet, one for each leg. */
 const OWN = 0;
 const CONNECTED = 1;
 const ADJACENCIES = 1024;
+/** Where an IPv6 packet's destination stands in its frame, without a VLAN tag. */
+const DESTINATION_SIX = 38;
 
 interface Options extends RunOptions { readonly route: string[]; readonly routes: string }
 
@@ -30,16 +34,25 @@ class Router {
   forwarded = 0;
   readonly #host: Host;
   readonly #lpm: Lpm;
+  readonly #lpm6: Lpm;
   readonly #addresses: Vector;
   readonly #hops: Vector;
   readonly #burst: Burst;
   readonly #ether: Ethernet;
   readonly #ip: Ipv4;
+  readonly #ip6: Ipv6;
+  /** The burst's IPv6 packets. */
+  readonly #sixes: Burst;
+  #sixCount = 0;
   /** Of adjacency n, from n * 12 on: destination and source MAC, once the neighbour is known. */
   readonly #macs = new Uint8Array(ADJACENCIES * 12);
   readonly #known = new Uint8Array(ADJACENCIES);
   readonly #legOf: Leg[] = [];
-  readonly #addressOf: number[] = [];
+  /** Are there packets that one leg has room for, and another not? */
+  readonly #mtusDiffer: boolean;
+  readonly #fragmenter: Fragmenter;
+  readonly #pieces: Burst;
+  readonly #neighbourOf: Neighbour[] = [];
 
   constructor(host: Host, networks: readonly string[], routes: number) {
     this.#host = host;
@@ -47,27 +60,37 @@ class Router {
     this.legs = networks.map((network, i) => new Leg(host, host.ports[i]!, network, this.drops));
     // Neighbours are learned from what others send: they must not use up what the user's routes are to have.
     this.#lpm = Lpm.create(host.arena, 'routes', { family: 4, routes: routes + ADJACENCIES });
+    this.#lpm6 = Lpm.create(host.arena, 'routes6', { family: 6, routes: routes + ADJACENCIES, rootBits: 16 });
     this.#burst = host.burst(32);
+    this.#sixes = host.burst(32);
     this.#addresses = this.#lpm.addresses(32);
     this.#hops = new Vector(host.arena, 32);
     this.#ether = new Ethernet(host.mbufs);
     this.#ip = new Ipv4(host.mbufs);
+    this.#ip6 = new Ipv6(host.mbufs);
+    this.#mtusDiffer = new Set(host.ports.map(port => port.capabilities.mtu)).size > 1;
+    this.#fragmenter = new Fragmenter(host.pool);
+    this.#pieces = host.burst(64);
+    this.#lpm6.add('fe80::', 10, OWN); // of the link: never routed
     this.legs.forEach((leg, i) => {
-      this.#lpm.add(leg.network, leg.depth, CONNECTED + i);
-      this.#lpm.add(leg.address, 32, OWN);
+      for (const network of [leg.four, leg.six]) {
+        if (network === undefined) continue;
+        this.#table(network.bytes).add(prefixOf(network), network.depth, CONNECTED + i);
+        this.#table(network.bytes).add(network.bytes, network.bytes.length * 8, OWN);
+      }
       // A neighbour that is known has a route of its own: its packets never leave the straight path.
-      leg.learned = (address, mac) => this.#neighbour(leg, address, mac);
+      leg.learned = neighbour => this.#learned(leg, neighbour);
     });
   }
 
-  /** "10.9.0.0/16=10.0.2.9": that network lies behind that neighbour. */
+  /** "10.9.0.0/16=10.0.2.9" or "fd09::/16=fd02::9": that network lies behind that neighbour. */
   route(text: string): void {
-    const [, prefix = '', depth = '', gateway = ''] = /^([\d.]+)\/(\d+)=([\d.]+)$/.exec(text) ?? [];
-    if (prefix === '') throw new PollmodeError('EOPTION', `"${text}" is no route: write it as 10.9.0.0/16=10.0.2.9.`);
-    const address = parseIpv4(gateway);
-    const leg = this.legs.find(each => each.holds(address));
+    const [, prefix = '', depth = '', gateway = ''] = /^([\da-f.:]+)\/(\d+)=([\da-f.:]+)$/i.exec(text) ?? [];
+    if (prefix === '') throw new PollmodeError('EOPTION', `"${text}" is no route: write it as 10.9.0.0/16=10.0.2.9 or fd09::/16=fd02::9.`);
+    const address = Uint8Array.from(addressBytes(gateway));
+    const leg = this.legs.find(each => each.holdsBytes(address));
     if (leg === undefined) throw new PollmodeError('EOPTION', `${gateway} is in no network of ours: a gateway must be a neighbour.`);
-    this.#lpm.add(prefix, Number(depth), this.#adjacency(leg, address));
+    this.#table(address).add(prefix, Number(depth), this.#adjacency(leg, leg.neighbour(address)));
   }
 
   turn(): number {
@@ -95,6 +118,7 @@ class Router {
       else if (hop < CONNECTED + this.legs.length || hop === LPM_NONE) this.#aside(handle, hop, leg);
       else this.#forward(handle, hop, leg);
     }
+    if (this.#sixCount > 0) this.#receive6(leg);
     return got;
   }
 
@@ -112,12 +136,27 @@ class Router {
     const leg = this.#legOf[hop]!;
     ether.at(handle);
     ip.at(handle, ether.end);
-    if (ip.decrementTtl() === 0) return from.refuse(handle, ip, ICMP_TIME_EXCEEDED, 0, 'TTL');
-    if (this.#known[hop] === 0) return leg.sendTo(handle, this.#addressOf[hop]!);
+    if (this.#mtusDiffer && !leg.fits(handle)) return this.#cut(handle, from, leg, this.#neighbourOf[hop]);
+    if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
+    if (this.#known[hop] === 0) return leg.send(handle, this.#neighbourOf[hop]!);
     const { u8 } = this.#host.mbufs;
     for (let i = 0; i < 12; i++) u8[ether.start + i] = this.#macs[hop * 12 + i]!;
     leg.out.put(handle);
     this.forwarded++;
+  }
+
+  /** A packet that the leg has no room for: cut into fragments, if it may be (RFC 791). Else its sender is told of the MTU (RFC 1191). */
+  #cut(handle: number, from: Leg, leg: Leg, neighbour?: Neighbour): void {
+    const ip = this.#ip;
+    const { mtu } = leg.port.capabilities;
+    if (ip.dontFragment) return from.refuse(handle, 'too big', mtu);
+    if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
+    const count = this.#fragmenter.fragment(handle, mtu, this.#pieces);
+    for (const piece of this.#pieces.handles.subarray(0, count)) {
+      if (neighbour === undefined) leg.sendTo(piece, ip.destination);
+      else leg.send(piece, neighbour);
+    }
+    this.drops.put(handle, count > 0 ? 'cut into fragments' : 'too long');
   }
 
   /** Our own address, a neighbour that must be asked for, or no route. */
@@ -125,34 +164,80 @@ class Router {
     const [ether, ip] = [this.#ether, this.#ip];
     ether.at(handle);
     ip.at(handle, ether.end);
-    if (hop === OWN) return from.takeOwn(handle, ip);
-    if (hop === LPM_NONE) return from.refuse(handle, ip, ICMP_UNREACHABLE, 0, 'no route');
-    if (ip.decrementTtl() === 0) return from.refuse(handle, ip, ICMP_TIME_EXCEEDED, 0, 'TTL');
-    this.legs[hop - CONNECTED]!.sendTo(handle, ip.destination);
+    if (hop === OWN) return from.takeOwn(handle);
+    if (hop === LPM_NONE) return from.refuse(handle, 'no route');
+    const leg = this.legs[hop - CONNECTED]!;
+    if (!leg.fits(handle)) return this.#cut(handle, from, leg);
+    if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
+    leg.sendTo(handle, ip.destination);
   }
 
   #other(handle: number, leg: Leg): void {
-    if (this.#ether.at(handle) && this.#ether.type === ETHERTYPE_ARP) leg.takeArp(handle, this.#ether.end);
+    const ether = this.#ether;
+    if (ether.at(handle) && ether.type === ETHERTYPE_ARP) leg.takeArp(handle, ether.end);
+    else if (ether.type === ETHERTYPE_IPV6 && leg.six !== undefined) this.#sixes.handles[this.#sixCount++] = handle;
     else this.drops.put(handle, 'not for a router');
   }
 
-  #neighbour(leg: Leg, address: number, mac: Uint8Array): void {
-    const hop = this.#adjacency(leg, address);
+  /** The IPv6 packets of the burst. */
+  #receive6(leg: Leg): void {
+    const burst = this.#sixes;
+    let count = 0;
+    for (let i = 0; i < this.#sixCount; i++) if (this.#isRoutable6(burst.handles[i]!, leg)) burst.handles[count++] = burst.handles[i]!;
+    this.#sixCount = 0;
+    this.#lpm6.lookupBurst(burst, count, DESTINATION_SIX, this.#hops);
+    for (let i = 0; i < count; i++) this.#forward6(burst.handles[i]!, this.#hops.u32[i]!, leg);
+  }
+
+  /** To our MAC address, and to one host from one host. What is not is taken care of here: neighbours speak to groups. */
+  #isRoutable6(handle: number, leg: Leg): boolean {
+    const ether = this.#ether;
+    const ip = this.#ip6;
+    if (!ether.at(handle) || ether.tags > 0 || !ip.at(handle, ether.end, ether.limit)) this.drops.put(handle, 'not for a router');
+    else if (ip.destinationIsMulticast) leg.take6(handle, ip);
+    else if (!ether.destinationIs(leg.mac) || ip.sourceIsMulticast || ip.sourceIsUnspecified) this.drops.put(handle, 'not for a router');
+    else return true;
+    return false;
+  }
+
+  #forward6(handle: number, hop: number, from: Leg): void {
+    const ether = this.#ether;
+    const ip = this.#ip6;
+    ether.at(handle);
+    ip.at(handle, ether.end, ether.limit);
+    if (hop === OWN) return from.take6(handle, ip);
+    if (hop === LPM_NONE) return from.refuse(handle, 'no route');
+    if (ip.sourceIsLinkLocal) return this.drops.put(handle, 'of the link only');
+    const leg = hop < CONNECTED + this.legs.length ? this.legs[hop - CONNECTED]! : this.#legOf[hop]!;
+    if (!leg.fits(handle)) return from.refuse(handle, 'too big', leg.port.capabilities.mtu);
+    if (ip.decrementHopLimit() === 0) return from.refuse(handle, 'time exceeded');
+    if (hop < CONNECTED + this.legs.length) return leg.sendTo6(handle, this.#host.mbufs.u8, ip.destinationAt);
+    leg.send(handle, this.#neighbourOf[hop]!);
+    this.forwarded++;
+  }
+
+  #table(address: Uint8Array): Lpm {
+    return address.length === 4 ? this.#lpm : this.#lpm6;
+  }
+
+  #learned(leg: Leg, neighbour: Neighbour): void {
+    const hop = this.#adjacency(leg, neighbour);
     if (hop === 0) return; // full: such neighbours are served, from the leg's own list
-    this.#macs.set(mac, hop * 12);
+    this.#macs.set(neighbour.mac!, hop * 12);
     this.#macs.set(leg.mac, hop * 12 + 6);
     this.#known[hop] = 1;
-    this.#lpm.add(address, 32, hop);
+    this.#table(neighbour.address).add(neighbour.address, neighbour.address.length * 8, hop);
   }
 
   /** The number of an adjacency, a new one where there is none; 0 when there is no room. */
-  #adjacency(leg: Leg, address: number): number {
-    const known = this.#addressOf.indexOf(address);
+  #adjacency(leg: Leg, neighbour: Neighbour): number {
+    const known = this.#neighbourOf.indexOf(neighbour);
     if (known >= 0) return known;
-    const hop = Math.max(this.#addressOf.length, CONNECTED + this.legs.length);
+    const hop = Math.max(this.#neighbourOf.length, CONNECTED + this.legs.length);
     if (hop >= ADJACENCIES) return 0;
     this.#legOf[hop] = leg;
-    this.#addressOf[hop] = address;
+    this.#neighbourOf[hop] = neighbour;
+    neighbour.isFixed = true; // a route leads to it
     return hop;
   }
 
@@ -162,11 +247,12 @@ class Router {
       leg.out.flush();
     }
     this.drops.flush();
-    return `forwarded ${this.forwarded}, routes ${this.#lpm.count}; ${Object.entries(this.drops.counts).map(([reason, count]) => `${reason} ${count}`).join(', ')}`;
+    return `forwarded ${this.forwarded}, routes ${this.#lpm.count + this.#lpm6.count}; ${Object.entries(this.drops.counts).map(([reason, count]) => `${reason} ${count}`).join(', ')}`;
   }
 
   close(): void {
     for (const leg of this.legs) leg.close();
+    this.#fragmenter.close();
     this.drops.flush();
   }
 }
@@ -181,10 +267,10 @@ async function l3fwd(words: string[], options: Options): Promise<void> {
 }
 
 const collect = (value: string, list: string[]): string[] => [...list, value];
-await main(new Command('l3fwd').description(`Routes IPv4 between its legs, and answers ARP and pings. ${formatIpv4(0)}/0 is the default route.`)
-  .argument('<device address...>', 'for each leg a device string and its address in its network: af_xdp:eth0 10.0.1.1/24 af_xdp:eth1 10.0.2.1/24')
-  .option('--route <prefix=gateway>', 'a network behind a neighbour; may be given several times', collect, [])
-  .option('--routes <n>', 'routes that the table may hold', '65536')
+await main(new Command('l3fwd').description('Routes IPv4 and IPv6 between its legs, and answers ARP, neighbour solicitations and pings. 0.0.0.0/0 and ::/0 are the default routes.')
+  .argument('<device address...>', 'for each leg a device string and its address in its network, or one of each family: af_xdp:eth0 10.0.1.1/24,fd01::1/64 af_xdp:eth1 10.0.2.1/24,fd02::1/64')
+  .option('--route <prefix=gateway>', 'a network behind a neighbour (10.9.0.0/16=10.0.2.9, ::/0=fd02::9); may be given several times', collect, [])
+  .option('--routes <n>', 'routes that each family\'s table may hold', '65536')
   .option('--seconds <s>', 'stop after so long', Number)
   .option('--quiet', 'no line every second')
   .action(l3fwd));

@@ -1,21 +1,11 @@
-import { HASH_NONE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, type HashTable } from '../../lib/index.js';
+import { HASH_NONE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, tuple, type HashTable } from '../../lib/index.js';
 
 /** The ways of a connection, and the last bit of its values in the table. */
 export const OUT = 0;
 export const IN = 1;
 
-export interface Connection {
-  readonly protocol: number;
-  readonly inside: number;
-  readonly insidePort: number;
-  readonly remote: number;
-  /** -1: of a ping, whose identifier is both ports. */
-  readonly remotePort: number;
-  readonly outside: number;
-  /** -1: one of ours. */
-  readonly outsidePort: number;
-}
-
+/** Bytes of a key: the parser's 5-tuple (lib/wire/tuple_layout.ts). */
+export const KEY_BYTES = tuple.TUPLE_BYTES;
 /** Ports outside for connections that begin inside: this and the next 50,000. */
 const FIRST_PORT = 10_000;
 /** Seconds without a packet until a connection is forgotten. */
@@ -23,13 +13,14 @@ const AFTER = { tcp: 3600, opening: 30, closing: 10, udp: 60, other: 10 } as con
 
 /** Connections by number, each field an array; and their two keys in the hash table, whose values are number * 2 + way. */
 export class Connections {
+  /** For NAT, of IPv4: the address and port inside, and the port that it has outside. */
   readonly inside: Uint32Array;
   readonly insidePort: Uint16Array;
   readonly outsidePort: Uint16Array;
   count = 0;
   readonly #table: HashTable;
-  /** Four words for each way: of number n from n * 8 on. */
-  readonly #keys: Uint32Array;
+  /** Two keys of each. */
+  readonly #keys: Uint8Array;
   readonly #until: Float64Array;
   readonly #protocol: Uint8Array;
   /** Bits: acknowledged, FIN seen out, FIN seen in, reset. */
@@ -45,36 +36,37 @@ export class Connections {
     this.inside = new Uint32Array(size);
     this.insidePort = new Uint16Array(size);
     this.outsidePort = new Uint16Array(size);
-    this.#keys = new Uint32Array(size * 8);
+    this.#keys = new Uint8Array(size * 2 * KEY_BYTES);
     this.#until = new Float64Array(size);
     this.#protocol = new Uint8Array(size);
     this.#state = new Uint8Array(size);
     this.#free = Uint16Array.from({ length: size }, (_, i) => i);
   }
 
-  /** By the four words of a key. */
-  find(key: Uint32Array): number {
-    return this.#table.get(bytes(key)) ?? HASH_NONE;
+  find(key: Uint8Array): number {
+    return this.#table.get(key) ?? HASH_NONE;
   }
 
-  /** Returns the value of that way, or HASH_NONE when there are too many. */
-  begin({ protocol, inside, insidePort, remote, remotePort, outside, outsidePort }: Connection, way: number): number {
-    const size = this.#free.length;
-    if (this.count === size) return HASH_NONE;
-    const index = this.#free[this.#next]!;
-    this.#next = (this.#next + 1) % size;
-    const port = outsidePort < 0 ? FIRST_PORT + index : outsidePort;
-    const [farOut, farIn] = remotePort < 0 ? [insidePort, port] : [remotePort, remotePort];
-    this.#keys.set([inside, remote, ((insidePort << 16) | farOut) >>> 0, protocol, remote, outside, ((farIn << 16) | port) >>> 0, protocol], index * 8);
-    this.inside[index] = inside;
-    this.insidePort[index] = insidePort;
-    this.outsidePort[index] = port;
+  /** The number of the connection that begins next, -1 when there are too many; and a port outside that nobody else has. */
+  get next(): number {
+    return this.count === this.#free.length ? -1 : this.#free[this.#next]!;
+  }
+
+  portOf(index: number): number {
+    return FIRST_PORT + index;
+  }
+
+  /** The connection `next`: `out` is the key of what leaves, `back` of what comes in. */
+  begin(out: Uint8Array, back: Uint8Array, protocol: number): void {
+    const index = this.next;
+    this.#next = (this.#next + 1) % this.#free.length;
+    this.#keys.set(out, index * 2 * KEY_BYTES);
+    this.#keys.set(back, (index * 2 + 1) * KEY_BYTES);
     this.#protocol[index] = protocol;
     this.#state[index] = 0;
     this.#until[index] = this.#now + AFTER.opening;
-    for (const each of [OUT, IN]) this.#table.set(bytes(this.#key(index, each)), index * 2 + each);
+    for (const each of [OUT, IN]) this.#table.set(this.#key(index, each), index * 2 + each);
     this.count++;
-    return index * 2 + way;
   }
 
   /** A packet of it went by, with these TCP flags. */
@@ -100,18 +92,14 @@ export class Connections {
     for (let looks = Math.min(size, 8192); looks > 0; looks--) {
       const index = this.#hand = (this.#hand + 1) % size;
       if (this.#until[index] === 0 || this.#until[index]! > now) continue;
-      for (const each of [OUT, IN]) this.#table.delete(bytes(this.#key(index, each)));
+      for (const each of [OUT, IN]) this.#table.delete(this.#key(index, each));
       this.#until[index] = 0;
       this.#free[(this.#next + size - this.count) % size] = index;
       this.count--;
     }
   }
 
-  #key(index: number, way: number): Uint32Array {
-    return this.#keys.subarray(index * 8 + way * 4, index * 8 + way * 4 + 4);
+  #key(index: number, way: number): Uint8Array {
+    return this.#keys.subarray((index * 2 + way) * KEY_BYTES, (index * 2 + way + 1) * KEY_BYTES);
   }
-}
-
-function bytes(words: Uint32Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }

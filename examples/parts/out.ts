@@ -40,9 +40,14 @@ export class Drops {
     this.#burst = host.burst(64);
   }
 
+  /** Of a packet that ends here, and whose mbuf goes on as something else. */
+  count(reason: string): void {
+    this.counts[reason] = (this.counts[reason] ?? 0) + 1;
+  }
+
   /** The packet is this object's now. */
   put(handle: number, reason: string): void {
-    this.counts[reason] = (this.counts[reason] ?? 0) + 1;
+    this.count(reason);
     this.#burst.handles[this.#count++] = handle;
     if (this.#count === this.#burst.capacity) this.flush();
   }

@@ -166,13 +166,25 @@ export class MisuseReporter {
   }
 }
 
-/** The caller's stack, without what only leads here. */
+/** This package's folder, of the compiled files and of a bundle of them; undefined inside somebody else's bundle. */
+const HOME = /^(?:file:\/\/)?(.*?\/)(?:dist\/)?lib\/(?:burst|bundle)\//.exec(import.meta.url)?.[1];
+
+/** The caller's stack: it begins at the line outside of this package that called into it, so that a program's own fault stands first. */
 function here(): string {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 30;
-  const lines = (new Error().stack ?? '').split('\n').slice(1).filter(line => !/\/burst\/(checking|module)\.|wasm:\/\//.test(line));
+  const at: { stack?: string } = {};
+  Error.captureStackTrace(at, here);
   Error.stackTraceLimit = limit;
-  return lines.map(line => line.trim()).join('\n    ');
+  const lines = (at.stack ?? '').split('\n').slice(1).map(line => line.trim());
+  const first = lines.findIndex(line => !isOurs(line));
+  return (first === -1 ? lines : lines.slice(first)).join('\n    ');
+}
+
+/** By the compiled file or, with source maps, by its source. */
+function isOurs(line: string): boolean {
+  if (line.includes('wasm://')) return true;
+  return HOME === undefined ? /\/burst\/(checking|module)\./.test(line) : line.includes(`${HOME}dist/lib/`) || line.includes(`${HOME}lib/`);
 }
 
 function warn({ what, handle, stack, handedOver }: Misuse): void {

@@ -22,6 +22,7 @@ export const ICMPV6_ROUTER_SOLICITATION = 133;
 export const ICMPV6_ROUTER_ADVERTISEMENT = 134;
 export const ICMPV6_NEIGHBOR_SOLICITATION = 135;
 export const ICMPV6_NEIGHBOR_ADVERTISEMENT = 136;
+export const ICMPV6_REDIRECT = 137;
 
 /**
  * ICMP and ICMPv6: the eight bytes that all messages of both have. `end` is where the message's body starts: echo data;

@@ -157,6 +157,52 @@ export class Ipv6 extends Header {
     this.view.setUint32(this.start + 24 + word * 4, value);
   }
 
+  /** Where an address's 16 bytes stand in the arena. */
+  get sourceAt(): number {
+    return this.start + 8;
+  }
+
+  get destinationAt(): number {
+    return this.start + 24;
+  }
+
+  /** "::": of a host that has no address yet. */
+  get sourceIsUnspecified(): boolean {
+    return (this.sourceWord(0) | this.sourceWord(1) | this.sourceWord(2) | this.sourceWord(3)) === 0;
+  }
+
+  get sourceIsMulticast(): boolean {
+    return this.view.getUint8(this.start + 8) === 0xff;
+  }
+
+  get destinationIsMulticast(): boolean {
+    return this.view.getUint8(this.start + 24) === 0xff;
+  }
+
+  /** fe80::/10: such a packet stays on its link. */
+  get sourceIsLinkLocal(): boolean {
+    return this.view.getUint16(this.start + 8) >>> 6 === 0x3fa;
+  }
+
+  /** Exchanges source and destination: checksums hold as before. */
+  swapAddresses(): void {
+    const { view, start } = this;
+    for (let at = start + 8; at < start + 24; at += 4) {
+      const word = view.getUint32(at);
+      view.setUint32(at, view.getUint32(at + 16));
+      view.setUint32(at + 16, word);
+    }
+  }
+
+  /** One hop. Returns what is left; at 0 the packet is dead and nothing was changed. */
+  decrementHopLimit(): number {
+    const { view, start } = this;
+    const left = view.getUint8(start + 7);
+    if (left < 2) return 0;
+    view.setUint8(start + 7, left - 1);
+    return left - 1;
+  }
+
   /** Is it a part of a datagram? A fragment header with offset 0 and nothing to follow is a whole one (RFC 6946): no part. */
   get isFragment(): boolean {
     return this.fragmentStart !== NOWHERE && (this.view.getUint16(this.fragmentStart + 2) & 0xfff9) !== 0;

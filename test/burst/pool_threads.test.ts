@@ -10,7 +10,7 @@ const LONG = process.env['POLLMODE_LONG'] === '1';
 /** Packets of each sender. */
 const EACH = LONG ? 1_000_000 : 50_000;
 /** When threads that do not move are given up: no measure of speed. */
-const LIMIT_MS = LONG ? 120_000 : 25_000;
+const LIMIT_MS = LONG ? 120_000 : 80_000;
 const SLOTS = 32;
 const FRAME = 60;
 

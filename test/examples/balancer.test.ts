@@ -8,9 +8,10 @@ import { receiveBy, sendBy } from '../port/conformance/wires.js';
 import { LinuxHost, start } from './helper.js';
 
 const SERVICE = '10.0.0.100';
-const SERVE = `require('net').createServer(s => { s.on('error', () => {}); s.end(process.argv[1]); }).listen(80, '${SERVICE}', () => console.log('up'))`;
+const SERVICE6 = 'fd00::100';
+const SERVE = `require('net').createServer(s => { s.on('error', () => {}); s.end(process.argv[1]); }).listen(80, '::', () => console.log('up'))`;
 /** So many connections, one after the other; prints what each said. */
-const ASK = `(async () => { for (let i = 0; i < Number(process.argv[1]); i++) { await new Promise(next => { let said = ''; const s = require('net').connect(80, '${SERVICE}');
+const ASK = `(async () => { for (let i = 0; i < Number(process.argv[1]); i++) { await new Promise(next => { let said = ''; const s = require('net').connect(80, process.argv[2]);
   s.setTimeout(3000, () => s.destroy()); s.on('data', data => said += data).on('error', () => {}).on('close', () => { console.log(said || 'nothing'); next(); }); }); } })()`;
 
 /** A host on the same wire as `world`, which says nothing by ARP of addresses on its loopback; in a namespace that lasts as long as a process of the test's. */
@@ -21,28 +22,33 @@ async function neighbour(t: { teardown(work: () => void): void }, world: LinuxHo
   world.ip('link', 'set', name, 'netns', String(holder.pid));
   const within = ['-t', String(holder.pid), '-n'];
   const run = (...words: string[]): string => world.run('nsenter', ...within, ...words).stdout;
-  run('sh', '-c', `ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
+  run('sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; ip addr add fd00::${address.split('.').at(-1)!}/64 dev ${name} nodad; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
   return { run, start: (...words) => { world.start(t, 'nsenter', ...within, ...words); } };
 }
 
 t.test('connections are spread over Linux hosts that answer by themselves; one that goes is left out', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
-  const world = new LinuxHost(t, '10.0.9.9/24', '');
+  const world = new LinuxHost(t, '10.0.9.9/24,fd09::9/64', '');
   const client = await neighbour(t, world, 'client', '10.0.0.2');
   const names = ['one', 'two', 'three'];
   const servers = await Promise.all(names.map((name, i) => neighbour(t, world, name, `10.0.0.1${i}`)));
   servers.forEach((server, i) => {
     server.run('ip', 'addr', 'add', `${SERVICE}/32`, 'dev', 'lo');
+    server.run('ip', 'addr', 'add', `${SERVICE6}/128`, 'dev', 'lo', 'nodad');
     server.start(process.execPath, '-e', SERVE, names[i]!);
   });
-  const stop = await start(t, 'balancer', world.device, '10.0.0.1/24', '--service', SERVICE, ...names.flatMap((name, i) => ['--backend', `${name}=10.0.0.1${i}`]));
-  const ask = (count: number): string[] => client.run(process.execPath, '-e', ASK, String(count)).trim().split('\n');
+  const stop = await start(t, 'balancer', world.device, '10.0.0.1/24,fd00::1/64', '--service', SERVICE, '--service', SERVICE6,
+    ...names.flatMap((name, i) => ['--backend', `${name}=${i === 2 ? 'fd00::12' : `10.0.0.1${i}`}`])); // a backend may be known by either address
+  const ask = (count: number, service = SERVICE): string[] => client.run(process.execPath, '-e', ASK, String(count), service).trim().split('\n');
   await sleep(1500);
   const first = ask(60);
   t.same([...new Set(first)].sort(), [...names].sort(), 'all serve, and every connection is served');
+  t.same([...new Set(ask(60, SERVICE6))].sort(), [...names].sort(), 'by IPv6 too');
+  t.match(client.run('ping', '-n', '-c', '3', '-i', '0.05', 'fd00::1'), / 3 received/, 'the balancer itself');
   servers[1]!.run('ip', 'link', 'set', 'two', 'down');
   await sleep(4500);
   const second = ask(30);
   t.same([...new Set(second)].sort(), ['one', 'three'], 'without the one that went');
+  t.same([...new Set(ask(30, SERVICE6))].sort(), ['one', 'three']);
   t.match(await stop(), /two is down: \d+\.\d % of the table moved/);
 });
 
@@ -52,18 +58,18 @@ t.test('two balancers choose alike, whatever the order of their lists; one backe
   const frames = names.map((_, i) => build.frame(build.ethernet({ destination: mac, source: `02:00:00:00:aa:0${i}` }),
     build.arp({ operation: 2, senderMac: `02:00:00:00:aa:0${i}`, senderAddress: `10.0.0.1${i}`, targetMac: mac, targetAddress: '10.0.0.1' })));
   const flows = Array.from({ length: 400 }, (_, i) => build.frame(build.ethernet({ destination: mac, source: '02:00:00:00:bb:01' }),
-    build.ipv4({ source: `10.1.${i >> 8}.${i & 255}`, destination: SERVICE }), build.udp({ sourcePort: 1000 + i, destinationPort: 80 }), [1, 2, 3, 4]));
+    i % 2 === 0 ? build.ipv4({ source: `10.1.${i >> 8}.${i & 255}`, destination: SERVICE }) : build.ipv6({ source: `fd01::${i}`, destination: SERVICE6 }), build.udp({ sourcePort: 1000 + i, destinationPort: 80 }), [1, 2, 3, 4]));
   const choose = async (order: readonly number[]): Promise<number[]> => {
     const [input, output] = [join(dir, `in-${order.join('')}.pcap`), join(dir, `out-${order.join('')}.pcap`)];
     const writer = open([`pcap:,tx=${escapeValue(input)}`]);
     // The first burst finds out who is there: its packets have no backend yet.
     sendBy(writer, writer.ports[0]!, [...order.map(i => frames[i]!), ...Array.from({ length: 32 - order.length }, () => frames[order[0]!]!), ...flows]);
     writer.close();
-    const stop = await start(t, 'balancer', `pcap:${escapeValue(input)},tx=${escapeValue(output)}`, '10.0.0.1/24', '--service', SERVICE, ...order.flatMap(i => ['--backend', `${names[i]!}=10.0.0.1${i}`]));
+    const stop = await start(t, 'balancer', `pcap:${escapeValue(input)},tx=${escapeValue(output)}`, '10.0.0.1/24,fd00::1/64', '--service', SERVICE, '--service', SERVICE6, ...order.flatMap(i => ['--backend', `${names[i]!}=10.0.0.1${i}`]));
     await sleep(500);
     await stop();
     const reader = open([`pcap:${escapeValue(output)}`]);
-    const got = receiveBy(reader, reader.ports[0]!).filter(bytes => bytes[12] === 8 && bytes[13] === 0).map(bytes => bytes[5]!);
+    const got = receiveBy(reader, reader.ports[0]!).filter(bytes => (bytes[12] === 8 && bytes[13] === 0) || bytes[12] === 0x86).map(bytes => bytes[5]!);
     reader.close();
     return got;
   };
@@ -77,7 +83,7 @@ t.test('two balancers choose alike, whatever the order of their lists; one backe
 });
 
 t.test('words that are none', async t => {
-  for (const words of [['--service', '10.0.0.100', '--backend', 'x'], ['--service', 'no', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=10.9.0.2']]) {
-    await t.rejects(start(t, 'balancer', 'null:', '10.0.0.1/24', ...words), { message: /^exit 1: balancer: / }, words.join(' '));
-  }
+  const wrong = [['--service', '10.0.0.100', '--backend', 'x'], ['--service', 'no', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=10.9.0.2'],
+    ['--service', '10.0.0.100', '--service', '10.0.0.101', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=fd00::2'], ['--backend', 'x=10.0.0.2']];
+  await Promise.all(wrong.map(words => t.rejects(start(t, 'balancer', 'null:', '10.0.0.1/24', ...words), { message: /^exit 1: balancer: / }, words.join(' '))));
 });

@@ -17,17 +17,56 @@ t.test('two Linux hosts reach each other through it, and itself', rights, async 
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '-t', '1', '10.2.0.10').stdout, /From 10\.1\.0\.1.*Time to live exceeded/);
   t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '10.200.0.1').stdout, /From 10\.1\.0\.1.*Destination Net Unreachable/);
   const wire = right.wire(t);
-  t.equal(left.ping('10.2.0.99', 25, '-i', '0.1'), 0, 'a host that is not there');
+  t.equal(left.ping('10.2.0.99', 15, '-i', '0.1', '-W', '1'), 0, 'a host that is not there');
   const asked = wire.receive().filter(bytes => bytes[12] === 8 && bytes[13] === 6 && bytes[41] === 99).length;
   t.ok(asked >= 2 && asked <= 6, `asked for ${asked} times: once a second, not once a packet`);
   t.ok(await left.iperf(t, right, '10.2.0.10') > 10, 'TCP');
   t.ok(await left.iperf(t, right, '10.2.0.10', '-R') > 10, 'TCP the other way');
   const said = await stop();
-  t.match(said, /forwarded [1-9]\d{3,}, routes [1-9]\d*;.*TTL 1/);
+  t.match(said, /forwarded [1-9]\d{3,}, routes [1-9]\d*;.*time exceeded 1/);
+});
+
+t.test('two Linux hosts reach each other by IPv6 through it, and itself', rights, async t => {
+  const left = new LinuxHost(t, 'fd01::10/64', 'fd01::1');
+  const right = new LinuxHost(t, 'fd02::10/64', 'fd02::1');
+  const stop = await start(t, 'l3fwd', left.device, 'fd01::1/64', right.device, '10.2.0.1/24,fd02::1/64', '--route', 'fd09::/16=fd02::10');
+  t.equal(left.ping('fd01::1'), 5, 'the router, near side');
+  t.equal(left.ping('fd02::1'), 5, 'its far side');
+  t.equal(left.ping('fd02::10'), 5, 'the other host');
+  t.equal(right.ping('fd01::10', 5, '-s', '1400'), 5, 'and back, large');
+  t.equal(right.ping('fd01::10', 5, '-s', '4000'), 5, 'and in fragments, which it does not look into');
+  right.ip('addr', 'add', 'fd09::1/128', 'dev', 'lo', 'nodad');
+  t.equal(left.ping('fd09::1'), 5, 'a network behind a neighbour');
+  t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '-t', '1', 'fd02::10').stdout, /From fd01::1.*Time exceeded: Hop limit/);
+  t.match(left.run('ping', '-n', '-c', '1', '-W', '2', 'fd77::1').stdout, /From fd01::1.*Destination unreachable: No route/);
+  t.match(left.run('busybox', 'traceroute6', '-n', '-q', '1', '-w', '2', 'fd02::10').stdout, / 1 {2}fd01::1 [^]* 2 {2}fd02::10 /, 'traceroute');
+  const wire = right.wire(t);
+  t.equal(left.ping('fd02::99', 15, '-i', '0.1', '-W', '1'), 0, 'a host that is not there');
+  const asked = wire.receive().filter(bytes => bytes[12] === 0x86 && bytes[54] === 135 && bytes[77] === 0x99).length;
+  t.ok(asked >= 2 && asked <= 6, `asked for ${asked} times`);
+  t.ok(await left.iperf(t, right, 'fd02::10') > 10, 'TCP');
+  const linkLocal = /inet6 (fe80[^/]+)/.exec(left.ip('-6', 'addr', 'show', 'dev', left.name))![1]!;
+  t.match(linkLocal, /^fe80::/, 'Linux has found its own address to be nobody else\'s');
+  t.equal(left.ping(`fe80::ff:fe00:b%${left.name}`), 5, 'the router\'s link-local address');
+  t.match(await stop(), /forwarded [1-9]\d{3,}, routes [1-9]\d*;.*time exceeded [23]/);
+});
+
+t.test('a link with a smaller MTU behind it: senders are told, or the packet is cut', rights, async t => {
+  const left = new LinuxHost(t, '10.1.0.10/24,fd01::10/64', '10.1.0.1,fd01::1');
+  const right = new LinuxHost(t, '10.2.0.10/24,fd02::10/64', '10.2.0.1,fd02::1', { mtu: 1280 });
+  const stop = await start(t, 'l3fwd', left.device, '10.1.0.1/24,fd01::1/64', right.device, '10.2.0.1/24,fd02::1/64');
+  t.equal(left.ping('10.2.0.10', 1) + left.ping('fd02::10', 1), 2);
+  t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '-M', 'do', '-s', '1400', '10.2.0.10').stdout, /From 10\.1\.0\.1.*Frag needed and DF set \(mtu = 1280\)/);
+  t.match(left.run('ping', '-n', '-c', '1', '-W', '2', '-M', 'do', '-s', '1400', 'fd02::10').stdout, /From fd01::1.*Packet too big: mtu=1280/);
+  t.equal(left.ping('fd02::10', 3, '-s', '1400', '-M', 'dont'), 3, 'which Linux then cuts by itself');
+  left.ip('route', 'flush', 'cache');
+  t.equal(left.ping('10.2.0.10', 3, '-s', '1400', '-M', 'dont'), 3, 'and this router where it may');
+  t.ok(await left.iperf(t, right, '10.2.0.10') > 10 && await left.iperf(t, right, 'fd02::10') > 10, 'TCP finds the way\'s MTU');
+  t.match(await stop(), /too big [1-9].*cut into fragments [1-9]|cut into fragments [1-9].*too big [1-9]/);
 });
 
 t.test('words that are none', async t => {
-  for (const words of [['null:', '10.0.0.1/24', 'null:'], ['null:', '10.0.0.1/33'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8=192.0.2.1']]) {
-    await t.rejects(start(t, 'l3fwd', ...words), { message: /^exit 1: l3fwd: .*(:|must)/ }, words.join(' '));
-  }
+  const wrong = [['null:', '10.0.0.1/24', 'null:'], ['null:', '10.0.0.1/33'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8'], ['null:', '10.0.0.1/24', '--route', '10.0.0.0/8=192.0.2.1'],
+    ['null:', 'fd00::1/129'], ['null:', '10.0.0.1/24,10.0.1.1/24'], ['null:', 'fd00::1/64', '--route', '::/0=10.0.0.1'], ['null:', 'fd00::1/64', '--route', '10.0.0.0/8=fd00::2']];
+  await Promise.all(wrong.map(words => t.rejects(start(t, 'l3fwd', ...words), { message: /^exit 1: l3fwd: .*(:|must)/ }, words.join(' '))));
 });

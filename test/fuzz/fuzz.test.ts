@@ -7,8 +7,11 @@ import t from 'tap';
 import { Chains } from '../../lib/mbuf/chains.js';
 import { describeLong } from '../../lib/wire/describe.js';
 import { Fragmenter } from '../../lib/wire/fragment.js';
+import { Ethernet } from '../../lib/wire/ether.js';
 import { Gro } from '../../lib/wire/gro.js';
 import { Segmenter } from '../../lib/wire/gso.js';
+import { Ipv6 } from '../../lib/wire/ipv6.js';
+import { NeighborMessage } from '../../lib/wire/neighbor.js';
 import { Reassembler } from '../../lib/wire/reassemble.js';
 import { codeThrown } from '../kernel/rights.js';
 import { capturedFrames } from '../wire/captures_helper.js';
@@ -95,6 +98,19 @@ t.test('every value of the bytes that say lengths and kinds', async t => {
 });
 
 t.test('fuzz: packet types, 5-tuples, checksums', async t => fuzz(t, agree));
+const [ether, six, neighbor] = [new Ethernet(guarded.mbufs), new Ipv6(guarded.mbufs), new NeighborMessage(guarded.mbufs)];
+
+/** The frame's bytes as a neighbour's message with its options, wherever a kind stands that there is none of. */
+function readsNeighbor(bytes: Uint8Array): void {
+  const handle = guarded.put(bytes);
+  if (ether.at(handle) && six.at(handle, ether.end, ether.limit) && neighbor.at(handle, six.end, six.limit)) neighbor.isValid(six);
+  for (const kind of [135, 136]) {
+    bytes.set([kind, 0].slice(0, bytes.length));
+    if (neighbor.at(guarded.put(bytes), 0) && neighbor.macAt > 0) guarded.mbufs.view.getUint8(neighbor.macAt + 5);
+  }
+}
+
+t.test('fuzz: neighbours\' messages', async t => fuzz(t, readsNeighbor));
 t.test('fuzz: header views and descriptions', async t => fuzz(t, describes));
 
 for (const format of ['pcap', 'pcapng'] as const) {

@@ -129,6 +129,7 @@ t.test('open and close leave no descriptor, with huge pages too where there are 
 });
 
 t.test('requests that are none', t => {
+  t.match(refusal(() => open('null:' as unknown as string[])), /^EOPTION open takes a list of ports/);
   for (const request of [null, undefined, 5, true, 5n, Symbol('null:'), () => 'null:']) t.match(refusal(() => open([request as unknown as string])), /^EDEVICE .*'null:'/, typeof request);
   for (const request of [{}, { driver: 5 }, { driver: '' }, { driver: 'constructor' }, [], 'nonesuch:', { driver: 'null:' }]) {
     t.match(refusal(() => open([request as unknown as string])), new RegExp(`^EDEVICE No driver is named .*there are ${drivers.map(driver => driver.name).join(', ')}`));

@@ -19,7 +19,7 @@ export const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.u
 
 /** `pollmode` to its end. */
 export function pollmode(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 120_000 });
   return { status, stdout, stderr };
 }
 
@@ -32,7 +32,7 @@ export function scratch(t: Test): string {
 
 /** A Linux host with a MAC address of its own: its number is the last byte of both addresses. */
 export function station(t: Test, number: number, driver = 'af_xdp', network = '10.5.0'): LinuxHost {
-  const host = new LinuxHost(t, `${network}.${number}/24`, '', driver);
+  const host = new LinuxHost(t, `${network}.${number}/24`, '', { driver });
   host.ip('link', 'set', 'dev', host.name, 'address', `02:00:00:00:05:${number.toString(16).padStart(2, '0')}`);
   return host;
 }

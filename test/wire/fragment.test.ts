@@ -193,13 +193,24 @@ t.test('each kind of mischief by name', async t => {
   t.same(given([{ id: 1 }, { ...end, id: 2 }, { ...end, isSix: true }]), { held: 3 }, 'three that have nothing to do with each other');
   t.same(given(Array.from({ length: 20 }, (_, id) => ({ id, now: id })), { datagrams: 8 }), { evicted: 12, held: 8 });
 
+  // IPv6 once more, since its rules have RFCs of their own (5722, 6946, 8200 section 4.5).
+  const six = (list: readonly Partial<Piece>[]): Record<string, number> => given(list.map(piece => ({ isSix: true, ...piece })));
+  t.same(six([{}, { start: 8 }, end, { id: 2 }, { ...end, id: 2 }]), { overlapping: 3, out: 1 }, 'an overlap takes its own datagram with it, and no other');
+  t.same(six([{}, {}, end]), { out: 1, duplicates: 1 }, 'the same fragment twice is no overlap');
+  t.same(six([{ start: 0, length: 40, more: false }, {}, end]), { out: 2 }, 'an atomic fragment stands alone: the datagram of the same identification is none of its business');
+  t.same(six([{}, { start: 0, length: 16, more: false }, end]), { out: 2 }, 'also between that one\'s fragments');
+  t.same(six([{ start: 8 * 8191, length: 8, more: false }]), { tooLong: 1 });
+  t.same(six([{ length: 9 }]), { malformed: 1 });
+
   const reassembler = new Reassembler(pool);
   const ip = { source: '10.0.0.1', destination: '10.0.0.2' };
   const add = (...parts: (build.Layer | Uint8Array)[]): number => reassembler.add(fresh(build.frame(build.ethernet(), ...parts)), 0);
   t.equal(add(build.ipv4({ ...ip, protocol: 6, moreFragments: true }), new Uint8Array(16)), 0);
   t.equal(add(build.ipv4({ ...ip, protocol: 6, fragmentOffset: 8, moreFragments: true }), new Uint8Array(16)), 0);
   t.equal(add(build.ipv6({ source: '::1', destination: '::2' }), build.fragment({ more: true, nextHeader: 60 }), new Uint8Array([17, 9, 0, 0, 0, 0, 0, 0])), 0);
-  t.equal(reassembler.stats.tiny, 3, 'no whole TCP header, TCP flags in the second, extension headers that go on');
+  const ip6 = build.ipv6({ source: '::1', destination: '::2' });
+  for (const [nextHeader, length] of [[6, 16], [132, 8], [17, 0], [58, 0]] as const) t.equal(add(ip6, build.fragment({ more: true, nextHeader, identification: nextHeader }), new Uint8Array(length)), 0);
+  t.same([reassembler.stats.tiny, reassembler.stats.malformed], [5, 2], 'no whole TCP or SCTP header, TCP flags in the second, extension headers that go on; nothing at all');
   reassembler.close();
   allFree();
   for (const options of [{ timeout: 0 }, { datagrams: 0 }, { fragments: 1 }, { fragments: 513 }]) t.equal(codeThrown(() => new Reassembler(pool, options)), 'EOPTION');

@@ -82,12 +82,27 @@ function copy64(to: usize, from: usize): void {
 }
 
 /**
- * Copies a frame: exactly `length` bytes, at any alignment. The last 16 are moved once more where the length is no
- * multiple of 16, so nothing beside the frame is read or written.
+ * Copies a frame: exactly `length` bytes, at any alignment. The last ones are moved once more where the length is no
+ * multiple of 16, so nothing beside the frame is read or written. The short ones go without a loop.
  */
 // @ts-ignore: decorator
 @inline
 export function copyFrame(to: usize, from: usize, length: u32): void {
+  if (length - 32 > 32) {
+    copyBytes(to, from, length);
+    return;
+  }
+  const a = v128.load(from);
+  const b = v128.load(from, 16);
+  const c = v128.load(from + (length as usize) - 32);
+  const d = v128.load(from + (length as usize) - 32, 16);
+  v128.store(to, a);
+  v128.store(to, b, 16);
+  v128.store(to + (length as usize) - 32, c);
+  v128.store(to + (length as usize) - 32, d, 16);
+}
+
+function copyBytes(to: usize, from: usize, length: u32): void {
   if (length < 16) {
     for (let i: u32 = 0; i < length; i++) store<u8>(to + (i as usize), load<u8>(from + (i as usize)));
     return;
