@@ -12,7 +12,9 @@ import { burstFunctions } from '../lib/burst/module.js';
 import { Mempool } from '../lib/mbuf/mempool.js';
 import { QueueState, type QueueFunction } from '../lib/port/queue.js';
 import { FakeIntel, type IntelKind } from './micro_intel.js';
+import { FakeVirtio } from './micro_virtio.js';
 import { FakeXsk } from './micro_xsk.js';
+import { OFFLOAD_CSUM, OFFLOAD_FINISH } from '../lib/virtqueue/layout.js';
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' }, json: { type: 'boolean', default: false } } });
 const BURST = 32;
@@ -26,7 +28,7 @@ interface Driver {
   readonly tx: number;
   readonly receive: QueueFunction;
   readonly send: QueueFunction;
-  readonly device: FakeXsk | FakeIntel;
+  readonly device: FakeXsk | FakeIntel | FakeVirtio;
 }
 
 const arena = Arena.create();
@@ -36,12 +38,18 @@ const bursts = Array.from({ length: BURSTS }, () => new Burst(arena, BURST));
 const time = new Float64Array(2);
 const { lcore } = arena;
 
-const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb', 'ixgbe'].map((name, number) => {
-  const [rx, tx] = (['rx', 'tx'] as const).map(direction => new QueueState({ arena, pool, number, device: 'bench' }, direction, 0).offset) as [number, number];
+const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb', 'ixgbe', 'virtio split', 'virtio packed', 'with checksums'].map((name, number) => {
+  const states = (['rx', 'tx'] as const).map(direction => new QueueState({ arena, pool, number, device: 'bench' }, direction, 0)) as [QueueState, QueueState];
+  const [rx, tx] = states.map(({ offset }) => offset) as [number, number];
   if (name === 'AF_XDP') {
     const device = new FakeXsk(pool, rx, tx);
     functions.xskFill(rx, lcore);
     return { name, rx, tx, receive: functions.xskRx, send: functions.xskTx, device };
+  }
+  if (name.startsWith('virtio') || name === 'with checksums') {
+    const device = new FakeVirtio(pool, ...states, name !== 'virtio split', name === 'with checksums' ? OFFLOAD_CSUM | OFFLOAD_FINISH : 0);
+    functions.virtioFill(rx, lcore);
+    return { name, rx, tx, receive: functions.virtioRx, send: functions.virtioTx, device };
   }
   const device = new FakeIntel(pool, rx, tx, name as IntelKind);
   functions.intelFill(rx, lcore);

@@ -6,7 +6,7 @@ import { Arena } from '../lib/arena/arena.js';
 import { Burst } from '../lib/burst/burst.js';
 import type { BurstFunctions } from '../lib/burst/functions.js';
 import { Mempool } from '../lib/mbuf/mempool.js';
-import { NULL_FRAME, RING_PORT_RING } from '../lib/port/drivers/memory_layout.js';
+import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../lib/port/drivers/memory_layout.js';
 import { QueueState } from '../lib/port/queue.js';
 import { Ring } from '../lib/ring/ring.js';
 import { FakeIntel } from './micro_intel.js';
@@ -68,7 +68,10 @@ function portCases(pool: Mempool, f: BurstFunctions, { offset }: Burst): Case[] 
     state.setTemplateLength(60);
   });
   const ring = Ring.create(arena, 'port ring', { size: 1024, singleProducer: true, singleConsumer: true, holds: 'mbufs' });
-  const [ringRx, ringTx] = queues(pool, 1, state => state.set(RING_PORT_RING, ring.offset));
+  const [ringRx, ringTx] = queues(pool, 1, state => {
+    state.set(RING_PORT_RING, ring.offset);
+    state.set(RING_PORT_BYTES, 1);
+  });
   return [
     {
       name: 'null port, 32 received and sent',

@@ -178,11 +178,11 @@ async function balancer(device: string, network: string, options: Options): Prom
   await run(host, () => program.turn(), () => program.tick(), options, () => program.close());
 }
 
-const collect = (value: string, list: string[]): string[] => [...list, value];
+const collect = (value: string, list: string[] = []): string[] => [...list, value];
 await main(new Command('balancer').description('Spreads connections to one address over backends that have it on their loopback.')
   .argument('<device>').argument('<address>', 'ours, with its network: 10.0.0.1/24, fd00::1/64, or both with a comma between')
-  .requiredOption('--service <address>', 'the address that is served; may be given twice, for one of each family', collect, [])
-  .requiredOption('--backend <name=address>', 'a machine that serves, by its address of either family, with a weight if wanted (*2); may be given several times; the same on every balancer', collect, [])
+  .requiredOption('--service <address>', 'the address that is served; may be given twice, for one of each family', collect)
+  .requiredOption('--backend <name=address>', 'a machine that serves, by its address of either family, with a weight if wanted (*2); may be given several times; the same on every balancer', collect)
   .option('--key <hex>', 'of the Toeplitz hash, 40 bytes; the same on every balancer', 'default')
   .option('--seconds <s>', 'stop after so long', Number)
   .option('--quiet', 'no line every second')

@@ -21,6 +21,17 @@ function ipv6Bytes(text: string): number[] {
   return [...front, ...new Array<number>(16 - front.length - back.length).fill(0), ...back];
 }
 
+/**
+ * What is wrong with an address and a prefix length, with the prefix that was probably meant; undefined where no bit
+ * behind the length is set. Tables refuse such a prefix: 10.0.0.1/8 may as well mean the one address.
+ */
+export function prefixFault(address: ArrayLike<number>, length: number): string | undefined {
+  const network = Array.from(address, (byte, index) => byte & ~(0xff >> Math.min(8, Math.max(0, length - 8 * index))));
+  if (network.every((byte, index) => byte === address[index])) return undefined;
+  const own = addressText(address);
+  return `${own}/${length} has bits behind its length: write ${addressText(network)}/${length}, or ${own}/${8 * address.length} for the one address`;
+}
+
 /** The u32 that `Ipv4.source` and its like hold. Throws EOPTION. */
 export function parseIpv4(text: string): number {
   const bytes = addressBytes(text);

@@ -5,6 +5,7 @@
 export { open, type Host, type OpenOptions, type PortObject, type PortRequest } from './port/host.js';
 export { attachHost, type AttachedHost, type AttachedPort } from './port/attached_host.js';
 export type { Availability, BurstsOptions, LinkState, Port, PortCapabilities, PortDriver, PortEvent, PortLink, PortRss, PortStats, RxQueue, TxQueue, VirtualFunctions, VirtualFunctionState, WakeSource } from './port/port.js';
+export type { AddressPrefix, PortFlowEntry, PortFlowMatch, PortFlowRule, PortFlowRules } from './port/flow_rules.js';
 export { drivers } from './port/drivers.js';
 export { attachRx, attachTx, releaseQueue, takeQueue } from './port/attach.js';
 export { poll, type PollOptions } from './lcore/poll.js';
@@ -54,6 +55,7 @@ export { FlowTable, type FlowTableOptions } from './flow/table.js';
 export type { CompiledRule, FlowOffload } from './flow/compile.js';
 export type { FlowReport, FlowRuleReport } from './flow/report.js';
 export type { FlowAction, FlowMatch, FlowRule } from './flow/rule.js';
+export { NicOffload, type NicOffloadOptions } from './flow/nic.js';
 export { XdpOffload, type XdpOffloadOptions } from './flow/xdp.js';
 export { Switch, type SwitchOptions } from './switch/switch.js';
 export type { BridgeConfig, MirrorConfig, PortConfig, StormConfig, SwitchConfig, UnderlayConfig, VlanConfig, VxlanConfig } from './switch/config.js';

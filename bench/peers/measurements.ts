@@ -26,6 +26,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('null-macswap'),
     forwarding('testpmd ring io', { vdevs: ['net_ring0', 'net_ring1'], forward: 'io', firstBursts: 8 }),
     oursForwarding('ring-io'),
+    oursForwarding('ring-io-bytes'),
     ...lookupMeasurements(machine),
     ...wireMeasurements(machine),
     ...vhostMeasurements,

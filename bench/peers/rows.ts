@@ -37,7 +37,11 @@ export const rows: readonly Row[] = [
   ...([['hash 16-byte key, bulk lookup', 'bulk', 'hash-lookup'], ['hash 16-byte key, add', 'add', 'hash-add']] as const).map(([name, figure, ours]) => lookupAutotest(name, 'hash_perf_autotest', figure, ours, 1, `the autotest's 524,288 keys, bulks of 16, jhash; ours: ${KEYS}`)),
   packets('null to null, io', 'testpmd null io', 'null-io', 3, FORWARDED),
   packets('null to null, MAC swap in TypeScript', 'testpmd null macswap', 'null-macswap', 1.5, FORWARDED),
-  packets('ring ports, io', 'testpmd ring io', 'ring-io', 1, `${FORWARDED}; 256 circle in each ring`),
+  packets('ring ports, io', 'testpmd ring io', 'ring-io', 1, `${FORWARDED}; 256 circle in each ring; packets are counted, as net_ring does`),
+  {
+    name: 'ring ports, io, ours counts bytes too', peer: 'testpmd ring io, Debian\'s generic build', peerFigure: ['testpmd ring io', 'value'],
+    ours: 'bench/ours/ring-io-bytes', oursFigure: ['ring-io-bytes', 'value'], unit: 'Mpps', counted: 'the same; each header is read twice, for its length',
+  },
   packets('AF_XDP send 64 B', 'testpmd af_xdp txonly', 'af-xdp-send', 1.3, ARRIVED),
   {
     name: 'AF_XDP send 64 B, against bare C', peer: 'C on the rings and sendto, gcc -O3 -march=native: as fast as this kernel lets anyone send (bench/peers/xsk.c)',

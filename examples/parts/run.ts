@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Help, type Command } from 'commander';
 import { poll, PollmodeError, type Host } from '../../lib/index.js';
 
 export interface RunOptions {
@@ -45,6 +45,10 @@ export function portLine(host: Host): string {
 
 /** Runs a program's command. What its user can mend is said in a sentence. */
 export async function main(command: Command): Promise<void> {
+  command.showHelpAfterError('(--help tells what there is)');
+  const help = new Help();
+  // Defaults as a user would type them: not in quotes, and no empty list.
+  command.configureHelp({ optionDescription: option => help.optionDescription(option).replace(/ \(default: (\[\]|"(.*)")\)$/, (_, all: string, text: string) => all === '[]' ? '' : ` (default: ${text})`) });
   try {
     await command.parseAsync();
   } catch (cause) {

@@ -5,7 +5,7 @@ import { HUGE_PAGE, baseSkew, closeZoneFile, guardRange, mapFile, mapWhole, reop
 import { Directory, type Memzone } from './directory.js';
 import { MAX_ARENA, MIN_ARENA, checkHeader, writeHeader } from './header.js';
 import {
-  ARENA_HEADER, BACKING_HEAP, BACKING_OVERLAY, HEADER_RECLAIM, HEADER_SIGBUS, HEADER_TABLE, PAGE, WASM_PAGE, ZONE_BURST, ZONE_OVERLAY, ZONE_RAW,
+  ARENA_HEADER, BACKING_HEAP, BACKING_OVERLAY, HEADER_RECLAIM, HEADER_SIGBUS, HEADER_TABLE, PAGE, WASM_PAGE, ZONE_BURST, ZONE_OVERLAY, ZONE_RAW, type Rest,
 } from './layout.js';
 import { claimLcore, lcoreHolder, lcores, releaseLcore, type LcoreHolder } from './lcores.js';
 import { ArenaLock } from './lock.js';
@@ -53,7 +53,7 @@ export class Arena {
   readonly #fd: number;
   #closed = false;
 
-  private constructor(memory: WasmMemory, fd: number) {
+  private constructor(memory: WasmMemory, fd: number, rest?: Rest) {
     this.memory = memory;
     this.#fd = fd;
     this.buffer = memory.buffer;
@@ -65,7 +65,7 @@ export class Arena {
     this.u64 = new BigUint64Array(this.buffer);
     checkHeader(this.u32.subarray(ARENA_HEADER >> 2), this.buffer.byteLength, 'This memory');
     this.table = this.u32[(ARENA_HEADER + HEADER_TABLE) >> 2]!;
-    this.lcore = claimLcore(this.i32);
+    this.lcore = claimLcore(this.i32, rest);
     this.#directory = new Directory(this.u8, this.i32, this.lcore);
     this.#mapping = new Mapping(this.u8, fd);
     this.#reclaiming = new ArenaLock(this.i32, HEADER_RECLAIM, this.lcore, 'The recovery of dead lcores', RECOVERY_MS);
@@ -85,13 +85,16 @@ export class Arena {
     });
   }
 
-  /** The arena of another thread of this process, from what its `share()` gave. Throws EFORMAT, ECLOSED; EARENAFULL for want of an lcore id. */
-  static attach(share: ArenaShare): Arena {
+  /**
+   * The arena of another thread of this process, from what its `share()` gave. Throws EFORMAT, ECLOSED; EARENAFULL for
+   * want of an lcore id. @param rest for a thread that says when it rests (lcore/rest.ts): what it is doing now
+   */
+  static attach(share: ArenaShare, rest?: Rest): Arena {
     if (!(share.memory?.buffer instanceof SharedArrayBuffer)) {
       throw new PollmodeError('EFORMAT', 'This is no shared memory: attach to what Arena.share() gave.');
     }
     const fd = share.fd < 0 ? -1 : reopen(share.fd, share.inode);
-    return closingOnError(fd, () => new Arena(share.memory, fd));
+    return closingOnError(fd, () => new Arena(share.memory, fd, rest));
   }
 
   /**

@@ -40,6 +40,8 @@ export const HEADER_SERIAL = 36;
 export const HEADER_HIGH = 40;
 /** Who is bringing back what dead lcores held: a lock word. */
 export const HEADER_RECLAIM = 44;
+/** 1 while a search for buffers that died on their way is owed, because somebody could not be brought to rest for it. */
+export const HEADER_SEARCH = 48;
 
 // The lcore table: one entry for each thread that is attached to the arena.
 export const LCORE_MAX = 64;
@@ -62,6 +64,7 @@ export const REST_UNKNOWN = 0;
 export const REST_ACTIVE = 1;
 /** It is between two bursts, and asks before it goes on. */
 export const REST_RESTING = 2;
+export type Rest = 0 | 1 | 2;
 
 export const DIRECTORY = 0x11000;
 export const DIRECTORY_ENTRIES = 1024;

@@ -1,6 +1,6 @@
 import { threadId } from 'node:worker_threads';
 import { PollmodeError } from '../errors.js';
-import { LCORE_MAX, LCORE_PID, LCORE_REST, LCORE_STARTED, LCORE_STRIDE, LCORE_TABLE, LCORE_TID, LCORE_WORKER, REST_UNKNOWN } from './layout.js';
+import { LCORE_MAX, LCORE_PID, LCORE_REST, LCORE_STARTED, LCORE_STRIDE, LCORE_TABLE, LCORE_TID, LCORE_WORKER, REST_UNKNOWN, type Rest } from './layout.js';
 import { callingThread, lifeOf, type Life } from './threads.js';
 
 /** A thread that is attached to the arena, or was when it died. */
@@ -18,13 +18,14 @@ export interface LcoreHolder {
 /** Index in an Int32Array over the arena of a field of an lcore's entry. */
 export const lcoreField = (lcore: number, field: number): number => (LCORE_TABLE + lcore * LCORE_STRIDE + field) >> 2;
 
-/** Takes the lowest free lcore id for the calling thread. Throws EARENAFULL when all 64 are taken. */
-export function claimLcore(i32: Int32Array): number {
+/** Takes the lowest free lcore id for the calling thread, which is doing `rest`. Throws EARENAFULL when all 64 are taken. */
+export function claimLcore(i32: Int32Array, rest: Rest = REST_UNKNOWN): number {
   for (let lcore = 0; lcore < LCORE_MAX; lcore++) {
     if (Atomics.compareExchange(i32, lcoreField(lcore, LCORE_PID), 0, process.pid) === 0) {
       const { tid, started } = callingThread();
       Atomics.store(i32, lcoreField(lcore, LCORE_WORKER), threadId);
       Atomics.store(i32, lcoreField(lcore, LCORE_STARTED), started);
+      Atomics.store(i32, lcoreField(lcore, LCORE_REST), rest); // before the tid: who sees that knows what it does
       Atomics.store(i32, lcoreField(lcore, LCORE_TID), tid);
       return lcore;
     }

@@ -1,7 +1,7 @@
 import type { Arena } from '../arena/arena.js';
-import { HEADER_SHIFT, MBUF_OWNER, MBUF_POOL, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
+import { HEADER_SHIFT, MBUF_OWNER, MBUF_POOL, OWNER_APP, OWNER_POOL, OWNER_SHIFT } from '../mbuf/layout.js';
 import { RING_PORT_RING } from '../port/drivers/memory_layout.js';
-import { RING_FLAGS, RING_SC, RING_SC_USER, RING_SP, RING_SP_USER } from '../ring/layout.js';
+import { RING_FLAGS, RING_OWNER, RING_SC, RING_SC_USER, RING_SP, RING_SP_USER } from '../ring/layout.js';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from './codes.js';
 import type { BurstFunctions } from './functions.js';
 
@@ -23,6 +23,8 @@ const WORDS = new Map<number, Misuse['what']>([
   [MISUSE_NOT_OWNED, 'used while a port or a ring has it'],
   [MISUSE_FOREIGN, 'no mbuf of this pool'],
 ]);
+
+type RingFunction = BurstFunctions['ringEnqueueMp'];
 
 /** What tells about misuses; a process warning unless a program listens. */
 export type MisuseListener = (misuse: Misuse) => void;
@@ -54,7 +56,7 @@ export class MisuseReporter {
 
   /** The same functions, each hand-over noted and each send looked at first. */
   around(functions: BurstFunctions): BurstFunctions {
-    const { mbufAlloc, mbufFree, mbufOwn, ringEnqueueSp, ringDequeueSc } = functions;
+    const { mbufAlloc, mbufFree, ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc } = functions;
     const wrapped: BurstFunctions = {
       ...functions,
       mbufAlloc: (pool, lcore, to, count) => this.#note(mbufAlloc(pool, lcore, to, count), to, 'allocated'),
@@ -63,20 +65,16 @@ export class MisuseReporter {
         mbufFree(pool, lcore, from, count);
         this.#remember(handles, 'freed');
       },
-      mbufOwn: (table, from, count, owner) => {
-        const into = owner >>> OWNER_SHIFT === OWNER_RING;
-        if (into) for (const handle of this.#handles(from, count)) this.checkOwned(handle);
-        mbufOwn(table, from, count, owner);
-        this.#note(count, from, into ? 'put into a ring' : 'taken back');
-      },
       ringEnqueueSp: (ring, ...rest) => {
         this.#checkSide(ring, RING_SP_USER);
-        return ringEnqueueSp(ring, ...rest);
+        return this.#put(ringEnqueueSp, ring, ...rest);
       },
+      ringEnqueueMp: (ring, ...rest) => this.#put(ringEnqueueMp, ring, ...rest),
       ringDequeueSc: (ring, ...rest) => {
         this.#checkSide(ring, RING_SC_USER);
-        return ringDequeueSc(ring, ...rest);
+        return this.#take(ringDequeueSc, ring, ...rest);
       },
+      ringDequeueMc: (ring, ...rest) => this.#take(ringDequeueMc, ring, ...rest),
     };
     for (const name of Object.keys(functions) as (keyof BurstFunctions)[]) {
       if (name.endsWith('Rx')) this.#wrapRx(wrapped, name as 'nullRx');
@@ -135,6 +133,24 @@ export class MisuseReporter {
     if ((this.#arena.u32[(ring + RING_FLAGS) >>> 2]! & flag) !== 0) this.#checkSide(ring, side);
   }
 
+  #put(enqueue: RingFunction, ring: number, from: number, count: number, fixed: number, lcore: number): number {
+    if (!this.#holdsMbufs(ring)) return enqueue(ring, from, count, fixed, lcore);
+    const handles = this.#handles(from, count);
+    for (const handle of handles) this.checkOwned(handle);
+    const put = enqueue(ring, from, count, fixed, lcore);
+    this.#remember(handles.slice(0, put), 'put into a ring');
+    return put;
+  }
+
+  #take(dequeue: RingFunction, ring: number, to: number, count: number, fixed: number, lcore: number): number {
+    const got = dequeue(ring, to, count, fixed, lcore);
+    return this.#holdsMbufs(ring) ? this.#note(got, to, 'taken out of a ring') : got;
+  }
+
+  #holdsMbufs(ring: number): boolean {
+    return this.#arena.u32[(ring + RING_OWNER) >>> 2] !== 0;
+  }
+
   #handles(from: number, count: number): number[] {
     return Array.from(this.#arena.u32.subarray(from >>> 2, (from >>> 2) + count));
   }
@@ -150,13 +166,25 @@ export class MisuseReporter {
   }
 }
 
-/** The caller's stack, without what only leads here. */
+/** This package's folder, of the compiled files and of a bundle of them; undefined inside somebody else's bundle. */
+const HOME = /^(?:file:\/\/)?(.*?\/)(?:dist\/)?lib\/(?:burst|bundle)\//.exec(import.meta.url)?.[1];
+
+/** The caller's stack: it begins at the line outside of this package that called into it, so that a program's own fault stands first. */
 function here(): string {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 30;
-  const lines = (new Error().stack ?? '').split('\n').slice(1).filter(line => !/\/burst\/(checking|module)\.|wasm:\/\//.test(line));
+  const at: { stack?: string } = {};
+  Error.captureStackTrace(at, here);
   Error.stackTraceLimit = limit;
-  return lines.map(line => line.trim()).join('\n    ');
+  const lines = (at.stack ?? '').split('\n').slice(1).map(line => line.trim());
+  const first = lines.findIndex(line => !isOurs(line));
+  return (first === -1 ? lines : lines.slice(first)).join('\n    ');
+}
+
+/** By the compiled file or, with source maps, by its source. */
+function isOurs(line: string): boolean {
+  if (line.includes('wasm://')) return true;
+  return HOME === undefined ? /\/burst\/(checking|module)\./.test(line) : line.includes(`${HOME}dist/lib/`) || line.includes(`${HOME}lib/`);
 }
 
 function warn({ what, handle, stack, handedOver }: Misuse): void {

@@ -1,4 +1,4 @@
-/** Bursts of Intel's NICs, in plain TypeScript, over descriptor rings that the device shares. The fast double is assembly/intel_rx.ts and intel_tx.ts; neither calls the other. */
+/** Bursts of Intel's NICs, in plain TypeScript, over descriptor rings that the device shares. The fast double is assembly/intel_rx.ts, intel_fill.ts and intel_tx.ts; neither calls the other. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
   MBUF_PKT_LEN, MBUF_TX_OFFLOAD, MBUF_VLAN_TCI, OWNER_APP, OWNER_SHIFT, RX_IP_CKSUM_BAD, RX_IP_CKSUM_GOOD, RX_L4_CKSUM_BAD,
@@ -153,11 +153,11 @@ export function intelFunctions({ u16, u32 }: ArenaViews, pools: MempoolFunctions
     pools.mbufFree(field(queue, QUEUE_POOL), lcore, queue + INTEL_SCRATCH, 1);
   }
 
-  /** Is it worth a fill: half a vector's worth, or in a short ring the half of it? */
+  /** Is it worth a fill: a vector's worth, or in a short ring the half of it? */
   function lacking(queue: number): boolean {
     const mask = field(queue, INTEL_MASK);
     const lack = mask - ((field(queue, INTEL_NEXT) - field(queue, INTEL_HEAD)) >>> 0);
-    return lack >= INTEL_SCRATCH_COUNT >>> 1 || lack >= mask >>> 1;
+    return lack >= INTEL_SCRATCH_COUNT || lack >= mask >>> 1;
   }
 
   /** Up to one less than the ring has: with a tail at its head the device has none. */

@@ -1,7 +1,7 @@
 /** The null and ring ports, in plain TypeScript. The fast double is assembly/memory_ports.ts; neither calls the other. */
-import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PORT, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
-import { NULL_FRAME, RING_PORT_RING } from '../port/drivers/memory_layout.js';
-import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
+import { HEADER_SHIFT, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../port/drivers/memory_layout.js';
+import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import { RING_FLAGS, RING_SC, RING_SP } from '../ring/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
@@ -10,7 +10,7 @@ import { count64, type ArenaViews } from './views.js';
 
 export type MemoryPortFunctions = Pick<BurstFunctions, 'nullRx' | 'nullTx' | 'ringRx' | 'ringTx'>;
 
-export function memoryPortFunctions({ u16, u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
+export function memoryPortFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
   return { nullRx, nullTx, ringRx, ringTx };
 
   /** The template is the first half of a header as a receive leaves it: lengths, port, refcnt 1, no chain. */
@@ -36,37 +36,31 @@ export function memoryPortFunctions({ u16, u32 }: ArenaViews, rings: RingFunctio
     return count;
   }
 
+  /** The ring sees to the owner words; everything else in the headers stays as it is, the port too. */
   function ringRx(queue: number, burst: number, max: number, lcore: number): number {
     const ring = field(queue, RING_PORT_RING);
     const got = field(ring, RING_FLAGS) & RING_SC
       ? rings.ringDequeueSc(ring, burst, max, 0, lcore)
       : rings.ringDequeueMc(ring, burst, max, 0, lcore);
-    stamp(queue, burst, got, program(lcore));
-    const port = u16[(queue + QUEUE_TEMPLATE + MBUF_PORT) >>> 1];
-    for (let i = 0; i < got; i++) u16[(headerAt(queue, burst, i) + MBUF_PORT) >>> 1] = port;
-    countPackets(queue, got, sumBytes(queue, burst, got));
+    countPackets(queue, got, bytesWhereCounted(queue, burst, got));
     return got;
   }
 
-  /** Lengths are read and owners written before the enqueue: afterwards the mbufs may be another thread's already. */
+  /** Lengths are read before the enqueue: afterwards the mbufs may be another thread's already. */
   function ringTx(queue: number, burst: number, count: number, lcore: number): number {
     const ring = field(queue, RING_PORT_RING);
-    const bytes = sumBytes(queue, burst, count);
-    stamp(queue, burst, count, field(queue, QUEUE_OWNER));
+    const bytes = bytesWhereCounted(queue, burst, count);
     const sent = field(ring, RING_FLAGS) & RING_SP
       ? rings.ringEnqueueSp(ring, burst, count, 0, lcore)
       : rings.ringEnqueueMp(ring, burst, count, 0, lcore);
-    // What the ring refused is still the program's.
-    const kept = burst + sent * 4;
     const refused = count - sent;
-    stamp(queue, kept, refused, program(lcore));
     count64(u32, queue + QUEUE_NOMBUF, refused);
-    countPackets(queue, sent, bytes - sumBytes(queue, kept, refused));
+    countPackets(queue, sent, bytes - bytesWhereCounted(queue, burst + sent * 4, refused));
     return sent;
   }
 
-  function stamp(queue: number, vector: number, count: number, owner: number): void {
-    for (let i = 0; i < count; i++) u32[(headerAt(queue, vector, i) + MBUF_OWNER) >>> 2] = owner;
+  function bytesWhereCounted(queue: number, vector: number, count: number): number {
+    return field(queue, RING_PORT_BYTES) !== 0 ? sumBytes(queue, vector, count) : 0;
   }
 
   /** Of all the packets, modulo 2^32, as a packet of more would be the program's mistake. */

@@ -2,7 +2,9 @@
  * Mempools, in plain TypeScript: a shared ring of free handles behind a small cache for each lcore, so that most bursts
  * touch no line that another thread writes. The fast double is assembly/mempool.ts; neither calls the other.
  *
- * A cache is a stack: what was freed last, and is still in the CPU's cache, is handed out first.
+ * A cache is a stack: what was freed last, and is still in the CPU's cache, is handed out first, mbuf by mbuf. Buffers
+ * that are 2048 bytes apart share a few places of the CPU's cache: bursts that come in the same order each time would
+ * drive each other out, and those that come the other way round find the last of them there.
  */
 import {
   HEADER_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_PORT, MBUF_REFCNT, MBUF_TX_OFFLOAD,
@@ -90,7 +92,7 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
   }
 
   function popCache(cache: number, length: number, to: number, count: number): number {
-    copy(to, cache + CACHE_SLOTS + (length - count) * 4, count);
+    for (let i = 0; i < count; i++) u32[(to >>> 2) + i] = u32[((cache + CACHE_SLOTS) >>> 2) + length - 1 - i];
     u32[(cache + CACHE_LENGTH) >>> 2] = length - count;
     return count;
   }

@@ -1,6 +1,6 @@
 /** Software steering, in plain TypeScript. The fast double is assembly/steer.ts; neither calls the other. */
-import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, MBUF_OWNER, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH } from '../mbuf/layout.js';
-import { RING_CONS, RING_OWNER, RING_PROD } from '../ring/layout.js';
+import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, RX_RSS_HASH } from '../mbuf/layout.js';
+import { RING_CONS, RING_PROD } from '../ring/layout.js';
 import {
   BUCKET_BYTES, BUCKET_NOW, BUCKET_PACKETS, BUCKET_TAIL, BUCKET_WANTED, STEER_BUCKETS, STEER_COUNT, STEER_DISTRIBUTED, STEER_DONE, STEER_FIRST,
   STEER_HANDED, STEER_MOVES, STEER_PLACES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_STATE, STEER_TABLE, STEER_TAKEN, STEER_VECTOR,
@@ -65,10 +65,8 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
     const worker = workerAt(steer, number);
     const [ring, waiting, vector] = [field(worker, STEER_RING), field(worker, STEER_COUNT), vectorOf(steer, number)];
     if (waiting === 0) return 0;
-    own(steer, vector, waiting, field(ring, RING_OWNER));
     const sent = rings.ringEnqueueSp(ring, vector, waiting, 0, lcore);
     if (sent < waiting) {
-      own(steer, vector + sent * 4, waiting - sent, program(lcore));
       pools.mbufFree(field(steer, STEER_POOL), lcore, vector + sent * 4, waiting - sent);
       count64(u32, steer + STEER_RING_FULL, waiting - sent);
     }
@@ -82,7 +80,6 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
     const ring = field(worker, STEER_RING);
     Atomics.store(u32, (worker + STEER_DONE) >>> 2, field(ring, RING_CONS));
     const got = rings.ringDequeueSc(ring, burst, max, 0, lcore);
-    own(steer, burst, got, program(lcore));
     count64(u32, worker + STEER_TAKEN, got);
     return got;
   }
@@ -92,10 +89,6 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
       const bucket = bucketOf(steer, field(headerOf(steer, u32[(burst >>> 2) + i]), MBUF_HASH));
       Atomics.store(u32, (bucket + BUCKET_WANTED) >>> 2, worker);
     }
-  }
-
-  function own(steer: number, vector: number, count: number, owner: number): void {
-    for (let i = 0; i < count; i++) set(headerOf(steer, u32[(vector >>> 2) + i]), MBUF_OWNER, owner);
   }
 
   function bucketOf(steer: number, hash: number): number {
@@ -121,8 +114,4 @@ export function steerFunctions({ u32 }: ArenaViews, rings: RingFunctions, pools:
   function set(structure: number, name: number, value: number): void {
     u32[(structure + name) >>> 2] = value;
   }
-}
-
-function program(lcore: number): number {
-  return (OWNER_APP << OWNER_SHIFT) | lcore;
 }

@@ -19,9 +19,9 @@ import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
 import { copyingFunctions } from './vhost.js';
 import { switchFunctions } from './switch.js';
-import { offloadFunctions } from './vhost_offload.js';
 import { virtioFunctions } from './virtio.js';
 import { virtqueueFunctions } from './virtqueue.js';
+import { offloadFunctions } from './virtqueue_offload.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
 import { driverRingFunctions } from './virtqueue_driver.js';
 import { xskFunctions } from './xsk.js';
@@ -54,7 +54,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
     vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
-    ...virtioFunctions(views, queues, driverRingFunctions(views, queues), pools),
+    ...virtioFunctions(views, queues, driverRingFunctions(views, queues), offloads, pools),
     parse, tuples, checksumCheck, checksumFill, checksumRange,
   };
 }

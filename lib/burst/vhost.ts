@@ -6,11 +6,11 @@ import {
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
   CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_FLAGS, NET_GSO_TYPE, NET_HEADER, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, SCRATCH_HEADER, SEGMENT_SHIFT, VECTOR, VQ_FLAGS, VQ_HEADER,
   VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
 import type { MempoolFunctions } from './mempool.js';
-import { asks, type NetHeader, type OffloadFunctions } from './vhost_offload.js';
+import { asks, type NetHeader, type OffloadFunctions } from './virtqueue_offload.js';
 import { queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
@@ -71,7 +71,7 @@ export function copyingFunctions(views: ArenaViews, { enter, leave }: VirtqueueF
    * frames are. Returns the frames and the chains.
    */
   function takeChains(queue: number, vector: number, given: number, lcore: number): { good: number; done: number } {
-    const most = (field(queue, VQ_OFFLOADS) & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST);
+    const most = offloads.longestReceived(queue);
     let [good, done, dry] = [0, 0, false];
     const free = (from: number): void => {
       pools.putFree(field(queue, QUEUE_POOL), lcore, vector + from * 4, given - from);
@@ -138,7 +138,7 @@ export function copyingFunctions(views: ArenaViews, { enter, leave }: VirtqueueF
     if (more === 0 && field(chain, CHAIN_COUNT) === 1) {
       const from = field(field(chain, CHAIN_FIRST), 0);
       u8.copyWithin(bufferOf(handle) + HEADROOM, from + head, from + head + length);
-      return readNetHeader(from);
+      return offloads.readHeader(from);
     }
     const own = field(queue, VQ_SCRATCH) + SCRATCH_HEADER;
     let segment = readSegments(field(chain, CHAIN_FIRST), own, head);
@@ -147,7 +147,7 @@ export function copyingFunctions(views: ArenaViews, { enter, leave }: VirtqueueF
       segment = readSegments(segment, bufferOf(handle) + HEADROOM, part);
       u16[(headerOf(queue, handle) + MBUF_DATA_LEN) >>> 1] = part;
       length -= part;
-      if (length === 0) return readNetHeader(own);
+      if (length === 0) return offloads.readHeader(own);
       const next = u32[(vector >>> 2) + i];
       u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2] = next;
       handle = next;
@@ -299,14 +299,14 @@ export function copyingFunctions(views: ArenaViews, { enter, leave }: VirtqueueF
     const head = field(queue, VQ_HEADER);
     if (run === 1 && field(chain, CHAIN_COUNT) === 1 && u16[(headerOf(queue, handle) + MBUF_NB_SEGS) >>> 1] === 1) {
       const to = field(field(chain, CHAIN_FIRST), 0);
-      writeNetHeader(to, head, 1, offloads.tell(queue, handle));
+      offloads.writeHeader(to, head, 1, offloads.tell(queue, handle));
       const from = dataOf(queue, handle);
       u8.copyWithin(to + head, from, from + need - head);
       setField(chain, CHAIN_WRITTEN, need);
       return;
     }
     const own = field(queue, VQ_SCRATCH) + SCRATCH_HEADER;
-    writeNetHeader(own, head, run, offloads.tell(queue, handle));
+    offloads.writeHeader(own, head, run, offloads.tell(queue, handle));
     let segment = writeSegments(field(chain, CHAIN_FIRST), own, head);
     for (let left = need - head; left > 0;) {
       const part = u16[(headerOf(queue, handle) + MBUF_DATA_LEN) >>> 1];
@@ -320,21 +320,6 @@ export function copyingFunctions(views: ArenaViews, { enter, leave }: VirtqueueF
       setField(chain, CHAIN_MORE, run > 1 ? 1 : 0);
       need -= written;
     }
-  }
-
-  // At any alignment: it is the driver's buffer.
-  function writeNetHeader(to: number, head: number, buffers: number, { flags, kind, headers, size, start, offset }: NetHeader): void {
-    u8[to + NET_FLAGS] = flags;
-    u8[to + NET_GSO_TYPE] = kind;
-    [headers, size, start, offset, ...(head === NET_HEADER ? [buffers] : [])].forEach((word, i) => {
-      u8[to + 2 + 2 * i] = word & 0xff;
-      u8[to + 3 + 2 * i] = word >>> 8;
-    });
-  }
-
-  function readNetHeader(at: number): NetHeader {
-    const [headers, size, start, offset] = [2, 4, 6, 8].map(i => u8[at + i] | (u8[at + i + 1] << 8));
-    return { flags: u8[at + NET_FLAGS], kind: u8[at + NET_GSO_TYPE], headers: headers!, size: size!, start: start!, offset: offset! };
   }
 
   function dataOf(queue: number, handle: number): number {

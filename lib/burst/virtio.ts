@@ -1,19 +1,21 @@
 /** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves, in plain TypeScript. The fast double is assembly/virtio.ts; neither calls the other. */
 import {
-  HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN,
-  MBUF_PLAIN, MBUF_REFCNT,
+  HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_PKT_LEN,
+  MBUF_PLAIN, MBUF_REFCNT, RX_RSS_HASH, TX_OFFLOADS, TX_TCP_SEG,
 } from '../mbuf/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
 import {
-  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, EXTRA_DESCS, MOST_GOES, MOST_SEGMENTS, SEGMENTS,
-  SEGMENT_SHIFT, VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL,
-  VQ_POOL, VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE,
+  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, EXTRA_DESCS, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_HASH,
+  NET_HASH_REPORT, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_HASH, SEGMENTS,
+  SEGMENT_SHIFT, VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL,
+  VQ_POOL, VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
 import { program, queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
+import { NOTHING, type NetHeader, type OffloadFunctions } from './virtqueue_offload.js';
 import type { DriverRingFunctions } from './virtqueue_driver.js';
 
 export type VirtioFunctions = Pick<BurstFunctions, 'virtioRx' | 'virtioFill' | 'virtioTx' | 'virtioClean'>;
@@ -21,21 +23,25 @@ export type VirtioFunctions = Pick<BurstFunctions, 'virtioRx' | 'virtioFill' | '
 /** An Ethernet header. */
 const SHORTEST = 14;
 
-export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFunctions, rings: DriverRingFunctions, pools: MempoolFunctions): VirtioFunctions {
-  const { u8, u16, u32 } = views;
+export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFunctions, rings: DriverRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): VirtioFunctions {
+  const { u16, u32 } = views;
   const { field, setField, bufferOf, headerOf, own, ownChain } = queueMbufs(views);
   return { virtioRx, virtioFill, virtioTx, virtioClean };
 
   function virtioRx(queue: number, burst: number, max: number, lcore: number): number {
     if (!enter(queue, lcore)) return 0;
+    if (field(queue, VQ_OFFLOADS) !== 0) setField(queue, VQ_UNFINISHED, 0);
     let got = 0;
     for (let goes = 0; got < max && goes < MOST_GOES; goes++) {
       const want = Math.min(max - got, CHUNK);
       const popped = rings.popUsed(queue, want);
-      for (let i = 0; i < popped; i++) got += takeBuffer(queue, pairAt(queue, i), burst + got * 4, lcore);
+      let taken = 0;
+      for (let i = 0; i < popped; i++) taken += takeBuffer(queue, pairAt(queue, i), burst + (got + taken) * 4, lcore);
+      got += field(queue, VQ_OFFLOADS) === 0 ? taken : acceptFrames(queue, burst + got * 4, taken, lcore);
       if (popped < want) break;
     }
     count64(u32, queue + QUEUE_PACKETS, got);
+    for (let i = 0; i < got; i++) count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, u32[(burst >>> 2) + i]) + MBUF_PKT_LEN) >>> 2]);
     const lack = field(queue, VQ_ROOM);
     // Worth a fill: half a vector's worth, or in a short ring the half of it.
     if (lack >= CHUNK >>> 1 || lack >= field(queue, VQ_SIZE) >>> 1) fill(queue, lcore);
@@ -48,18 +54,37 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     const [handle, written] = [field(pair, 0), field(pair, 4)];
     const length = written - field(queue, VQ_HEADER);
     // Copied once: it stands where the device writes.
-    const buffers = (field(queue, VQ_FLAGS) & VQ_MERGEABLE) !== 0 ? u16[(bufferOf(handle) + HEADROOM - 2) >>> 1] : 1;
-    const whole = field(queue, VQ_PART_LEFT) === 0 && buffers === 1 && length <= field(queue, QUEUE_ROOM) && isFrame(queue, length);
+    const buffers = (field(queue, VQ_FLAGS) & VQ_MERGEABLE) !== 0 ? u16[(bufferOf(handle) + HEADROOM - field(queue, VQ_HEADER) + NET_NUM_BUFFERS) >>> 1] : 1;
+    const whole = field(queue, VQ_PART_LEFT) === 0 && buffers === 1 && length <= field(queue, QUEUE_ROOM) && isFrame(length, offloads.longestReceived(queue));
     const first = whole ? handle : takePart(queue, handle, written, buffers, lcore);
     if (first === 0) return 0;
     if (whole) writeMbuf(queue, handle, HEADROOM, length, lcore);
     u32[slot >>> 2] = first;
-    count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2]);
     return 1;
   }
 
-  function isFrame(queue: number, length: number): boolean {
-    return length >= SHORTEST && length <= field(queue, VQ_LONGEST);
+  /** Does what the frames' headers say; those that are bad are freed, and the others move up. Returns how many there are then. */
+  function acceptFrames(queue: number, vector: number, count: number, lcore: number): number {
+    let good = 0;
+    for (let i = 0; i < count; i++) {
+      const handle = u32[(vector >>> 2) + i];
+      const at = bufferOf(handle) + HEADROOM - field(queue, VQ_HEADER);
+      const looked = (field(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) === 0 || offloads.acceptChecked(queue, handle, offloads.readHeader(at));
+      if (!looked) {
+        freeOne(queue, handle, lcore);
+        continue;
+      }
+      if ((field(queue, VQ_OFFLOADS) & OFFLOAD_HASH) !== 0 && u16[(at + NET_HASH_REPORT) >>> 1] !== 0) {
+        setField(headerOf(queue, handle), MBUF_HASH, field(at, NET_HASH));
+        u32[(headerOf(queue, handle) + MBUF_OL_FLAGS) >>> 2] |= RX_RSS_HASH;
+      }
+      u32[(vector >>> 2) + good++] = handle;
+    }
+    return good;
+  }
+
+  function isFrame(length: number, longest: number): boolean {
+    return length >= SHORTEST && length <= longest;
   }
 
   /** A buffer that is no frame by itself. Returns the first mbuf of the frame that it completes, or 0. VQ_PART_HEAD 0: the rest of a bad one is to come. */
@@ -83,7 +108,7 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     if (!begins) link(queue, first, handle, length);
     setField(queue, VQ_PART_TAIL, handle);
     if (field(queue, VQ_PART_LEFT) > 0) return 0;
-    if (!isFrame(queue, u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2])) return dropPart(queue, lcore);
+    if (!isFrame(u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2], offloads.longestReceived(queue))) return dropPart(queue, lcore);
     setField(queue, VQ_PART_HEAD, 0);
     return first;
   }
@@ -165,7 +190,7 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
         stopped = DRIVER_FOREIGN;
         break;
       }
-      const places = isPlain(queue, handle) ? sendPlain(queue, pushed, handle) : sendParts(queue, pushed, handle);
+      const places = sendOne(queue, pushed, handle);
       if (places === FULL) break;
       if (places === UNSENDABLE) {
         count64(u32, queue + DRIVER_BAD_FRAME, 1);
@@ -191,33 +216,44 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
     return start < field(queue, VQ_POOL_BYTES) && (start & field(queue, VQ_BUFFER_MASK)) === 0;
   }
 
+  /** Returns the places that it took in the ring. */
+  function sendOne(queue: number, nth: number, handle: number): number {
+    const flags = field(headerOf(queue, handle), MBUF_OL_FLAGS);
+    const asks = (flags & TX_OFFLOADS) !== 0;
+    if (asks && (!offloads.takes(queue, flags) || !offloads.isWhole(queue, handle))) return UNSENDABLE;
+    const told = asks ? offloads.tell(queue, handle) : NOTHING;
+    const longest = (flags & TX_TCP_SEG) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST);
+    return isAlone(queue, handle, longest) ? sendAlone(queue, nth, handle, told) : sendParts(queue, nth, handle, longest, told);
+  }
+
   /** One holder and one segment, a frame, and room for the header before it. */
-  function isPlain(queue: number, handle: number): boolean {
+  function isAlone(queue: number, handle: number, longest: number): boolean {
     const header = headerOf(queue, handle);
     const [offset, length] = [u16[(header + MBUF_DATA_OFF) >>> 1], u16[(header + MBUF_DATA_LEN) >>> 1]];
     const alone = u16[(header + MBUF_REFCNT) >>> 1] === (MBUF_PLAIN & 0xffff) && u16[(header + MBUF_NB_SEGS) >>> 1] === MBUF_PLAIN >>> 16;
-    return alone && offset >= field(queue, VQ_HEADER) && isFrame(queue, length) && offset + length <= u32[(header + MBUF_BUF_LEN) >>> 2];
+    return alone && offset >= field(queue, VQ_HEADER) && isFrame(length, longest) && offset + length <= u32[(header + MBUF_BUF_LEN) >>> 2];
   }
 
-  function sendPlain(queue: number, nth: number, handle: number): number {
+  function sendAlone(queue: number, nth: number, handle: number, told: NetHeader): number {
     if (field(queue, VQ_ROOM) === 0) return FULL;
     const [header, head] = [headerOf(queue, handle), field(queue, VQ_HEADER)];
     const length = u16[(header + MBUF_DATA_LEN) >>> 1];
     const at = bufferOf(handle) + u16[(header + MBUF_DATA_OFF) >>> 1] - head;
-    u8.fill(0, at, at + head); // no offloads
+    offloads.writeHeader(at, head, 0, told);
     rings.pushOne(queue, nth, at, length + head, 0, handle);
     count64(u32, queue + QUEUE_BYTES, length);
     return 1;
   }
 
-  function sendParts(queue: number, nth: number, handle: number): number {
-    const count = listSegments(queue, handle);
+  function sendParts(queue: number, nth: number, handle: number, longest: number, told: NetHeader): number {
+    const count = listSegments(queue, handle, longest, told);
     if (count === 0) return UNSENDABLE;
     const indirect = (field(queue, VQ_FLAGS) & VQ_INDIRECT) !== 0 && count <= EXTRA_DESCS;
     // What the ring can never hold is not waited for.
     const places = indirect ? 1 : count;
     if (field(queue, VQ_ROOM) < places) return places <= field(queue, VQ_SIZE) ? FULL : UNSENDABLE;
-    count64(u32, queue + QUEUE_BYTES, u32[(headerOf(queue, handle) + MBUF_PKT_LEN) >>> 2]);
+    const header = headerOf(queue, handle);
+    count64(u32, queue + QUEUE_BYTES, u16[(header + MBUF_NB_SEGS) >>> 1] === 1 ? u16[(header + MBUF_DATA_LEN) >>> 1] : u32[(header + MBUF_PKT_LEN) >>> 2]);
     return rings.pushChain(queue, nth, count, indirect, handle);
   }
 
@@ -225,7 +261,7 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
    * The pieces of a frame whose mbufs the header cannot be written into: its own, in the id's extra memory, then the
    * mbufs'. Returns how many; 0 for a frame that cannot be sent.
    */
-  function listSegments(queue: number, handle: number): number {
+  function listSegments(queue: number, handle: number, longest: number, told: NetHeader): number {
     const first = headerOf(queue, handle);
     const chained = u16[(first + MBUF_NB_SEGS) >>> 1];
     const whole = chained === 1 ? u16[(first + MBUF_DATA_LEN) >>> 1] : u32[(first + MBUF_PKT_LEN) >>> 2];
@@ -239,10 +275,10 @@ export function virtioFunctions(views: ArenaViews, { enter, leave }: VirtqueueFu
       length += part;
       handle = u32[(header + MBUF_NEXT) >>> 2];
     }
-    if (length !== whole || !isFrame(queue, length)) return 0;
+    if (length !== whole || !isFrame(length, longest)) return 0;
     if (field(queue, VQ_ROOM) === 0) return count; // there is no id, and nothing will be sent
     const [own, head] = [rings.nextExtra(queue), field(queue, VQ_HEADER)];
-    u8.fill(0, own, own + head);
+    offloads.writeHeader(own, head, 0, told);
     writeSegment(queue, 0, own, head);
     return count;
   }

@@ -44,7 +44,8 @@ function sum({ drivers, lines }: DoctorReport): string {
   const usable = drivers.filter(each => each.usable).map(each => `${each.name}:`);
   const without = drivers.filter(each => !each.usable).map(each => `${each.name}:`);
   const count = (status: Status, one: string, more: string): string => {
-    const number = lines.filter(line => line.status === status).length;
+    // A driver that cannot be opened is named above, and what it lacks has a line of its own.
+    const number = lines.filter(line => line.status === status && line.area !== 'drivers').length;
     return `${number} ${number === 1 ? one : more}`;
   };
   return printable(`Usable here: ${usable.join(' ') || 'nothing'}${without.length === 0 ? '' : `; not usable: ${without.join(' ')}`}. ${count('missing', 'thing is', 'things are')} missing, ${count('warn', 'could', 'could')} be better.`, 2000);

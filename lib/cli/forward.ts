@@ -1,9 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
+import { defaultRoutes } from '../kernel/routes.js';
 import { poll } from '../lcore/poll.js';
+import { parseDevice } from '../port/device.js';
 import { drivers } from '../port/drivers.js';
 import { open } from '../port/host.js';
+import { counted, packetRate } from './figures.js';
 import { Forwarder, type ForwardMode } from './forwarder.js';
 import { LiveLine } from './live.js';
 
@@ -15,6 +18,8 @@ interface ForwardOptions {
   readonly cpu?: number;
   readonly mbufs?: number;
   readonly ethPeer?: string[];
+  readonly oneWay?: boolean;
+  readonly force?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -31,6 +36,8 @@ export function forwardCommand(): Command {
     .option('--cpu <n>', 'pin to this CPU', whole(0, 4095))
     .option('--mbufs <n>', 'packets in the pool', whole(32, 1 << 20))
     .option('--eth-peer <macs...>', 'mode mac: destination for frames to a and to b (default 02:00:00:00:00:00 and :01)')
+    .option('--one-way', 'only from a to b: `af_xdp:eth1 null: --one-way` counts what comes, and sends nothing')
+    .option('--force', 'af_xdp also on an interface that carries the default route')
     .option('--json', 'totals as JSON on stdout at the end')
     .option('--quiet', 'no live statistics')
     .addHelpText('after', `\nDrivers:\n${driverList()}\n\nExamples:\n  pollmode forward null: null: --seconds 5\n  pollmode forward pcap:in.pcapng pcap:,tx=out.pcapng\n  pollmode forward af_xdp:veth0 ring:x --mode macswap\n`)
@@ -38,6 +45,7 @@ export function forwardCommand(): Command {
 }
 
 async function forward(a: string, b: string, options: ForwardOptions): Promise<void> {
+  if (options.force !== true) refuseOwnRoute([a, b]);
   if (options.cpu !== undefined) pin(options.cpu);
   const host = open([a, b], options.mbufs === undefined ? {} : { mbufs: options.mbufs });
   const stop = new AbortController();
@@ -75,10 +83,19 @@ function report(forwarder: Forwarder, seconds: number, options: ForwardOptions):
     process.stdout.write(`${JSON.stringify(totals, null, 2)}\n`);
     return;
   }
-  process.stdout.write(`${totals.forwarded} packets forwarded in ${seconds.toFixed(2)} s (${(totals.packetsPerSecond / 1e6).toFixed(2)} Mpps), ${totals.dropped} dropped\n`);
+  process.stdout.write(`${counted(totals.forwarded, 'packet')} forwarded in ${seconds.toFixed(2)} s (${packetRate(totals.packetsPerSecond)}), ${totals.dropped} dropped\n`);
   for (const port of totals.ports) {
     const more = Object.entries(port.xstats).filter(([, value]) => value !== 0).map(([name, value]) => ` ${name} ${value}`).join(',');
-    process.stdout.write(`  ${port.name} (${port.mode}): rx ${port.rxPackets} packets ${port.rxBytes} bytes, tx ${port.txPackets} packets ${port.txBytes} bytes${more === '' ? '' : `;${more}`}\n`);
+    process.stdout.write(`  ${port.name} (${port.mode}): rx ${counted(port.rxPackets, 'packet')} ${counted(port.rxBytes, 'byte')}, tx ${counted(port.txPackets, 'packet')} ${counted(port.txBytes, 'byte')}${more === '' ? '' : `;${more}`}\n`);
+  }
+}
+
+/** An AF_XDP port takes its queue's frames away from the kernel. Throws EBUSYQUEUE. */
+function refuseOwnRoute(devices: readonly string[]): void {
+  for (const text of devices) {
+    const { driver, device, options } = parseDevice(text);
+    if (driver !== 'af_xdp' || options.has('netns') || !defaultRoutes().has(device)) continue;
+    throw new PollmodeError('EBUSYQUEUE', `${text}: ${device} carries the default route, and what comes for this machine would go to this program, perhaps the session that you type in too: choose another interface, or say --force.`);
   }
 }
 

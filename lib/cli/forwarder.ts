@@ -12,6 +12,8 @@ export interface ForwarderOptions {
   /** Stop when so many were forwarded. */
   readonly count?: number;
   readonly ethPeer?: readonly string[];
+  /** Only from the first port to the second. */
+  readonly oneWay?: boolean;
 }
 
 export interface ForwardTotals {
@@ -55,7 +57,7 @@ export class Forwarder {
     this.#host = host;
     this.#limit = options.count ?? Infinity;
     const [a, b] = host.ports as [Port, Port];
-    this.#lanes = [...lanes(host, a, b, options), ...lanes(host, b, a, options)];
+    this.#lanes = [...lanes(host, a, b, options), ...(options.oneWay === true ? [] : lanes(host, b, a, options))];
     if (this.#lanes.length === 0) throw new PollmodeError('EOPTION', `Nothing to forward: neither ${a.name} nor ${b.name} receives what the other could send.`);
   }
 

@@ -1,5 +1,6 @@
 import type { Host } from '../port/host.js';
 import { emptyStats } from '../port/port.js';
+import { packetRate } from './figures.js';
 
 /** One line of statistics a second on stderr, over itself on a terminal. */
 export class LiveLine {
@@ -32,8 +33,8 @@ export class LiveLine {
       total.missed += stats.rxNoMbuf + stats.txRefused;
     }
     const seconds = (now - this.#last.at) / 1000;
-    const rate = (packets: number): string => (packets / seconds / 1e6).toFixed(3);
-    const line = `${((now - this.#started) / 1000).toFixed(0)} s  rx ${rate(total.rx - this.#last.rx)} Mpps  tx ${rate(total.tx - this.#last.tx)} Mpps  no mbuf or refused ${total.missed}`;
+    const rate = (packets: number): string => packetRate(packets / seconds);
+    const line = `${((now - this.#started) / 1000).toFixed(0)} s  rx ${rate(total.rx - this.#last.rx)}  tx ${rate(total.tx - this.#last.tx)}  no mbuf or refused ${total.missed}`;
     process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
     this.#last = { at: now, rx: total.rx, tx: total.tx };
   }

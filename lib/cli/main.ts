@@ -6,6 +6,7 @@ import { brokerCommand } from './broker.js';
 import { doctorCommand } from './doctor.js';
 import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
+import { settle } from './settle.js';
 import { sweepCommand } from './sweep.js';
 import { switchCommand } from './switch.js';
 
@@ -16,7 +17,6 @@ const program = new Command('pollmode')
   .description('Poll-mode packet I/O for Node.js: AF_XDP, AF_PACKET, tap, capture files and memory ports.')
   .version(version)
   .enablePositionalOptions()
-  .showHelpAfterError('(pollmode --help tells what there is)')
   .addCommand(sweepCommand())
   .addCommand(forwardCommand())
   .addCommand(switchCommand())
@@ -24,8 +24,7 @@ const program = new Command('pollmode')
   .addCommand(brokerCommand())
   .addCommand(doctorCommand());
 
-// Commands that were made elsewhere do not inherit by themselves.
-for (const command of program.commands) command.copyInheritedSettings(program);
+settle(program);
 
 try {
   await program.parseAsync();

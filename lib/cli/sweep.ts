@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { GRIDS, SCALING, type SweepGrid } from '../sweep/grid.js';
 import { POLICIES, type Policy } from '../sweep/model.js';
 import { SWEEP_PATHS, type SweepPath } from '../sweep/plans.js';
-import { readResults, type SweepResult } from '../sweep/results.js';
+import { prepareFolder, readResults, type SweepResult } from '../sweep/results.js';
 import { sweep } from '../sweep/sweep.js';
 import { sweepTables, tableStyle } from '../sweep/table.js';
 import { writeReport } from '../sweep/write.js';
@@ -26,7 +26,7 @@ interface Options {
   readonly queues?: number[];
   readonly lcores?: number[];
   readonly policies?: Policy[];
-  readonly xdp: string;
+  readonly xdp?: string;
   readonly out: string;
   readonly compare?: string;
   readonly json?: boolean;
@@ -43,21 +43,21 @@ Ctrl-C stops after the run that is under way, writes tables and report of what w
 export function sweepCommand(): Command {
   const { usual } = GRIDS;
   return new Command('sweep')
-    .description('The main job: burst sizes of AF_XDP and AF_PACKET rings against kernel sockets, on a veth pair of its own, and ports in memory. Prints tables and writes a report.')
+    .description('Measures packets per second, CPU time and round trips over burst and frame size: AF_XDP and AF_PACKET rings against kernel sockets, on a veth pair of its own, and ports in memory. Prints tables and writes a report.')
     .addOption(new Option('--full', 'every burst and frame size, about 6 minutes').conflicts('quick'))
     .option('--quick', 'about 15 seconds, and rough')
-    .option('--paths <list>', `of ${SWEEP_PATHS.join(', ')}`, paths, [...SWEEP_PATHS])
-    .option('--bursts <list>', `packets per call, each 1 to 512 (default ${usual.bursts.join()})`, numbers(1, 512))
-    .option('--frames <list>', `frame sizes with FCS (RFC 2544), each 64 to 1518 (default ${usual.frames.join()})`, numbers(64, 1518))
-    .option('--rounds <n>', `how often each cell is measured; the median counts (default ${usual.rounds})`, whole(1, 100))
-    .option('--seconds <s>', `per cell and round (default ${usual.seconds})`, seconds)
-    .option('--warmup <s>', `before each (default ${usual.warmUp})`, seconds)
-    .option('--latency-rate <pps>', `packets per second that the round trips are timed at; 0 for none (default ${usual.latencyRate})`, whole(0, 10_000_000))
-    .option('--latency-bursts <list>', `bursts that they are timed at (default ${usual.latencyBursts.join()})`, numbers(1, 512))
-    .option('--queues <list>', `queues of an AF_XDP port, each 1 to 64, for lcores to share; 0 for none of this (default ${usual.scaling.queues.join()})`, numbers(0, 64))
-    .option('--lcores <list>', `lcores that receive from them, each 1 to 64 (default ${usual.scaling.lcores.join()})`, numbers(1, 64))
-    .option('--policies <list>', `what an lcore does when nothing comes, of ${POLICIES.join(', ')} (default all)`, policies)
-    .option('--xdp <options>', 'options of the af_xdp port, for example mode=generic', '')
+    .addOption(new Option('--paths <list>', `of ${SWEEP_PATHS.map(name => name.replaceAll(' ', '-')).join()}`).argParser(paths).default([...SWEEP_PATHS], 'all'))
+    .option('--bursts <list>', `packets per call, each 1 to 512 (default: ${usual.bursts.join()})`, numbers(1, 512))
+    .option('--frames <list>', `frame sizes with FCS (RFC 2544), each 64 to 1518 (default: ${usual.frames.join()})`, numbers(64, 1518))
+    .option('--rounds <n>', `how often each cell is measured; the median counts (default: ${usual.rounds})`, whole(1, 100))
+    .option('--seconds <s>', `per cell and round (default: ${usual.seconds})`, seconds)
+    .option('--warmup <s>', `before each (default: ${usual.warmUp})`, seconds)
+    .option('--latency-rate <pps>', `packets per second that the round trips are timed at; 0 for none (default: ${usual.latencyRate})`, whole(0, 10_000_000))
+    .option('--latency-bursts <list>', `bursts that they are timed at (default: ${usual.latencyBursts.join()})`, numbers(1, 512))
+    .option('--queues <list>', `queues of an AF_XDP port, each 1 to 64, for lcores to share; 0 for none of this (default: ${usual.scaling.queues.join()})`, numbers(0, 64))
+    .option('--lcores <list>', `lcores that receive from them, each 1 to 64 (default: ${usual.scaling.lcores.join()})`, numbers(1, 64))
+    .option('--policies <list>', `what an lcore does when nothing comes, of ${POLICIES.join()} (default: all)`, policies)
+    .option('--xdp <options>', 'options of the af_xdp port, for example mode=generic')
     .option('--out <folder>', 'where the report goes', 'pollmode-report')
     .option('--compare <file>', 'results.json of an earlier sweep, drawn beside this one')
     .option('--json', 'the result as JSON on stdout instead of tables')
@@ -67,6 +67,7 @@ export function sweepCommand(): Command {
 
 async function run(options: Options): Promise<void> {
   const earlier = options.compare === undefined ? undefined : readResults(options.compare);
+  prepareFolder(options.out);
   const missing = missingRights();
   if (missing !== undefined) process.stderr.write(`${missing}\n`);
   const code = missing === undefined ? undefined : await againInUserNamespace();
@@ -75,15 +76,18 @@ async function run(options: Options): Promise<void> {
     return;
   }
   const result = await sweepWithProgress(options, missing);
-  const files = writeReport(options.out, result, earlier);
+  // Before anything is written: a folder that went, or a full disk, must not take the figures with it.
   if (options.json === true) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
-  else process.stdout.write(`${sweepTables(result, tableStyle(process.stdout, process.env), earlier)}\nReport: ${pathToFileURL(resolve(files.html)).href}\n`);
+  else process.stdout.write(sweepTables(result, tableStyle(process.stdout, process.env), earlier));
+  const files = writeReport(options.out, result, earlier);
+  if (options.json !== true) process.stdout.write(`\nReport: ${pathToFileURL(resolve(files.html)).href}\n`);
 }
 
 /** Ends early at a signal, with the exit code of a program that was ended by it (128 + its number). */
 async function sweepWithProgress(options: Options, missing: string | undefined): Promise<SweepResult> {
   const stop = new AbortController();
   const line = new ProgressLine(process.stderr);
+  const grid = gridOf(options);
   const interrupt = (signal: NodeJS.Signals): void => {
     line.say('stopping after this run; what was measured is kept');
     process.exitCode = signal === 'SIGINT' ? 130 : 143;
@@ -92,7 +96,7 @@ async function sweepWithProgress(options: Options, missing: string | undefined):
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
     return await sweep({
-      ...gridOf(options), paths: options.paths, xdp: options.xdp, signal: stop.signal, notes: notes(options, missing), progress: at => line.show(at),
+      ...grid, paths: options.paths, xdp: options.xdp ?? '', signal: stop.signal, notes: notes(options, grid, missing), progress: at => line.show(at),
     });
   } finally {
     line.end();
@@ -100,8 +104,8 @@ async function sweepWithProgress(options: Options, missing: string | undefined):
   }
 }
 
-function notes({ quick }: Options, missing: string | undefined): string[] {
-  const rough = quick === true ? ['A quick sweep: rough figures, from two short rounds of each cell. `pollmode sweep` without --quick measures longer.'] : [];
+function notes({ quick }: Options, { rounds, seconds: each }: SweepGrid, missing: string | undefined): string[] {
+  const rough = quick === true ? [`A quick sweep: rough figures, from ${rounds === 1 ? 'one round' : `${rounds} rounds`} of ${each} s of each cell. \`pollmode sweep\` without --quick measures longer.`] : [];
   return missing === undefined ? rough : [...rough, missing];
 }
 

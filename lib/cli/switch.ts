@@ -5,6 +5,7 @@ import { controlPath, DEFAULT_NAME } from '../switch/control_path.js';
 import type { FdbEntry, FlowReport } from '../switch/report.js';
 import { readSwitchConfig, switchSchema } from '../switch/parse.js';
 import type { ControlRequest } from '../switch/protocol.js';
+import { counted } from './figures.js';
 import { whole } from './forward.js';
 import type { SwitchAnswer } from './switch_answer.js';
 import { SwitchProgram } from './switch_program.js';
@@ -86,11 +87,11 @@ async function run(path: string | undefined, options: RunOptions, command: Comma
     process.stdout.write(switchSchema());
     return;
   }
-  if (path === undefined) return command.error('error: give a configuration, or one of show, ports, fdb, flows, reload, stop (pollmode switch --help)');
+  if (path === undefined) return command.error('error: give a configuration, or one of show, ports, fdb, flows, reload, stop ');
   const config = readSwitchConfig(path);
   if (options.check === true) {
     const ports = Object.values(config.bridges).reduce((sum, bridge) => sum + Object.keys(bridge.ports).length, 0);
-    process.stdout.write(options.json === true ? `${JSON.stringify(config, null, 1)}\n` : `${path} is right: ${Object.keys(config.bridges).length} bridges, ${ports} ports\n`);
+    process.stdout.write(options.json === true ? `${JSON.stringify(config, null, 1)}\n` : `${path} is right: ${counted(Object.keys(config.bridges).length, 'bridge')}, ${counted(ports, 'port')}\n`);
     return;
   }
   const program = new SwitchProgram(path, config, options);

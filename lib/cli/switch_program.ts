@@ -11,6 +11,7 @@ import { readSwitchConfig } from '../switch/parse.js';
 import type { ControlRequest } from '../switch/protocol.js';
 import type { Changes } from '../switch/report.js';
 import { Switch } from '../switch/switch.js';
+import { counted } from './figures.js';
 import { pin } from './forward.js';
 import { LiveLine } from './live.js';
 import type { SwitchAnswer } from './switch_answer.js';
@@ -90,7 +91,7 @@ export class SwitchProgram {
   #banner(): string {
     const { bridges } = this.#config;
     const ports = Object.values(bridges).reduce((sum, bridge) => sum + Object.keys(bridge.ports).length, 0);
-    return `switch "${this.#name}": ${Object.keys(bridges).join(', ')}, ${ports} ports; pollmode switch show${this.#config.control === undefined ? this.#name === DEFAULT_NAME ? '' : ` --name ${this.#name}` : ` --control ${this.#config.control}`}`;
+    return `switch "${this.#name}": ${Object.keys(bridges).join(', ')}, ${counted(ports, 'port')}; pollmode switch show${this.#config.control === undefined ? this.#name === DEFAULT_NAME ? '' : ` --name ${this.#name}` : ` --control ${this.#config.control}`}`;
   }
 
   #answer({ request, bridge, limit }: Required<ControlRequest>): unknown {
@@ -149,7 +150,7 @@ export class SwitchProgram {
   #report(json: boolean): void {
     const report = this.#switch.show();
     if (json) process.stdout.write(`${JSON.stringify(report, null, 1)}\n`);
-    else process.stdout.write(`${report.packets} packets, ${report.slow} of them by the slow path\n`);
+    else process.stdout.write(`${counted(report.packets, 'packet')}, ${report.slow} of them by the slow path\n`);
   }
 }
 

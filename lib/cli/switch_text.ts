@@ -3,6 +3,7 @@ import { printable } from '../sweep/text.js';
 import type { TableStyle } from '../sweep/text_table.js';
 import type { BridgeConfig, PortConfig, VlanConfig } from '../switch/config.js';
 import type { Changes, FdbEntry, FlowReport, PortReport } from '../switch/report.js';
+import { bitRate, byteCount, counted, packetRate } from './figures.js';
 import type { SwitchAnswer } from './switch_answer.js';
 
 /** A tree: the switch, its bridges, their ports. With `before`, an earlier answer, rates instead of counts. */
@@ -11,7 +12,7 @@ export function showText(now: SwitchAnswer, before: SwitchAnswer | undefined, st
   const { flows, packets, slow } = report;
   const rate = before === undefined ? '' : `, ${perSecond(packets - before.report.packets, now.seconds - before.seconds)}`;
   const head = `${bold(`switch "${now.name}"`, style)}  process ${now.pid}, ${duration(now.seconds)}, idle ${now.idle}, ${printable(now.file)}\n`
-    + `${packets} packets, ${slow} by the slow path${rate}; ${flows.count} of ${flows.capacity} flows\n`;
+    + `${counted(packets, 'packet')}, ${slow} by the slow path${rate}; ${flows.count} of ${flows.capacity} flows\n`;
   const columns = Object.entries(config.bridges).flatMap(([name, bridge]) => Object.keys(bridge.ports).map(port => cells(now, before, name, bridge, port)));
   const widths = [0, 1, 2, 3, 4].map(column => Math.max(0, ...columns.map(row => row[column]!.length)));
   const bridges = Object.entries(config.bridges).map(([name, bridge]) => {
@@ -34,7 +35,7 @@ function cells(now: SwitchAnswer, before: SwitchAnswer | undefined, bridge: stri
   const seconds = now.seconds - (before?.seconds ?? 0);
   const traffic = (way: 'rx' | 'tx'): string => {
     const [packets, bytes] = [sum(reports, way, 'packets'), sum(reports, way, 'bytes')];
-    return earlier === undefined ? `${way} ${packets} (${binary(bytes)})` : `${way} ${perSecond(packets - sum(earlier, way, 'packets'), seconds)} ${bits((bytes - sum(earlier, way, 'bytes')) * 8 / seconds)}`;
+    return earlier === undefined ? `${way} ${packets} (${byteCount(bytes)})` : `${way} ${perSecond(packets - sum(earlier, way, 'packets'), seconds)} ${bitRate((bytes - sum(earlier, way, 'bytes')) * 8 / seconds)}`;
   };
   return [name, printable(what(port), 80), [vlanText(port.vlan), ...mirrorsTo(its, name)].filter(text => text !== '').join(', '), traffic('rx'), traffic('tx'), dropsText(reports)];
 }
@@ -105,22 +106,7 @@ function bold(text: string, { colour }: TableStyle): string {
 }
 
 function perSecond(packets: number, seconds: number): string {
-  return `${scaled(packets / Math.max(seconds, 0.001), 1000)}pps`;
-}
-
-function bits(perSecond: number): string {
-  return `${scaled(perSecond, 1000)}bit/s`;
-}
-
-function binary(bytes: number): string {
-  return `${scaled(bytes, 1000)}B`;
-}
-
-function scaled(value: number, step: number): string {
-  const units = ['', 'k', 'M', 'G', 'T'];
-  let unit = 0;
-  for (; value >= step && unit < units.length - 1; unit++) value /= step;
-  return `${unit === 0 ? Math.round(value) : value.toPrecision(3)} ${units[unit]!}`;
+  return packetRate(packets / Math.max(seconds, 0.001));
 }
 
 function duration(seconds: number): string {

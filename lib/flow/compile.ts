@@ -2,6 +2,7 @@
 import { PollmodeError } from '../errors.js';
 import { stepsOf, type Step } from './actions.js';
 import { testsOf, whole, wrong, type FieldTest } from './match.js';
+import type { RxQueue } from '../port/port.js';
 import type { FlowRule } from './rule.js';
 
 export const MOST_RULES = 256;
@@ -18,10 +19,14 @@ export interface CompiledRule {
 
 /** Something in front of the table that runs rules itself. */
 export interface FlowOffload {
-  /** For people, and for `query`: "xdp". */
+  /** For people, and for `query`: "xdp", "ethtool n-tuple". */
   readonly where: string;
   /** Takes these rules, in order, instead of those before. Returns for each whether it is done there, or the reason why not. */
   install(rules: readonly CompiledRule[]): readonly (true | string)[];
+  /** Of a rule that was done there: is it still? Else why not, as with `install`. Absent: it is. */
+  still?(slot: number): true | string;
+  /** Packets that the rules in front lead to a queue of the table, 1 and up, without the table's seeing them. */
+  queue?(queue: number): RxQueue | undefined;
   /** Packets and bytes of a slot, since it was `reset`. */
   read(slot: number): { readonly packets: number; readonly bytes: number };
   reset(slot: number): void;

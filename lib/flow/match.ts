@@ -1,6 +1,6 @@
 /** A match as tests of fields (layout.ts): what software and XDP programs both are made from. */
 import { PollmodeError } from '../errors.js';
-import { addressBytes } from '../address.js';
+import { addressBytes, prefixFault } from '../address.js';
 import { parseMac } from '../wire/ethernet.js';
 import {
   FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE, FIELD_SOURCE_MAC,
@@ -55,6 +55,8 @@ function prefix(rule: string, field: number, text: string): FieldTest[] {
   const most = bytes.length * 8;
   const length = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : NaN;
   if (!(length <= most) || more !== undefined) wrong(rule, `"${String(text).slice(0, 60)}" is no prefix: write it as 10.0.0.0/8 or 2001:db8::/32`);
+  const fault = prefixFault(bytes, length);
+  if (fault !== undefined) wrong(rule, fault);
   const tests = [is(FIELD_VERSION, most === 32 ? 4 : 6)];
   for (let word = 0; word * 32 < length; word++) {
     const mask = length - word * 32 >= 32 ? ALL : (ALL << (32 - (length - word * 32))) >>> 0;
@@ -62,6 +64,11 @@ function prefix(rule: string, field: number, text: string): FieldTest[] {
     tests.push(is(field + word, (value & mask) >>> 0, mask));
   }
   return tests;
+}
+
+/** Of a match that was checked. */
+export function protocolNumber(protocol: NonNullable<FlowMatch['protocol']>): number {
+  return typeof protocol === 'number' ? protocol : PROTOCOLS[protocol]!;
 }
 
 function named(rule: string, protocol: string): number {

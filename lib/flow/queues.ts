@@ -33,16 +33,23 @@ export class FlowRxQueue extends ReceiveQueue {
   }
 }
 
-/** What rules sent to a queue. */
+/** What rules sent to a queue: in software through a ring, and where there is one, by a NIC's queue. Each has its turn to be asked first. */
 export class FlowQueue extends ReceiveQueue {
   private readonly ring: Ring;
+  private readonly nic: RxQueue | undefined;
+  private nicFirst = false;
 
-  constructor(arena: Arena, ring: Ring) {
+  constructor(arena: Arena, ring: Ring, nic?: RxQueue) {
     super(arena);
     this.ring = ring;
+    this.nic = nic;
   }
 
   rxBurst(burst: Burst, max: number = burst.capacity): number {
-    return this.ring.dequeueBurst(burst, burst.bounded(max));
+    const most = burst.bounded(max);
+    if (this.nic === undefined) return this.ring.dequeueBurst(burst, most);
+    this.nicFirst = !this.nicFirst;
+    if (this.nicFirst) return this.nic.rxBurst(burst, most) || this.ring.dequeueBurst(burst, most);
+    return this.ring.dequeueBurst(burst, most) || this.nic.rxBurst(burst, most);
   }
 }

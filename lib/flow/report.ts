@@ -5,7 +5,7 @@ export interface FlowRuleReport {
   readonly actions: readonly string[];
   /** Where its actions are done: "software", or the offload's word. */
   readonly ran: string;
-  /** Why it was not pushed down, where there is an offload and it was not. */
+  /** Why it was not pushed down (further), where there is an offload that did not take it. */
   readonly why?: string;
   /** By `count`, over both. */
   readonly packets: number;

@@ -30,7 +30,7 @@ export interface FlowMatch {
   readonly etherType?: number;
   /** VLAN number of the outer tag, 0 to 4095, or 'none' for frames without one. */
   readonly vlan?: number | 'none';
-  /** "10.0.0.0/8", "2001:db8::/32", or one address. */
+  /** "10.0.0.0/8", "2001:db8::/32", or one address. Bits behind the length are refused, as LPM's and ACLs' prefixes are. */
   readonly source?: string;
   readonly destination?: string;
   readonly protocol?: 'icmp' | 'tcp' | 'udp' | 'icmp6' | 'sctp' | number;

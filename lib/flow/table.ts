@@ -1,6 +1,6 @@
 /**
  * Flow rules at work (DPDK's rte_flow): a table of them goes over each burst that is received, in software on any port.
- * What a port can do itself is pushed down (`offload`, see xdp.ts), with the same result; `query` says what ran where.
+ * What a port can do itself is pushed down (`offload`, see nic.ts and xdp.ts), with the same result; `query` says what ran where.
  *
  *     const flow = new FlowTable(host.pool, { queues: 2, ports: { out: other.tx[0] }, rules: [
  *       { name: 'no telnet', match: { protocol: 'tcp', destinationPort: 23 }, actions: [{ do: 'count' }, { do: 'drop' }] },
@@ -43,17 +43,24 @@ export interface FlowTableOptions {
   readonly queueSize?: number;
   /** What mirror and redirect may name. */
   readonly ports?: Readonly<Record<string, TxQueue>>;
-  /** What runs rules before the packets come here, for the one port whose packets do. */
-  readonly offload?: FlowOffload;
+  /** What runs rules before the packets come here, for the one port whose packets do. Of several the first is the first to see a packet: a NIC, then XDP. */
+  readonly offload?: FlowOffload | readonly FlowOffload[];
 }
 
+/**
+ * Rules over the bursts of any port. `around` makes a receive queue that applies them, `process` applies them to a burst
+ * that the caller has; `queue` gives the table's own queues, `query` its counters. What a rule drops, queues, redirects
+ * or mirrors is the table's, what it leaves in the burst stays the caller's. One thread runs a table.
+ * `close` frees what waits in its queues; an offload is its maker's to close.
+ */
 export class FlowTable {
   readonly queues: number;
   readonly #zone: Memzone;
   readonly #rings: Ring[] = [];
-  readonly #offload: FlowOffload | undefined;
+  readonly #offloads: readonly FlowOffload[];
   readonly #portNames: readonly string[];
-  readonly #verdicts = new Map<string, true | string>();
+  /** Of each rule, by its name: what each offload said. */
+  readonly #verdicts = new Map<string, readonly (true | string)[]>();
   private readonly pool: Mempool;
   private readonly mbufs: Mbufs;
   private readonly u32: Uint32Array;
@@ -76,7 +83,7 @@ export class FlowTable {
 
   /** Throws EOPTION, EEXISTS, EARENAFULL, and what the offload throws. */
   constructor(pool: Mempool, options: FlowTableOptions = {}) {
-    const { rules = [], queues = 1, queueSize = 1024, ports = {}, offload } = options;
+    const { rules = [], queues = 1, queueSize = 1024, ports = {}, offload = [] } = options;
     if (!(Number.isInteger(queues) && queues >= 1 && queues <= 64)) throw new PollmodeError('EOPTION', `A flow table has 1 to 64 queues, not ${String(queues)}: choose a number in between.`);
     const { arena } = pool;
     const name = `flow/${arena.lcore}.${made++}`;
@@ -84,7 +91,7 @@ export class FlowTable {
     this.queues = queues;
     this.mbufs = pool.mbufs;
     [this.u32, this.f64] = [arena.u32, arena.f64];
-    this.#offload = offload;
+    this.#offloads = [offload].flat();
     this.#portNames = Object.keys(ports);
     const undo: (() => void)[] = [];
     try {
@@ -120,7 +127,8 @@ export class FlowTable {
   /** These rules instead of those before; one that keeps its name keeps its counts. Between two bursts. Throws EOPTION: then all is as it was. */
   replace(rules: readonly FlowRule[]): void {
     const compiled = compileRules(rules, this.rules, { queues: this.queues, ports: this.#portNames });
-    const verdicts = this.#offload?.install(compiled) ?? [];
+    // From the table towards the wire: what can throw does so before a NIC, which cannot, has changed.
+    const verdicts = [...this.#offloads].reverse().map(offload => offload.install(compiled)).reverse();
     // What went, once nothing counts there any more; a slot that is free counts nothing yet.
     const names = new Set(compiled.map(({ rule }) => rule.name));
     for (const { rule, slot } of this.rules) if (!names.has(rule.name)) this.#forget(slot);
@@ -129,9 +137,9 @@ export class FlowTable {
     this.#verdicts.clear();
     this.elsewhere.fill(0);
     compiled.forEach(({ rule, slot }, index) => {
-      const verdict = verdicts[index] ?? 'there is nothing to push it down to';
-      this.#verdicts.set(rule.name, verdict);
-      this.elsewhere[slot] = verdict === true ? 1 : 0;
+      const said = verdicts.map(each => each[index]!);
+      this.#verdicts.set(rule.name, said);
+      this.elsewhere[slot] = said.includes(true) ? 1 : 0;
     });
   }
 
@@ -157,11 +165,11 @@ export class FlowTable {
     return new FlowRxQueue(this.pool.arena, rx, this);
   }
 
-  /** What rules sent to a queue of the table, 1 and up. Throws EOPTION. */
+  /** What rules sent to a queue of the table, 1 and up, here or in an offload. Throws EOPTION. */
   queue(queue: number): RxQueue {
     const ring = this.#rings[queue - 1];
     if (ring === undefined) throw new PollmodeError('EOPTION', `This flow table has queues 1 to ${this.queues - 1} beside the burst itself, and no ${String(queue)}.`);
-    return new FlowQueue(this.pool.arena, ring);
+    return new FlowQueue(this.pool.arena, ring, this.#offloads.map(offload => offload.queue?.(queue)).find(each => each !== undefined));
   }
 
   /** What each rule counted, and where it ran. */
@@ -192,17 +200,20 @@ export class FlowTable {
 
   #forget(slot: number): void {
     this.f64.fill(0, this.counters + 2 * slot, this.counters + 2 * slot + 2);
-    this.#offload?.reset(slot);
+    for (const offload of this.#offloads) offload.reset(slot);
   }
 
   #report({ rule, slot }: CompiledRule): FlowRuleReport {
     const { name, priority = USUAL_PRIORITY, actions } = rule;
-    const verdict = this.#verdicts.get(name);
-    const there = this.#offload?.read(slot) ?? { packets: 0, bytes: 0 };
+    const said = this.#verdicts.get(name)!.map((verdict, index) => verdict === true ? this.#offloads[index]!.still?.(slot) ?? true : verdict);
+    const taken = said.indexOf(true);
+    const refusals = taken < 0 ? said : said.slice(0, taken);
+    const counts = this.#offloads.map(offload => offload.read(slot));
+    const sum = (field: 'packets' | 'bytes', own: number): number => counts.reduce((total, each) => total + each[field], this.f64[this.counters + 2 * slot + own]!);
     return {
-      name, priority, actions: actions.map(action => action.do), ran: verdict === true ? this.#offload!.where : 'software',
-      ...(this.#offload === undefined || verdict === true ? {} : { why: verdict! }),
-      packets: this.f64[this.counters + 2 * slot]! + there.packets, bytes: this.f64[this.counters + 2 * slot + 1]! + there.bytes,
+      name, priority, actions: actions.map(action => action.do), ran: this.#offloads[taken]?.where ?? 'software',
+      ...(refusals.length === 0 ? {} : { why: refusals.map((why, index) => `${this.#offloads[index]!.where}: ${String(why)}`).join('; ') }),
+      packets: sum('packets', 0), bytes: sum('bytes', 1),
     };
   }
 

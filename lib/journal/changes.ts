@@ -1,11 +1,14 @@
 /** Changes that are in the journal before they are made: what drivers call. Each returns the entry to undo at close. */
-import { readChannels, setChannels } from '../kernel/ethtool.js';
+import { readChannels, readFeatures, setChannels, setFeature } from '../kernel/ethtool.js';
 import { readLink } from '../kernel/link.js';
 import { readNapi, setNapi, type Deferral } from '../kernel/napi.js';
+import { freeLocation, insertNtuple, readNtupleTable, type NtupleSpec } from '../kernel/ntuple.js';
 import { setNicRss } from '../kernel/rss.js';
 import { journal, type Journal, type JournalEntry } from './journal.js';
 import type { ChannelCounts, ChannelsChange } from './kinds/channels.js';
+import type { FeatureChange } from './kinds/feature.js';
 import type { NapiChange } from './kinds/napi.js';
+import type { NtupleChange } from './kinds/ntuple.js';
 import { rssChange } from './kinds/rss.js';
 import { applySysfs, sysfsChange } from './kinds/sysfs.js';
 
@@ -33,6 +36,23 @@ export function changeNapi(napi: number, to: Partial<Deferral>, into: Journal = 
   const was = { deferHardIrqs, groFlushNs };
   const change: NapiChange = { kind: 'napi', napi, ifindex, was, to: { ...was, ...to } };
   return making(into.record(change), () => setNapi(napi, change.to));
+}
+
+/** Turns an offload feature on or off (ethtool -K), in its interface's namespace. Throws ENOTFOUND, EFORMAT for one that a journal may not change, EUNSUPPORTED. */
+export function changeFeature(ifname: string, feature: string, on: boolean, into: Journal = journal()): JournalEntry {
+  const was = readFeatures(ifname).get(feature)?.active === true;
+  const change: FeatureChange = { kind: 'feature', ifname, ifindex: readLink(ifname).ifindex, feature, was: was ? 1 : 0 };
+  return making(into.record(change), () => setFeature(ifname, feature, on));
+}
+
+/** Puts a rule into a NIC's table (ethtool -N), at a place that is free; in its interface's namespace. Undoing takes it away. Throws what the driver says. */
+export function changeNtuple(ifname: string, spec: NtupleSpec, into: Journal = journal()): JournalEntry {
+  const table = readNtupleTable(ifname);
+  const location = freeLocation(ifname, table);
+  const change: NtupleChange = {
+    kind: 'ntuple', ifname, ifindex: readLink(ifname).ifindex, spec: Buffer.from(spec).toString('hex'), ...(location === undefined ? { others: table.taken } : { location }),
+  };
+  return making(into.record(change), () => insertNtuple(ifname, spec, location));
 }
 
 function making(entry: JournalEntry, change: () => void): JournalEntry {

@@ -1,7 +1,9 @@
 /** The only list of what a journal can undo. A new kind is a file in kinds/ and a line here. */
 import type { Change, Kind } from './kind.js';
 import { channelsKind } from './kinds/channels.js';
+import { featureKind } from './kinds/feature.js';
 import { napiKind } from './kinds/napi.js';
+import { ntupleKind } from './kinds/ntuple.js';
 import { rssKind } from './kinds/rss.js';
 import { sysfsKind } from './kinds/sysfs.js';
 
@@ -12,4 +14,6 @@ export const kinds: Kinds = [
   channelsKind,
   napiKind,
   rssKind,
+  featureKind,
+  ntupleKind,
 ].map(kind => kind as unknown as Kind<Change>);

@@ -122,16 +122,21 @@ export function readFeatures(name: string): Map<string, Feature> {
 
 /** ENOTFOUND when the kernel has no feature of that name. */
 export function setFeature(name: string, feature: string, on: boolean): void {
-  const names = featureNames(name);
-  const index = names.indexOf(feature);
-  if (index < 0) throw new PollmodeError('ENOTFOUND', `The kernel knows no feature "${feature}": see the names that ethtool -k ${name} prints.`);
-  const words = Math.ceil(names.length / 32);
+  const { index, words } = featureNumber(name, feature);
   const blocks = command(ETHTOOL_SFEATURES, 8 + 8 * words);
   setU32(blocks, 4, words);
   const at = 8 + 8 * (index >> 5); // struct ethtool_set_features_block: valid, requested
   setU32(blocks, at, (1 << (index & 31)) >>> 0);
   if (on) setU32(blocks, at + 4, (1 << (index & 31)) >>> 0);
   ethtool(name, blocks, 'Setting a feature');
+}
+
+/** A feature's bit, and of how many words. Throws ENOTFOUND. */
+export function featureNumber(name: string, feature: string): { readonly index: number; readonly words: number } {
+  const names = featureNames(name);
+  const index = names.indexOf(feature);
+  if (index < 0) throw new PollmodeError('ENOTFOUND', `The kernel knows no feature "${feature}": see the names that ethtool -k ${name} prints.`);
+  return { index, words: Math.ceil(names.length / 32) };
 }
 
 function featureNames(name: string): string[] {

@@ -2,6 +2,7 @@
  * Network interfaces through rtnetlink (linux/rtnetlink.h, linux/if_link.h). Every call is about the network namespace
  * that the calling thread is in: see `withNetns`. Reading needs no rights; every change needs CAP_NET_ADMIN there.
  */
+import { constants } from 'node:os';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { ipv4Bytes, macBytes, macText } from './address.js';
@@ -9,6 +10,8 @@ import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from '.
 import { concat, fromCString, getI32, getU32, getU64, setI32, setU16, setU32 } from './bytes.js';
 import { AF_INET, AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from './constants.js';
 import { netlinkRequest, type Message } from './netlink.js';
+
+const { errno } = constants;
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -151,9 +154,31 @@ export function deleteLink(ifindex: number): void {
 /** By name or ifindex; ENOTFOUND when this namespace has no such link. */
 export function readLink(which: string | number): Link {
   const payload = typeof which === 'number' ? ifinfo(which) : concat([ifinfo(0), nameAttribute(which)]);
-  const [answer] = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, 0, payload, `read link ${which}`);
-  if (answer === undefined) throw new PollmodeError('ENOTFOUND', `The kernel said nothing about link ${which}: check the name.`);
-  return parseLink(answer);
+  try {
+    const [answer] = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, 0, payload, `read link ${which}`);
+    if (answer !== undefined) return parseLink(answer);
+  } catch (cause) {
+    if (!(cause instanceof PollmodeError) || cause.errno !== errno.ENODEV) throw cause;
+    throw noSuchLink(which, cause);
+  }
+  throw noSuchLink(which);
+}
+
+/** Begins in lower case: who opens a device puts its name before it. */
+function noSuchLink(which: string | number, cause?: PollmodeError): PollmodeError {
+  const what = typeof which === 'number' ? `number ${which}` : `"${which}"`;
+  return new PollmodeError('ENOTFOUND', `there is no interface ${what} in this network namespace (ip link shows them).`, { cause, syscall: 'netlink', errno: errno.ENODEV });
+}
+
+/** `readLink` for a driver, whose device string stands before what the kernel refuses: "af_xdp:eth0: there is no ...". */
+export function readLinkOf(device: string, name: string): Link {
+  try {
+    return readLink(name);
+  } catch (cause) {
+    if (!(cause instanceof PollmodeError)) throw cause;
+    const { code, message, syscall, errno: number } = cause;
+    throw new PollmodeError(code, `${device}: ${message}`, { cause, ...(syscall === undefined ? {} : { syscall }), ...(number === undefined ? {} : { errno: number }) });
+  }
 }
 
 export function listLinks(): Link[] {

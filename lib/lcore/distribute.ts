@@ -1,7 +1,7 @@
 /** What a `Distributor`'s own lcore runs: polls receive queues, and hands what comes to the workers. */
 import { Steering } from '../rss/steering.js';
 import type { LcoreContext } from './context.js';
-import type { IdleOptions } from './idle.js';
+import { Idle, type IdleOptions } from './idle.js';
 
 export interface DistributeArgs {
   readonly steering: string;
@@ -13,9 +13,11 @@ export interface DistributeArgs {
 /** Returns how many packets it received. */
 export default async function distribute(lcore: LcoreContext<DistributeArgs>): Promise<number> {
   const { steering, from, burst: capacity, idle } = lcore.args;
-  const side = Steering.find(lcore.arena, steering).distributor();
   const queues = from.map(({ port, queue }) => lcore.rx(port, queue));
   const burst = lcore.burst(capacity);
+  const idling = new Idle({ ...idle, queues });
+  // When this side is taken nothing is left that could fail: `Distributor.start` waits for it.
+  const side = Steering.find(lcore.arena, steering).distributor();
   let packets = 0;
   await lcore.poll(() => {
     const left = side.takeOver();
@@ -27,7 +29,7 @@ export default async function distribute(lcore: LcoreContext<DistributeArgs>): P
     }
     packets += found;
     return found + left;
-  }, { idle: { ...idle, queues } });
+  }, { idle: idling });
   side.release();
   return packets;
 }

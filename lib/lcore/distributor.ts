@@ -84,6 +84,7 @@ export class Distributor {
   readonly #timer: NodeJS.Timeout | undefined;
   #restarts: number;
   #stopping = false;
+  #starting = true;
 
   private constructor(where: { readonly arena: Arena; readonly pool: Mempool }, steering: Steering, options: DistributorOptions) {
     this.steering = steering;
@@ -95,7 +96,7 @@ export class Distributor {
     this.#timer = setInterval(() => rebalancer.round(), options.rebalance.everyMs ?? 100).unref();
   }
 
-  /** Resolves when all lcores run. Rejects, with nothing left running, as `launch` and `Steering.create` throw. */
+  /** Resolves when all lcores run and packets are distributed. Rejects, with nothing left running, as `launch` and `Steering.create` throw, and EUNSUPPORTED for a queue that only the thread that opened it can poll (pcap:). */
   static async start(where: { readonly arena: Arena; readonly pool: Mempool }, options: DistributorOptions): Promise<Distributor> {
     const steering = Steering.create(where.pool, options.name ?? 'rps', { ...options.steering, workers: options.workers.length });
     let self: Distributor | undefined;
@@ -106,6 +107,7 @@ export class Distributor {
       const failed = outcomes.find(outcome => outcome.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
       await self.#launch('distributor', true);
+      await self.#begun();
       return self;
     } catch (cause) {
       if (self === undefined) steering.close(where.pool);
@@ -126,12 +128,14 @@ export class Distributor {
 
   /** Starts a new lcore for one that has ended; a worker's first buckets come back to it. Rejects as `launch`, with EBUSYQUEUE while the old one runs. */
   async replace(who: Who): Promise<void> {
-    if (this.#stopping) throw new PollmodeError('ECLOSED', 'This distributor is stopped: start a new one.');
+    if (this.#stopping) throw stopped();
     if (this.#lcores.has(who) || this.#launching.has(who)) throw new PollmodeError('EBUSYQUEUE', `${describe(who)} runs: terminate its lcore first.`);
     if (who === 'distributor') return this.#launch(who, false);
-    while (this.#lcores.has('distributor') && !this.steering.settled) await wait(1); // it may hold the worker's side
+    while (this.#lcores.has('distributor') && !this.#stopping && !this.steering.settled) await wait(1); // it may hold the worker's side
+    if (this.#stopping) throw stopped();
     await this.#launch(who, false);
-    while (!this.steering.restore(who)) await wait(1);
+    // One that has ended since was retired when it did, or was started again and needs no help.
+    while (this.#lcores.has(who) && !this.#stopping && !this.steering.restore(who)) await wait(1);
   }
 
   /** Stops distributing, lets the workers work off what they have (for at most `drainMs`), stops them and releases the steering; the queues are the calling thread's again. */
@@ -180,6 +184,15 @@ export class Distributor {
     }
   }
 
+  /** The distributing lcore has all that it needs. Rejects with what it died of. */
+  async #begun(): Promise<void> {
+    let end: LcoreEnd | undefined;
+    void this.#lcores.get('distributor')?.ended.then(how => { end = how; });
+    while (!this.steering.isDistributed && end === undefined) await wait(1);
+    this.#starting = false;
+    if (end !== undefined && end.how !== 'returned') throw end.error;
+  }
+
   #launchOptions(who: Who): LaunchOptions {
     const { name = 'rps', burst = 32, idle = { policy: 'busy' }, cpu } = this.#options;
     if (who !== 'distributor') return { name: `${name} ${who}`, ...this.#options.workers[who], steered: { steering: name, worker: who } };
@@ -195,6 +208,7 @@ export class Distributor {
   #ended(who: Who, end: LcoreEnd): void {
     if (this.#stopping) return;
     this.#lcores.delete(who);
+    if (who === 'distributor' && this.#starting) return; // `start` says it
     const restarts = this.#restarts > 0;
     if (restarts) this.#restart(who);
     else if (who !== 'distributor') this.steering.retire(who);
@@ -206,6 +220,10 @@ export class Distributor {
     // One that cannot even start ends like one that died.
     this.#launch(who, false).catch((error: PollmodeError) => this.#ended(who, { how: 'died', error, recovery: NO_RECOVERY }));
   }
+}
+
+function stopped(): PollmodeError {
+  return new PollmodeError('ECLOSED', 'This distributor is stopped: start a new one.');
 }
 
 function describe(who: Who): string {

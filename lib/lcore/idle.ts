@@ -7,6 +7,7 @@ import type { RxQueue, WakeSource } from '../port/port.js';
  * - `busy`: asks again at once. Best latency, a whole CPU.
  * - `interrupt`: sleeps in the kernel at once, until the first packet wakes it.
  * - `adaptive`: asks again for as long as it is likely that the next packet comes sooner than a sleep would cost, then sleeps.
+ *   On a queue that has nothing to sleep on (memory ports, capture files) it is `busy`.
  *   On a CPU that others want too it sleeps at once for a while: the scheduler lets who slept run as soon as a packet
  *   wakes him, and has who spun wait for his turn again, which is what his slowest packets then wait for.
  */
@@ -45,8 +46,11 @@ const AWAY_MS = 0.01;
 /** So much of its spinning is looked at together, and so great a part of it may others have: less than the hundredth that p99 is about. */
 const PROBE_MS = 50;
 const MOST_LOST = 0.004;
-/** For how long it then sleeps instead, in milliseconds: twice as long each time that the next probe ends like that too. */
-const YIELD_MS = { least: 400, most: 6400 };
+/**
+ * For how long it then sleeps instead, in milliseconds: twice as long each time that the next probe ends like that too.
+ * At least so long that the probes are a few hundredths of the time: what they have late is no part of p99 then.
+ */
+export const YIELD_MS = { least: 1600, most: 6400 };
 
 /** One loop's idling. Belongs to its thread. */
 export class Idle {
@@ -70,15 +74,15 @@ export class Idle {
   #sleeps = 0;
   #wakeups = 0;
 
-  /** Throws EUNSUPPORTED when it shall sleep on a queue that has nothing to sleep on. */
+  /** Throws EUNSUPPORTED when it is to be woken by a queue that has nothing to sleep on, EOPTION without queues. */
   constructor({ policy, queues, deadlines = [], spinUs = 50, sleepMs = 10 }: IdleOptions) {
-    this.policy = policy;
+    this.policy = policy === 'adaptive' && queues.some(({ wake }) => wake === undefined) ? 'busy' : policy;
     this.#most = spinUs / 1000;
     this.#sleepMs = sleepMs;
     this.#deadlines = deadlines;
-    this.#sources = policy === 'busy' ? [] : queues.map(sourceOf);
+    this.#sources = this.policy === 'busy' ? [] : queues.map(sourceOf);
     this.#fds = new Int32Array(2 * this.#sources.length);
-    if (policy !== 'busy' && this.#sources.length === 0) throw new PollmodeError('EOPTION', `Idle policy ${policy}: say which queues it shall wait for.`);
+    if (this.policy !== 'busy' && this.#sources.length === 0) throw new PollmodeError('EOPTION', `Idle policy ${policy}: say which queues it shall wait for.`);
   }
 
   /** The loop found something. */

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Arena } from '../arena/arena.js';
 import { PollmodeError, type ErrorCode } from '../errors.js';
@@ -7,6 +8,9 @@ import type { Direction } from '../port/queue_view.js';
 import type { SteeredName } from './context.js';
 import { NO_RECOVERY, recoverLcore, type Recovery } from './recover.js';
 import type { LcoreData, LcoreFailure, LcoreMessage } from './worker.js';
+
+const TRIES = 5;
+const RETRY_MS = 100;
 
 export interface LaunchOptions {
   /** The module that it runs, as `new URL('./worker.js', import.meta.url)`: its default export is an `LcoreMain`. */
@@ -61,7 +65,7 @@ export class Lcore {
   readonly name: string;
   /** The CPU that it is pinned to, or -1. */
   readonly cpu: number;
-  /** Never rejects; what the lcore held is taken back by then. */
+  /** Never rejects; what the lcore held is taken back by then, unless its `recovery` says that something is left for later. */
   readonly ended: Promise<LcoreEnd>;
   /** Of `launch`. */
   readonly running: Promise<void>;
@@ -127,8 +131,23 @@ export class Lcore {
     this.#worker.unref();
   }
 
-  #end(code: number): LcoreEnd {
-    const recovery = this.#id < 0 ? NO_RECOVERY : recoverLcore(this.#arena, this.#id, this.#tid);
+  /** While another keeps the arena's locks, and that is for long, it tries again a few times; then `recoverDead` is left to do it. */
+  async #recover(): Promise<Recovery> {
+    if (this.#id < 0) return NO_RECOVERY;
+    for (let tries = 1; !this.#arena.closed; tries++) {
+      try {
+        return recoverLcore(this.#arena, this.#id, this.#tid);
+      } catch (cause) {
+        if (!isBusy(cause)) throw cause;
+        if (tries === TRIES) break;
+      }
+      await wait(RETRY_MS);
+    }
+    return { ...NO_RECOVERY, lcore: this.#id, complete: false };
+  }
+
+  async #end(code: number): Promise<LcoreEnd> {
+    const recovery = await this.#recover();
     const last = this.#last;
     if (last?.kind === 'done') return { how: 'returned', result: last.result, recovery };
     if (last?.kind === 'failed') return { how: 'failed', error: refusal(this.name, last.error), recovery };
@@ -136,6 +155,11 @@ export class Lcore {
       this.#error === undefined ? {} : { cause: this.#error });
     return { how: 'died', error, recovery };
   }
+}
+
+/** Is this a lock that somebody keeps for the moment, the reclaim's or the directory's? */
+function isBusy(cause: unknown): boolean {
+  return cause instanceof PollmodeError && cause.code === 'EBUSYQUEUE';
 }
 
 /** A refusal of set-up keeps its code; anything that the module threw is the cause of an ELCORE. */

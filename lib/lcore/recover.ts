@@ -1,11 +1,10 @@
 import type { Arena } from '../arena/arena.js';
-import { ZONE_POOL, ZONE_RING } from '../arena/layout.js';
+import { ZONE_RING } from '../arena/layout.js';
 import { lcoreHolder } from '../arena/lcores.js';
 import { burstFunctions } from '../burst/module.js';
-import { Mempool } from '../mbuf/mempool.js';
 import { freeQueues } from '../port/attach.js';
 import { freeSteering } from '../rss/steering_sides.js';
-import { pauseOthers } from './rest.js';
+import { poolsOf, searchStrays } from './strays.js';
 
 /** What came back from an lcore that ended. */
 export interface Recovery {
@@ -17,12 +16,17 @@ export interface Recovery {
   readonly claims: number;
   /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor". */
   readonly queues: readonly string[];
-  /** False when the other lcores could not be brought to rest: strays stay counted in the audit until a later recovery or `reclaimStray`. */
+  /**
+   * False when the other lcores could not be brought to rest, so that the search for strays is still owed. It is made
+   * later by itself, here (see strays.ts) or by whoever's recovery is complete next; the pool's `reclaimed` counts them then.
+   */
   readonly complete: boolean;
+  /** The lcore that would not rest, or polls in a way that cannot be known; else -1. */
+  readonly waitsFor: number;
 }
 
 /** Of an lcore that never attached, or whose things another has taken back. */
-export const NO_RECOVERY: Recovery = { lcore: -1, held: 0, stray: 0, claims: 0, queues: [], complete: true };
+export const NO_RECOVERY: Recovery = { lcore: -1, held: 0, stray: 0, claims: 0, queues: [], complete: true, waitsFor: -1 };
 
 /**
  * Takes back everything that an lcore held which is gone for certain, and frees its id. Other lcores may go on; those
@@ -46,19 +50,16 @@ export function recoverDead(arena: Arena): Recovery[] {
 
 function recover(arena: Arena, dead: readonly number[]): Recovery[] {
   if (dead.length === 0) return [];
-  const zones = arena.zones();
-  const pools = zones.filter(zone => zone.type === ZONE_POOL).map(zone => Mempool.find(arena, zone.name));
-  const rings = zones.filter(zone => zone.type === ZONE_RING);
+  const pools = poolsOf(arena);
+  const rings = arena.zones().filter(zone => zone.type === ZONE_RING);
   // All claims first: mbufs go back through rings that another dead one may have claimed.
   const claims = dead.map(lcore => rings.reduce((sum, { offset }) => sum + burstFunctions(arena).ringRecover(offset, lcore), 0));
   const parts = dead.map((lcore, i) => {
     const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore)];
     return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), 0) };
   });
-  const resume = pauseOthers(arena, [...dead, ...arena.deadLcores()]);
-  const stray = resume === undefined ? 0 : pools.reduce((sum, pool) => sum + pool.reclaimStray(), 0);
-  resume?.();
+  const search = searchStrays(arena, dead);
   for (const lcore of dead) arena.freeLcore(lcore, true);
   // Nobody can say whose the strays were: they are told with the first.
-  return parts.map((part, i) => ({ ...part, stray: i === 0 ? stray : 0, complete: resume !== undefined }));
+  return parts.map((part, i) => ({ ...part, stray: i === 0 ? search.stray : 0, complete: search.waitsFor < 0, waitsFor: search.waitsFor }));
 }

@@ -6,7 +6,7 @@
  * then reads HEADER_PAUSE. Both are sequentially consistent, so at least one sees the other (Dekker's rule).
  */
 import type { Arena } from '../arena/arena.js';
-import { ARENA_HEADER, HEADER_PAUSE, LCORE_MAX, LCORE_PID, LCORE_REST, REST_ACTIVE, REST_RESTING } from '../arena/layout.js';
+import { ARENA_HEADER, HEADER_PAUSE, LCORE_MAX, LCORE_PID, LCORE_REST, LCORE_TID, REST_ACTIVE, REST_RESTING, REST_UNKNOWN } from '../arena/layout.js';
 import { lcoreField, lcoreHolder } from '../arena/lcores.js';
 
 const PAUSE = (ARENA_HEADER + HEADER_PAUSE) >> 2;
@@ -43,39 +43,68 @@ export class RestPoint {
   }
 }
 
+/** What lets the others go on; or nobody rests, and this lcore is why. */
+export type Pause = { readonly resume: () => void } | { readonly waitsFor: number };
+
+/** Who does not rest within so long does something else than bursts. All others stand still meanwhile, so it is short. */
+const PATIENCE_MS = 250;
+/** Looks at a word between two at the kernel's list of threads. */
+const LOOKS_PER_LIFE = 32;
+
 /**
- * Asks every lcore but the calling one and those in `except` (dead ones) to rest. Returns what lets them go on, or
- * undefined when some would not within `timeoutMs`, or poll in a way that cannot be known. Never leaves a pause behind.
+ * Asks every lcore but the calling one and those in `except` (dead ones) to rest. One that dies meanwhile rests too. Says
+ * who would not within `timeoutMs`, or polls in a way that cannot be known. Never leaves a pause behind. For callers
+ * that hold the arena's reclaim: there is one asker at a time.
  */
-export function pauseOthers(arena: Arena, except: readonly number[], timeoutMs = 1000): (() => void) | undefined {
+export function pauseOthers(arena: Arena, except: readonly number[], timeoutMs = PATIENCE_MS): Pause {
   const { i32 } = arena;
-  if (Atomics.compareExchange(i32, PAUSE, 0, arena.lcore + 1) !== 0) return undefined;
+  const deadline = performance.now() + timeoutMs;
+  const others = Array.from({ length: LCORE_MAX }, (_, lcore) => lcore).filter(lcore => lcore !== arena.lcore && !except.includes(lcore));
+  const unknown = others.find(lcore => pollsByItself(i32, lcore));
+  if (unknown !== undefined) return { waitsFor: unknown }; // before anybody stands still for nothing
+  const asker = ask(i32, arena.lcore + 1);
+  if (asker !== 0) return { waitsFor: asker - 1 };
   const resume = (): void => {
     Atomics.store(i32, PAUSE, 0);
     Atomics.notify(i32, PAUSE);
   };
-  const others = Array.from({ length: LCORE_MAX }, (_, lcore) => lcore)
-    .filter(lcore => lcore !== arena.lcore && !except.includes(lcore) && Atomics.load(i32, lcoreField(lcore, LCORE_PID)) !== 0);
-  const deadline = performance.now() + timeoutMs;
-  for (const lcore of others) {
-    if (waitForRest(i32, lcore, deadline)) continue;
-    resume();
-    return undefined;
-  }
-  return resume;
+  const restless = others.find(lcore => !waitForRest(i32, lcore, deadline));
+  if (restless === undefined) return { resume };
+  resume();
+  return { waitsFor: restless };
+}
+
+/** Returns 0, or who asks already. */
+function ask(i32: Int32Array, mine: number): number {
+  const asker = Atomics.compareExchange(i32, PAUSE, 0, mine);
+  if (asker !== 0) liftDeadPause(i32, asker);
+  return asker === 0 ? 0 : Atomics.compareExchange(i32, PAUSE, 0, mine);
 }
 
 /** One who died while it looked would have all others rest for ever. */
 function liftDeadPause(i32: Int32Array, asker: number): void {
-  const holder = lcoreHolder(i32, asker - 1);
-  if (holder === undefined || holder.life === 'dead') Atomics.compareExchange(i32, PAUSE, asker, 0);
+  if (isGone(i32, asker - 1)) Atomics.compareExchange(i32, PAUSE, asker, 0);
 }
 
 function waitForRest(i32: Int32Array, lcore: number, deadline: number): boolean {
   const word = lcoreField(lcore, LCORE_REST);
-  for (let doing = Atomics.load(i32, word); doing === REST_ACTIVE; doing = Atomics.load(i32, word)) {
-    if (performance.now() > deadline) return false;
-    Atomics.wait(i32, word, REST_ACTIVE, 0.2);
+  for (let look = 1; ; look++) {
+    const doing = Atomics.load(i32, word);
+    if (doing === REST_RESTING || Atomics.load(i32, lcoreField(lcore, LCORE_PID)) === 0) return true;
+    const late = performance.now() > deadline;
+    // It may have died in the middle of a burst; its starter, who waits here perhaps, cannot tell.
+    if (late || look % LOOKS_PER_LIFE === 0) if (isGone(i32, lcore)) return true;
+    if (late || pollsByItself(i32, lcore)) return false;
+    Atomics.wait(i32, word, doing, 0.2);
   }
-  return Atomics.load(i32, word) === REST_RESTING || Atomics.load(i32, lcoreField(lcore, LCORE_PID)) === 0;
+}
+
+function isGone(i32: Int32Array, lcore: number): boolean {
+  const holder = lcoreHolder(i32, lcore);
+  return holder === undefined || holder.life === 'dead';
+}
+
+/** An entry without a tid is still being filled in. */
+function pollsByItself(i32: Int32Array, lcore: number): boolean {
+  return Atomics.load(i32, lcoreField(lcore, LCORE_TID)) !== 0 && Atomics.load(i32, lcoreField(lcore, LCORE_REST)) === REST_UNKNOWN && !isGone(i32, lcore);
 }

@@ -1,6 +1,7 @@
 /** What runs first in an lcore's thread: attaches, pins, loads the module, and answers the thread that started it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Arena, type ArenaShare } from '../arena/arena.js';
+import { REST_RESTING } from '../arena/layout.js';
 import { lcoreHolder } from '../arena/lcores.js';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
@@ -42,7 +43,7 @@ port.on('message', () => halt.abort());
 
 // The arena is not closed here: who started the lcore takes back what it held, and only then may its id be another's.
 try {
-  const arena = Arena.attach(data.share);
+  const arena = Arena.attach(data.share, REST_RESTING); // while its module is loaded it holds up nobody's recovery
   answer({ kind: 'attached', lcore: arena.lcore, tid: lcoreHolder(arena.i32, arena.lcore)!.tid });
   answer({ kind: 'done', result: await run(arena) });
 } catch (cause) {
@@ -55,11 +56,13 @@ async function run(own: Arena): Promise<unknown> {
   const main = (await import(data.module) as { default?: LcoreMain }).default;
   if (typeof main !== 'function') throw new PollmodeError('EOPTION', `${data.module} has no function as its default export: export default function (lcore) { … }.`);
   const rest = new RestPoint(own);
-  rest.enter(); // first: from then on it is known when it rests
+  rest.enter();
   answer({ kind: 'running' });
-  const result = await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, signal: halt.signal }));
-  rest.leave();
-  return result;
+  try {
+    return await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, signal: halt.signal }));
+  } finally {
+    rest.leave(); // also who failed moves nothing any more
+  }
 }
 
 function pin(cpu: number): void {

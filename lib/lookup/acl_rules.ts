@@ -1,4 +1,4 @@
-import { addressBytes } from '../address.js';
+import { addressBytes, prefixFault } from '../address.js';
 import { PollmodeError } from '../errors.js';
 import { ACL_NONE } from './acl_layout.js';
 import { whole } from './whole.js';
@@ -54,7 +54,7 @@ function addressRange(subject: string, what: string, given: string | Range | und
   if (bytes.length !== 4 || more !== undefined || !/^\d{1,2}$/.test(length) || Number(length) > 32) throw new PollmodeError('EOPTION', `${subject}: ${what} "${given.slice(0, 60)}": write an IPv4 address or prefix, as 10.0.0.0/8.`);
   const first = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
   const size = 2 ** (32 - Number(length));
-  if (first % size !== 0) throw new PollmodeError('EOPTION', `${subject}: ${what} "${given}" has bits behind its length: set them to 0.`);
+  if (first % size !== 0) throw new PollmodeError('EOPTION', `${subject}: ${what} ${prefixFault(bytes, Number(length))!}.`);
   return [first, first + size - 1];
 }
 

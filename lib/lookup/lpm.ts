@@ -1,4 +1,4 @@
-import { addressBytes, addressText } from '../address.js';
+import { addressBytes, addressText, prefixFault } from '../address.js';
 import type { Arena } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import type { Memzone } from '../arena/directory.js';
@@ -267,7 +267,7 @@ export class Lpm {
     this.#read(prefix);
     let tail = depth === bits ? 0 : this.#prefix[depth >> 3] & (0xff >> (depth & 7));
     for (let byte = (depth >> 3) + 1; byte < this.#prefix.length; byte++) tail |= this.#prefix[byte];
-    if (tail !== 0) throw new PollmodeError('EOPTION', `LPM: ${addressText(this.#prefix)}/${depth} has bits behind its length: set them to 0.`);
+    if (tail !== 0) throw new PollmodeError('EOPTION', `LPM: ${prefixFault(this.#prefix, depth)!}.`);
   }
 
   #read(address: Address): void {

@@ -56,7 +56,7 @@ export const MBUF_PLAIN = 0x00010001;
 export const OWNER_SHIFT = 24;
 /** In its pool: the shared ring or an lcore's cache. */
 export const OWNER_POOL = 0;
-/** Held by the program that runs on lcore N; by several of them when N is OWNER_SHARED. */
+/** Held by the program that runs on lcore N, or put into a ring by it; by several of them when N is OWNER_SHARED. */
 export const OWNER_APP = 1;
 /** Which one of several holders is not written down: one of them dying is no reason to take the mbuf from the others. */
 export const OWNER_SHARED = 0x01ffffff;
@@ -64,7 +64,7 @@ export const OWNER_SHARED = 0x01ffffff;
 export const OWNER_RX = 2;
 /** Given to a port to be sent. */
 export const OWNER_TX = 3;
-/** In the ring that is number N of the directory. */
+/** Checking build: in the ring that is number N of the directory. Otherwise the word still names who put it there (ring/layout.ts). */
 export const OWNER_RING = 4;
 
 /** Bytes kept free before a frame: DPDK's RTE_PKTMBUF_HEADROOM is 128, AF_XDP's XDP_PACKET_HEADROOM is 256; ours is the larger. */

@@ -186,7 +186,7 @@ export class Mbufs {
     return true;
   }
 
-  /** Makes the frame `bytes` long, from a fresh mbuf's start. Returns whether it fits. */
+  /** Appends `bytes`: in a fresh mbuf they are the whole frame. Returns whether they fit. */
   copyIn(handle: number, bytes: Uint8Array): boolean {
     const at = this.append(handle, bytes.length);
     if (at === 0) return false;

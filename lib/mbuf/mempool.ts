@@ -13,7 +13,7 @@ import { mbufsOf, type Mbufs } from './mbufs.js';
 import { reclaimHeld, reclaimStray } from './reclaim.js';
 import {
   CACHE_MAX, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
-  POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
+  POOL_MAGIC, POOL_RECLAIMED, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
 } from './pool_layout.js';
 
 export interface MempoolOptions {
@@ -36,6 +36,8 @@ export interface MempoolStats {
   readonly foreign: number;
   /** Frees that neither the ring nor a cache could take; `reclaim` finds the buffers again. */
   readonly stray: number;
+  /** mbufs that reclaims brought back: what the dead held, and what had strayed. */
+  readonly reclaimed: number;
 }
 
 /**
@@ -138,7 +140,7 @@ export class Mempool {
   stats(): MempoolStats {
     if (this.#final !== undefined) return this.#final.stats;
     const read = (field: number): number => Number(this.arena.u64[(this.offset + field) / 8]!);
-    return { dry: read(POOL_DRY), foreign: read(POOL_FOREIGN), stray: read(POOL_STRAY) };
+    return { dry: read(POOL_DRY), foreign: read(POOL_FOREIGN), stray: read(POOL_STRAY), reclaimed: read(POOL_RECLAIMED) };
   }
 
   /** Finds every buffer and its owner. Exact while no other thread moves buffers. */
@@ -158,13 +160,13 @@ export class Mempool {
   /** The part of `reclaim` that is safe while others use the pool: the lcore's claims, its cache and its program's mbufs. */
   reclaimHeld(lcore: number): number {
     this.#refuseClosed();
-    return reclaimHeld(this.arena, this.offset, lcore);
+    return this.#reclaimed(reclaimHeld(this.arena, this.offset, lcore));
   }
 
   /** The rest of it: mbufs that died on their way. Only while no thread moves this pool's mbufs. */
   reclaimStray(): number {
     this.#refuseClosed();
-    return reclaimStray(this.arena, this.offset);
+    return this.#reclaimed(reclaimStray(this.arena, this.offset));
   }
 
   /**
@@ -185,6 +187,11 @@ export class Mempool {
     Ring.find(this.arena, `${this.name}/free`).close();
     this.arena.release(this.#zone);
     this.arena.release(this.buffers);
+  }
+
+  #reclaimed(count: number): number {
+    this.arena.u64[(this.offset + POOL_RECLAIMED) / 8]! += BigInt(count);
+    return count;
   }
 
   #refuseClosed(): void {

@@ -30,6 +30,8 @@ export const POOL_STRAY = 48;
 /** u32: bytes in a buffer; u32: bytes of it that a frame may use behind the headroom. */
 export const POOL_BUF_LEN = 56;
 export const POOL_ROOM = 60;
+/** u64: buffers that came back from the dead, found by a reclaim; only under the arena's reclaim. */
+export const POOL_RECLAIMED = 64;
 
 export const POOL_CACHES = 128;
 /** u32 length, then the slots one cache line on. 65 lines, so that caches do not all start in the same L1 set. */

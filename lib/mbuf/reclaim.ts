@@ -1,15 +1,22 @@
 /**
- * The scans that bring back what a dead lcore held. A buffer of its program says so in its owner word, and nobody else
- * changes that, so `reclaimHeld` is safe beside traffic. A buffer that died on its way (out of a cache and not yet
- * stamped, stamped and not yet in a ring) can be told from a living one only while nothing moves: `reclaimStray`.
+ * The scans that bring back what a dead lcore held. A buffer of its program says so in its owner word. So does one that
+ * it had put into a ring, until somebody takes it out (ring/layout.ts); but that one is in the ring.
+ *
+ * `reclaimHeld` is safe beside traffic, also of threads and processes that cannot be asked to rest: it looks into the
+ * rings first, and at the owner words afterwards. Whoever takes a buffer out of a ring writes its own name into the word
+ * before it publishes that it took it. So where the word still names the dead one, the buffer had not left its ring, if
+ * it was in one, and the look into the rings, which was earlier, has found it there: nobody else puts it in or takes it
+ * out meanwhile under that name. What was not found in a ring is the dead one's and nobody else's to change.
+ *
+ * A buffer that died on its way (out of a cache and not yet stamped; in the checking build, stamped and not yet in a
+ * ring) can be told from a living one only while nothing moves: `reclaimStray`.
  *
  * One scan at a time: callers hold the arena's reclaim (`arena.reclaiming`).
  */
 import type { Arena } from '../arena/arena.js';
-import { ZONE_RING } from '../arena/layout.js';
 import { Burst } from '../burst/burst.js';
 import { burstFunctions } from '../burst/module.js';
-import { handles, listFree, ringHandles } from './audit.js';
+import { handles, inRings, listFree } from './audit.js';
 import {
   HEADER_SHIFT, MBUF_NEXT, MBUF_OWNER, MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_POOL, OWNER_RING, OWNER_SHARED, OWNER_SHIFT,
 } from './layout.js';
@@ -34,12 +41,11 @@ export function reclaimHeld(arena: Arena, pool: number, lcore: number): number {
  */
 export function reclaimStray(arena: Arena, pool: number): number {
   const { seen } = listFree(arena, pool);
-  const rings = arena.zones().filter(({ type }) => type === ZONE_RING);
-  const inRing = new Map(rings.map(({ index, offset }) => [index, new Set(ringHandles(arena, offset))]));
+  const between = inRings(arena);
   const lost = [...handles(arena, pool)].filter(handle => {
     const owner = arena.u32[(headerOf(arena, handle) + MBUF_OWNER) >>> 2]!;
     if (owner >>> OWNER_SHIFT === OWNER_POOL) return !seen.has(handle);
-    return owner >>> OWNER_SHIFT === OWNER_RING && inRing.get(owner & 0xffffff)?.has(handle) !== true;
+    return owner >>> OWNER_SHIFT === OWNER_RING && between.get(handle)?.index !== (owner & 0xffffff);
   });
   giveBack(arena, pool, lost);
   return lost.length;
@@ -54,12 +60,13 @@ function emptyCache(arena: Arena, pool: number, lcore: number): number[] {
   return cached;
 }
 
-/** An owner word that names an lcore says that it has one hold. Returns the mbufs that nobody else holds. */
+/** An owner word that names an lcore says that it has one hold, or had it when the mbuf went into a ring. Returns the mbufs that nobody else holds. */
 function takeHeld(arena: Arena, pool: number, lcore: number): number[] {
+  const between = inRings(arena); // before the words
   const dead = (OWNER_APP << OWNER_SHIFT) | lcore;
   return [...handles(arena, pool)].filter(handle => {
     const header = headerOf(arena, handle);
-    if (arena.u32[(header + MBUF_OWNER) >>> 2] !== dead) return false;
+    if (Atomics.load(arena.u32, (header + MBUF_OWNER) >>> 2) !== dead || between.has(handle)) return false;
     arena.u32[(header + MBUF_OWNER) >>> 2] = OWNER_SHARED;
     return Atomics.sub(arena.u16, (header + MBUF_REFCNT) >>> 1, 1) === 1;
   });

@@ -1,7 +1,8 @@
 /** Whether the machine itself uses a NIC, so that taking it away could cut its owner off. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { listAddresses, readLink } from '../kernel/link.js';
 import type { PciDevice } from '../kernel/pci.js';
+import { defaultRoutes } from '../kernel/routes.js';
 import { VFIO_DRIVER } from '../kernel/vfio.js';
 
 /** Why the device should stay where it is, one reason each; empty for one that may go. Of the calling process's network namespace. */
@@ -21,12 +22,4 @@ function usesOfInterface(name: string): string[] {
     ...addresses.map(({ text, prefix }) => `${name} has the address ${text}/${prefix}`),
     ...(existsSync(`/sys/class/net/${name}/master`) ? [`${name} is part of a bridge or bond`] : []),
   ];
-}
-
-/** Interfaces of default routes: /proc/net/route (destination and mask 0) and /proc/net/ipv6_route (prefix length 0, not one of lo's rejects). */
-function defaultRoutes(): Set<string> {
-  const rows = (path: string): string[][] => existsSync(path) ? readFileSync(path, 'utf8').split('\n').map(line => line.trim().split(/\s+/)) : [];
-  const ipv4 = rows('/proc/net/route').filter(row => row[1] === '00000000' && row[7] === '00000000').map(row => row[0]!);
-  const ipv6 = rows('/proc/net/ipv6_route').filter(row => row[1] === '00' && row[9] !== undefined && row[9] !== 'lo').map(row => row[9]!);
-  return new Set([...ipv4, ...ipv6]);
 }

@@ -43,6 +43,7 @@ let hosts = 0;
  * thread also undoes what a killed run left (see journal/).
  */
 export function open(requests: readonly PortRequest[], options: OpenOptions = {}): Host {
+  if (!Array.isArray(requests)) throw new PollmodeError('EOPTION', 'open takes a list of ports: open([\'null:\']).');
   undoLeftOnce();
   return new Host(requests, options);
 }

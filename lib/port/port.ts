@@ -15,6 +15,7 @@ import type { Arena } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import type { Burst } from '../burst/burst.js';
 import type { Mempool } from '../mbuf/mempool.js';
+import type { PortFlowRules } from './flow_rules.js';
 import type { QueueView } from './queue_view.js';
 
 export interface RxQueue {
@@ -113,6 +114,9 @@ export interface Port {
   onEvent?(listener: (event: PortEvent) => void): () => void;
   /** Its MAC address, where it has one: "02:00:00:00:00:01". */
   readonly mac?: string;
+
+  /** Rules that its NIC carries out: what lib/flow pushes down. Absent: there is none, or it has none. */
+  readonly flowRules?: PortFlowRules | undefined;
 
   // What a port has that drives a NIC itself; absent elsewhere. Only for the thread that opened it.
   /** Takes frames for any address, or only those for its own, for all, and for the groups that were chosen. */

@@ -5,10 +5,10 @@ import type { Burst } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
 import { PollmodeError } from '../errors.js';
-import { OWNER_APP, OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
+import { OWNER_RING, OWNER_SHIFT } from '../mbuf/layout.js';
 import {
   RING_CONS, RING_CONS_BUSY, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_PROD_BUSY, RING_SC, RING_SIZE,
-  RING_SLOTS, RING_SP,
+  RING_SLOTS, RING_SP, RING_TABLE,
 } from './layout.js';
 
 export interface RingOptions {
@@ -17,7 +17,7 @@ export interface RingOptions {
   /** Only one thread will ever enqueue (DPDK's SP), or dequeue (SC): faster. Default false: any number may. POLLMODE_DEBUG=1 tells of a second one while the first is attached; otherwise nobody looks. */
   readonly singleProducer?: boolean;
   readonly singleConsumer?: boolean;
-  /** What goes in: `mbufs` are handles, whose owner words then name the ring. Default `numbers`, any u32. */
+  /** What goes in: `mbufs` are handles, whose owner words then name who took them out. Default `numbers`, any u32. */
   readonly holds?: 'numbers' | 'mbufs';
 }
 
@@ -46,8 +46,6 @@ export class Ring {
   private readonly dequeueMc: BurstFunctions['ringDequeueMc'];
   private readonly singleProducer: boolean;
   private readonly singleConsumer: boolean;
-  /** The owner word of what is in it; 0 for a ring of plain numbers. */
-  private readonly owner: number;
   private readonly lcore: number;
   private open = true;
 
@@ -65,7 +63,6 @@ export class Ring {
     const flags = arena.u32[(zone.offset + RING_FLAGS) >>> 2]!;
     this.singleProducer = (flags & RING_SP) !== 0;
     this.singleConsumer = (flags & RING_SC) !== 0;
-    this.owner = arena.u32[(zone.offset + RING_OWNER) >>> 2]!;
     this.lcore = arena.lcore;
   }
 
@@ -79,7 +76,10 @@ export class Ring {
     const set = (field: number, value: number): void => { arena.u32[(zone.offset + field) >>> 2] = value; };
     set(RING_SIZE, size);
     set(RING_FLAGS, (options.singleProducer ? RING_SP : 0) | (options.singleConsumer ? RING_SC : 0));
-    set(RING_OWNER, options.holds === 'mbufs' ? (OWNER_RING << OWNER_SHIFT) | zone.index : 0);
+    if (options.holds === 'mbufs') {
+      set(RING_OWNER, (OWNER_RING << OWNER_SHIFT) | zone.index);
+      set(RING_TABLE, arena.table);
+    }
     Atomics.store(arena.u32, (zone.offset + RING_KIND) >>> 2, RING_MAGIC);
     return new Ring(arena, zone);
   }
@@ -153,20 +153,12 @@ export class Ring {
 
   #enqueue(burst: Burst, from: number, count: number, fixed: number): number {
     if (!(count > 0 && from >= 0 && from + count <= burst.capacity) || this.open !== true) return 0;
-    const at = burst.offset + from * 4;
-    if (this.owner === 0) return this.#put(at, count, fixed);
-    // Before the enqueue: afterwards the mbufs may be another thread's already. What is refused is still the caller's.
-    this.#own(at, count, this.owner);
-    const put = this.#put(at, count, fixed);
-    if (put < count) this.#own(at + put * 4, count - put, this.#program);
-    return put;
+    return this.#put(burst.offset + from * 4, count, fixed);
   }
 
   #dequeue(burst: Burst, count: number, fixed: number): number {
     if (!(count > 0 && count <= burst.capacity) || this.open !== true) return 0;
-    const got = this.#take(burst.offset, count, fixed);
-    if (got > 0 && this.owner !== 0) this.#own(burst.offset, got, this.#program);
-    return got;
+    return this.#take(burst.offset, count, fixed);
   }
 
   // Here V8 knows at each call which function it is, whatever rings a program has; `=== true` spares it a look at what
@@ -182,15 +174,6 @@ export class Ring {
     return this.singleConsumer === true
       ? this.dequeueSc(this.offset, to, count, fixed, this.lcore)
       : this.dequeueMc(this.offset, to, count, fixed, this.lcore);
-  }
-
-  #own(at: number, count: number, owner: number): void {
-    burstFunctions(this.#arena).mbufOwn(this.#arena.table, at, count, owner);
-  }
-
-  /** The owner word of what this thread's program holds. */
-  get #program(): number {
-    return (OWNER_APP << OWNER_SHIFT) | this.lcore;
   }
 
   #refuseClosed(): void {

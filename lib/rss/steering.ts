@@ -7,7 +7,7 @@ import type { Mempool } from '../mbuf/mempool.js';
 import { Ring } from '../ring/ring.js';
 import {
   BUCKET_BYTES, BUCKET_NOW, BUCKET_PACKETS, BUCKET_WANTED, STEER_BUCKETS, STEER_BUCKETS_AT, STEER_CHANGES, STEER_DISTRIBUTED, STEER_FIRST,
-  STEER_HANDED, STEER_HOLDER, STEER_KIND, STEER_MAGIC, STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_SEEN, STEER_STATE,
+  STEER_HANDED, STEER_HOLDER, STEER_KIND, STEER_LCORE, STEER_MAGIC, STEER_MASK, STEER_MOVES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_SEEN, STEER_STATE,
   STEER_TABLE, STEER_TAKEN, STEER_TAKEN_OVER, STEER_WAITS, STEER_WORKERS, STEER_WORKER_MAX, WORKER_IN, WORKER_OUT,
 } from './layout.js';
 import { Rss, type RssOptions } from './rss.js';
@@ -112,6 +112,11 @@ export class Steering {
   /** Takes the distributor's side for the calling thread. Throws ETHREAD while another has it. */
   distributor(): SteeringDistributor {
     return new SteeringDistributor(this.#arena, this.offset);
+  }
+
+  /** Whether a thread has the distributor's side. */
+  get isDistributed(): boolean {
+    return Atomics.load(this.#arena.u32, (this.offset + STEER_LCORE) >>> 2) !== 0;
   }
 
   /** Takes a worker's side for the calling thread. Throws EOPTION, ETHREAD while another has it. */

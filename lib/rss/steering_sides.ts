@@ -13,6 +13,9 @@ import {
   WORKER_TAKING,
 } from './layout.js';
 
+/** How long a worker waits for the end of a take-over: a distributor that needs longer is stopped or stuck. */
+const TAKE_OVER_MS = 10_000;
+
 /** Offset of a worker's record. */
 export function workerAt(steer: number, worker: number): number {
   return steer + STEER_WORKER_FIRST + worker * STEER_WORKER_STRIDE;
@@ -41,6 +44,7 @@ export class SteeringWorker extends ReceiveQueue {
     this.lcore = arena.lcore;
     this.u32 = arena.u32;
     this.holder = (workerAt(steer, number) + STEER_HOLDER) >>> 2;
+    awaitTakeOver(arena, steer, this.holder);
     hold(arena, this.holder, `worker ${number}`);
     const { steerTake, steerRecord } = burstFunctions(arena);
     this.take = steerTake;
@@ -210,6 +214,18 @@ export function freeSteering(arena: Arena, lcore: number): string[] {
     if (free((offset + STEER_LCORE) >>> 2)) freed.push(`${name}/distributor`);
   }
   return freed;
+}
+
+/**
+ * The distributor has a worker's side for the moment of taking over, from all that are out of service whenever one goes
+ * out. It lets go by itself, or the recovery of its lcore does.
+ */
+function awaitTakeOver(arena: Arena, steer: number, holder: number): void {
+  const until = performance.now() + TAKE_OVER_MS;
+  for (let held = Atomics.load(arena.i32, holder); held !== 0 && held !== arena.lcore + 1 && held === Atomics.load(arena.i32, (steer + STEER_LCORE) >>> 2); held = Atomics.load(arena.i32, holder)) {
+    if (performance.now() > until) return;
+    Atomics.wait(arena.i32, holder, held, 1);
+  }
 }
 
 /** Takes a side for the calling thread. Throws ETHREAD while another holds it. */

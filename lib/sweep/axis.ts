@@ -16,11 +16,12 @@ export function linearAxis(max: number, steps = 5): Axis {
   return { ticks, place: (value) => value / (last * step) };
 }
 
-/** Decades around [min, max]; both positive. */
+/** Decades around [min, max], with steps of 1, 2 and 5 where they are few; both positive. */
 export function logAxis(min: number, max: number): Axis {
   const low = Math.floor(Math.log10(min) + 1e-9);
   const high = Math.max(low + 1, Math.ceil(Math.log10(max) - 1e-9));
-  const ticks = Array.from({ length: high - low + 1 }, (_, index) => Number(`1e${low + index}`));
+  const steps = high - low <= 2 ? [1, 2, 5] : [1];
+  const ticks = Array.from({ length: high - low + 1 }, (_, index) => steps.map((step) => Number(`${step}e${low + index}`))).flat().filter((tick) => tick <= Number(`1e${high}`));
   return { ticks, place: (value) => value <= 0 ? 0 : Math.max(0, (Math.log10(value) - low) / (high - low)) };
 }
 

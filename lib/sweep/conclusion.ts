@@ -1,11 +1,11 @@
 /**
- * Sentences that the figures carry, and no others. Each states both medians beside the ratio, and says so where the
- * rounds of the two paths overlap.
+ * Sentences that the figures carry, and no others. Each states both medians beside the ratio; where the rounds of two
+ * cells overlap, nothing is said of which is faster, and one round says nothing of how the rate goes with the burst.
  */
 import { BASELINE_PATH, burstsOf, directionsOf, findCell, findMeasured, framesOf, isOverLink, ownShare, pathsOf } from './model.js';
 import type { Direction, LatencyCell, MeasuredCell, SweepResult } from './model.js';
-import { overlap, ratioTo } from './statistics.js';
-import { figure, mpps, printable, roughPercent, times } from './text.js';
+import { overlap, ratioTo, relativeRange } from './statistics.js';
+import { figure, mpps, percent, printable, roughPercent, times } from './text.js';
 
 /** The path that the sentences are about, where it was measured. */
 const SUBJECT_PATH = 'af_xdp';
@@ -13,24 +13,42 @@ const SUBJECT_PATH = 'af_xdp';
 const USUAL_BURST = 32;
 /** A gain has flattened where every larger burst stays within this part of the best. */
 const FLAT = 0.9;
+/** A machine is called busy from here on, and from here on that is said before any figure. */
+const BUSY = 0.03;
+const SPOILED = 0.3;
 
 /**
  * One sentence per direction, at the smallest frame, where packets and not bytes are the limit; where AF_XDP is missing,
- * that, and one about the next kernel path. Then AF_XDP's own share of the CPU time, and round trips. Empty for an empty sweep.
+ * that, and one about the next kernel path. Then AF_XDP's own share of the CPU time, and round trips. How busy the machine was
+ * stands behind them, or before them where the figures are more others' than ours. Empty for an empty sweep.
  */
 export function conclusions(result: SweepResult): string[] {
   const frame = framesOf(result)[0];
   if (frame === undefined) return [];
+  if (!isMeasured(result)) return [NOTHING];
   const rates = directionsOf(result).flatMap((direction) => subjectsOf(result, direction, frame).map((path) => conclude(result, path, direction, frame)));
-  return [...new Set([...rates, ...ownPart(result, frame), ...roundTrips(result, frame)])];
+  const said = [...new Set([...rates, ...ownPart(result, frame), ...roundTrips(result, frame)])];
+  const { takenByOthers: taken } = result.header;
+  if (taken === null || taken <= BUSY) return said;
+  return taken > SPOILED ? [busy(taken), ...said] : [...said, busy(taken)];
+}
+
+const NOTHING = 'Nothing was measured.';
+
+function isMeasured({ cells, latency, scaling }: SweepResult): boolean {
+  return latency.length > 0 || scaling.length > 0 || cells.some(({ status }) => status === 'measured');
+}
+
+function busy(taken: number): string {
+  return `The machine was busy: other programs had ${Math.round(taken * 100)} % of the two CPUs while this ran, so rates are lower, and losses and round trips greater, than on an idle one.`;
 }
 
 function conclude(result: SweepResult, path: string, direction: Direction, frame: number): string {
   const series = seriesOf(result, path, direction, frame);
   const cell = usual(series);
   if (cell === undefined) return `${name(path)} was not measured; the reason stands with what was left out.`;
-  const ending = series.length > 1 ? `; ${growth(series)}` : '';
-  return `${name(path)} ${direction === 'send' ? 'sends' : 'receives'} ${frame}-byte frames ${comparison(result, cell)}${ending}.`;
+  const ending = series.length > 1 && series.every((each) => roundsOf(each) > 1) ? `; ${growth(series)}` : '';
+  return `${comparison(result, cell)}${ending}.`;
 }
 
 /** How much of the CPU time is ours, on the way out, where there is no idle polling in it. */
@@ -47,7 +65,7 @@ function roundTrips(result: SweepResult, frame: number): string[] {
   const [own, baseline] = [find(SUBJECT_PATH), find(BASELINE_PATH)];
   if (own === undefined || baseline === undefined || own.burst !== baseline.burst) return [];
   const times = (cell: LatencyCell): string => `${microseconds(cell.p50.median)} µs (99 % within ${microseconds(cell.p99.median)} µs)`;
-  return [`A packet there and back takes ${times(own)} by AF_XDP and ${times(baseline)} by ${BASELINE_PATH}, at burst ${own.burst}.`];
+  return [`A packet there and back takes ${times(own)} by AF_XDP and ${times(baseline)} by ${BASELINE_PATH}, at burst ${own.burst}${overlap(own.p50, baseline.p50) ? ': they cannot be told apart here, rounds overlap' : ''}.`];
 }
 
 function microseconds(nanoseconds: number): string {
@@ -60,15 +78,20 @@ function usual(series: readonly MeasuredCell[]): MeasuredCell | undefined {
 }
 
 function comparison(result: SweepResult, cell: MeasuredCell): string {
-  const at = `at burst ${cell.burst}`;
-  const own = mpps(cell.packetsPerSecond.median);
+  const { path, direction, frame, burst, packetsPerSecond: rate } = cell;
+  const does = `${name(path)} ${direction === 'send' ? 'sends' : 'receives'} ${frame}-byte frames`;
+  const own = mpps(rate.median);
   const baseline = findMeasured(result, { ...cell, path: BASELINE_PATH });
-  const ratio = baseline && ratioTo(cell.packetsPerSecond, baseline.packetsPerSecond);
-  if (baseline === undefined || ratio === undefined || cell.path === BASELINE_PATH || !isOverLink(cell.path)) return `at ${own} Mpps ${at}`;
-  const figures = `${own} against ${mpps(baseline.packetsPerSecond.median)} Mpps`;
-  if (overlap(cell.packetsPerSecond, baseline.packetsPerSecond)) return `about as fast as ${BASELINE_PATH} ${at}: the rounds of both overlap (${figures})`;
+  const ratio = baseline && ratioTo(rate, baseline.packetsPerSecond);
+  if (baseline === undefined || ratio === undefined || path === BASELINE_PATH || !isOverLink(path)) return `${does} at ${own} Mpps at burst ${burst}`;
+  const other = mpps(baseline.packetsPerSecond.median);
+  if (overlap(rate, baseline.packetsPerSecond)) return `${does} at burst ${burst} at a rate that cannot be told apart from ${BASELINE_PATH}'s here: medians ${own} and ${other} Mpps, rounds overlap`;
   const slower = ratio.ratio < 1 ? ', so slower,' : '';
-  return `${times(ratio.ratio)} as fast as ${BASELINE_PATH}${slower} ${at} (${figures})`;
+  return `${does} ${times(ratio.ratio)} as fast as ${BASELINE_PATH}${slower} at burst ${burst} (${own} against ${other} Mpps${roundsOf(cell) > 1 ? '' : ', in one round'})`;
+}
+
+function roundsOf(cell: MeasuredCell): number {
+  return cell.packetsPerSecond.rounds.length;
 }
 
 /** How the rate goes with the burst. `series` is in rising order of the burst and has at least two cells. */
@@ -76,9 +99,13 @@ function growth(series: readonly MeasuredCell[]): string {
   const rates = series.map((cell) => cell.packetsPerSecond.median);
   const best = Math.max(...rates);
   const lastLow = rates.findLastIndex((rate) => rate < FLAT * best);
-  const peak = series[rates.indexOf(best)].burst;
+  const peak = series[rates.indexOf(best)];
+  const widest = Math.max(...series.map((cell) => relativeRange(cell.packetsPerSecond)));
+  // What is said rests on the last low cell being lower than the best one, or on no cell being so.
+  const shown = lastLow === -1 ? widest <= 2 * (1 - FLAT) : !overlap(series[lastLow].packetsPerSecond, peak.packetsPerSecond);
+  if (!shown) return `what the burst size does to it cannot be told here: rounds of a cell lie up to ${percent(widest)} of its median apart`;
   if (lastLow === -1) return 'the burst size makes less than a tenth of difference';
-  if (lastLow === rates.length - 1) return `the rate peaks at burst ${peak} and falls after it`;
+  if (lastLow === rates.length - 1) return `the rate peaks at burst ${peak.burst} and falls after it`;
   if (lastLow === rates.length - 2) return `the rate is highest at the largest burst, ${series[lastLow + 1].burst}`;
   return `the gain flattens from burst ${series[lastLow + 1].burst} on`;
 }

@@ -16,12 +16,9 @@ export interface Circumstances {
   readonly calls: unknown;
   /** Why it ended early. */
   readonly stopped: string | undefined;
-  /** The part of the CPUs that other programs had meanwhile. */
+  /** The part of the CPUs that other programs had meanwhile; not told where both threads share one. */
   readonly taken: number | undefined;
 }
-
-/** A machine is called busy from here on. */
-const BUSY = 0.03;
 
 const LINKS: Readonly<Record<Between, string | undefined>> = {
   lab: 'veth pair between two network namespaces', loopback: 'UDP over 127.0.0.1', memory: undefined, nothing: undefined,
@@ -35,6 +32,7 @@ export function header(grid: SweepGrid & { readonly notes?: readonly string[] },
     kernel: release(), cpu: cpus()[0]?.model ?? 'unknown', cores: allowedCpus().length, node: process.versions.node,
     pollmode: packageVersion(), link: linkOf(how.paths), mode: mode ?? 'none', needWakeup: mode === undefined ? null : !mode.includes('no need-wakeup'),
     senderCpu, receiverCpu, date: how.began.toISOString(), secondsPerCell: grid.seconds, warmupSeconds: grid.warmUp, rounds: grid.rounds,
+    takenByOthers: senderCpu === receiverCpu ? null : how.taken ?? null,
     notes: [...grid.notes ?? [], ...notes(how)],
   };
 }
@@ -44,11 +42,10 @@ function linkOf(paths: Circumstances['paths']): string {
   return links[0] ?? 'none: memory only';
 }
 
-function notes({ calls, cpus: [sender, receiver], stopped, taken }: Circumstances): string[] {
+function notes({ calls, cpus: [sender, receiver], stopped }: Circumstances): string[] {
   const found = stopped === undefined ? [] : [stopped];
   if (calls instanceof PollmodeError && calls.code !== 'EADDON') found.push(`System calls were not counted: ${calls.message}`);
   if (sender === receiver) found.push('Sender and receiver shared one CPU, because this process may use no other, and gave it up whenever they had nothing to do: rates are lower and round trips longer than on two.');
-  else if (taken !== undefined && taken > BUSY) found.push(`The machine was busy: other programs had ${Math.round(taken * 100)} % of the two CPUs while this ran, so rates are lower, and losses and round trips greater, than on an idle one.`);
   return found;
 }
 

@@ -44,6 +44,8 @@ export interface SweepHeader {
   readonly warmupSeconds: number;
   /** As many as were measured; a cell may have fewer when the sweep was stopped. */
   readonly rounds: number;
+  /** The part of the two CPUs that other programs had while it ran, 0 to 1; null where that could not be told. */
+  readonly takenByOthers: number | null;
   /** Sentences that a reader of the figures has to know, for example what root would add. */
   readonly notes: readonly string[];
 }

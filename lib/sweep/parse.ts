@@ -41,9 +41,14 @@ function readHeader(from: Fields): SweepHeader {
     senderCpu: integer(from, 'senderCpu', at, -1, 65_535), receiverCpu: integer(from, 'receiverCpu', at, -1, 65_535),
     date: readDate(text(from, 'date', at)),
     secondsPerCell: number(from, 'secondsPerCell', at, 0, 86_400), warmupSeconds: number(from, 'warmupSeconds', at, 0, 86_400),
-    rounds: integer(from, 'rounds', at, 0, LIMITS.rounds),
+    rounds: integer(from, 'rounds', at, 0, LIMITS.rounds), takenByOthers: readTaken(from, at),
     notes: list(from, 'notes', at, LIMITS.notes, (item, where) => text({ note: item }, 'note', `${where}.`, 1000)),
   };
+}
+
+/** Files from before it was kept have none. */
+function readTaken(from: Fields, at: string): number | null {
+  return (field(from, 'takenByOthers') ?? null) === null ? null : number(from, 'takenByOthers', at, 0, 1);
 }
 
 function readNeedWakeup(value: unknown): boolean | null {

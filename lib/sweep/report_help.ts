@@ -34,7 +34,7 @@ a few percent of error are in it. <i>Own share</i> is user over both, for all ro
 was slower than p99, one in a thousand slower than p99.9 (HDR histogram of three digits). It depends on the load: it was measured at the load stated, below what the path can carry.
 A larger burst waits longer for its last packet. A burst that the sender was late with counts from when it was sent.</dd>
 <dt><b>Median and range</b></dt><dd>Each cell was measured in several rounds. The line is the median; the band runs from the least to the greatest round.
-Where two bands overlap, the rounds do not tell the two paths apart.</dd>
+It is shown for the path that is pointed at, in a chart or in the legend. Where two bands overlap, the rounds do not tell the two paths apart.</dd>
 <dt><b>Loss</b></dt><dd>What was sent and did not arrive, and the counter that names the place. A fast sender before a slow receiver loses packets; that is no fault of the link.</dd>
 <dt><b>In memory</b></dt><dd>The memory ports are not a network: they show what is left when the kernel is out of the way, and so how much of the other paths' cost is the kernel's.</dd>
 </dl>`;

@@ -50,7 +50,7 @@ export function controls(result: SweepResult, data: ChartData, looks: readonly L
     values.map((value, index) => `<label><input type="radio" name="${name}" value="${value}"${index === 0 ? ' checked' : ''}>${value}</label>`).join('') + '</fieldset>';
   const paths = data.paths.map((path, index) => `<label><input type="checkbox" name="path" value="${index}" checked autocomplete="off">${swatch(looks[index], index)}<span>${escapeHtml(printable(path, 40))}</span></label>`);
   return `<form class="controls" autocomplete="off">${pick('Frame size in bytes', 'frame', framesOf(result).map(String))}${pick('Direction', 'direction', directionsOf(result))}` +
-    `<fieldset><legend>Paths</legend>${paths.join('')}</fieldset>${compared ? '<span class="unit">Thin lines without markers: the earlier sweep.</span>' : ''}</form>`;
+    `<fieldset><legend>Paths</legend>${paths.join('')}</fieldset><span class="unit">Point at a path to see how far its rounds lie apart.</span>${compared ? '<span class="unit">Thin lines without markers: the earlier sweep.</span>' : ''}</form>`;
 }
 
 function swatch(look: Look, index: number): string {

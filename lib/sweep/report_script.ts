@@ -10,6 +10,8 @@ const hidden = new Set();
 const scales = new Map();
 let plots = [];
 let printing = false;
+// The path whose band is shown: the one pointed at in a chart or the legend. All bands at once would hide each other.
+let shown = null;
 
 const make = (name, className, text) => {
   const node = document.createElement(name);
@@ -87,7 +89,7 @@ function seriesOf(chart, lines, y) {
     const look = data.looks[line.path];
     series.push({ stroke: line.earlier ? stroke + 'a8' : stroke, width: line.earlier ? 1.3 : 2, dash: line.earlier ? [3, 4] : look.dash, points: { show: false }, spanGaps: false });
     series.push({ stroke: 'transparent', width: 0, points: { show: false } }, { stroke: 'transparent', width: 0, points: { show: false } });
-    if (!line.earlier) bands.push({ series: [series.length - 2, series.length - 1], fill: stroke + '2e' });
+    if (!line.earlier) bands.push({ series: [series.length - 2, series.length - 1], fill: () => stroke + (shown === line.path || lines.length === 1 ? '40' : '00') });
     columns.push(clamp(line.values), clamp(line.high), clamp(line.low));
   }
   return { series, columns, bands };
@@ -113,6 +115,26 @@ function drawMarkers(plot, chart, lines, y) {
   }
 }
 
+function showBand(path) {
+  if (path === shown) return;
+  shown = path;
+  for (const label of document.querySelectorAll('input[name=path]')) label.parentElement.classList.toggle('shown', Number(label.value) === path);
+  for (const plot of plots) plot.redraw(false);
+}
+
+// The line nearest to the pointer at its burst; none where all are far away.
+function pointedAt(plot, lines) {
+  const { idx: index, left, top } = plot.cursor;
+  if (!present(index) || left < 0) return null;
+  let best = { path: null, distance: 40 };
+  for (const line of lines) {
+    if (line.earlier || !present(line.values[index])) continue;
+    const distance = Math.abs(plot.valToPos(line.values[index], 'y') - top);
+    if (distance < best.distance) best = { path: line.path, distance };
+  }
+  return best.path;
+}
+
 function showTip(plot, chart, tip, lines) {
   const index = plot.cursor.idx;
   tip.hidden = !present(index) || plot.cursor.left < 0;
@@ -120,7 +142,7 @@ function showTip(plot, chart, tip, lines) {
   tip.replaceChildren(make('b', '', 'burst ' + chart.bursts[index]));
   for (const line of lines) {
     if (!present(line.values[index])) continue;
-    const row = make('div');
+    const row = make('div', line.path === shown && !line.earlier ? 'shown' : '');
     const dot = make('i');
     dot.style.background = colour(line.path);
     row.append(dot, data.paths[line.path] + (line.earlier ? ' (earlier)' : '') + ': ' + figure(line.values[index]) + ' (' + figure(line.low[index]) + ' to ' + figure(line.high[index]) + ')');
@@ -152,7 +174,7 @@ function drawPanel(chart, frame, panel, y) {
     legend: { show: false }, axes: axes(chart, y), series, bands,
     scales: { x: { time: false, distr: 3, log: 2, range: () => [first / 1.2, last * 1.2] }, y },
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
-    hooks: { draw: [(self) => drawMarkers(self, chart, lines, y)], setCursor: [(self) => showTip(self, chart, tip, lines)] },
+    hooks: { draw: [(self) => drawMarkers(self, chart, lines, y)], setCursor: [(self) => { showBand(pointedAt(self, lines)); showTip(self, chart, tip, lines); }] },
   }, columns, frame);
   frame.append(tip);
   plots.push(plot);
@@ -187,6 +209,14 @@ function draw() {
 for (const input of document.querySelectorAll('input[name=frame], input[name=direction]')) input.addEventListener('change', draw);
 for (const input of document.querySelectorAll('input[name=path]')) {
   input.addEventListener('change', () => { if (input.checked) hidden.delete(Number(input.value)); else hidden.add(Number(input.value)); draw(); });
+}
+for (const input of document.querySelectorAll('input[name=path]')) {
+  const show = () => showBand(Number(input.value));
+  const hide = () => showBand(null);
+  input.parentElement.addEventListener('mouseenter', show);
+  input.parentElement.addEventListener('mouseleave', hide);
+  input.addEventListener('focus', show);
+  input.addEventListener('blur', hide);
 }
 for (const input of document.querySelectorAll('.log')) input.addEventListener('change', () => { scales.set(input.value, input.checked); draw(); });
 darkPage.addEventListener('change', draw);

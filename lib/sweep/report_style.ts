@@ -53,6 +53,7 @@ a{color:var(--link)}
 .panel h4{font-size:.85rem;font-weight:600;margin:0 0 .1rem 3rem}
 .tip{position:absolute;pointer-events:none;z-index:4;background:var(--page);border:1px solid var(--rule);border-radius:.3rem;padding:.3rem .5rem;font-size:.78rem;line-height:1.35;white-space:nowrap;box-shadow:0 2px 6px #0003}
 .tip b{display:block}
+.tip .shown,.controls .shown span{font-weight:600}
 .tip i{display:inline-block;width:.65em;height:.65em;margin-right:.4em;border-radius:50%}
 .scroll{overflow-x:auto;border:1px solid var(--rule);border-radius:.4rem;margin:.4rem 0}
 table{overflow-wrap:normal;border-collapse:collapse;font-size:.83rem;font-variant-numeric:tabular-nums;width:100%}

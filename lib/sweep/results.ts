@@ -1,7 +1,7 @@
 /** The result of a sweep and its file, `results.json`: the model, the reader that trusts nothing, and the writer. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { PollmodeError } from '../errors.js';
 import type { SweepResult } from './model.js';
 import { parseSweepResult } from './parse.js';
@@ -36,7 +36,27 @@ export function writeWhole(path: string, content: string): void {
     renameSync(partial, path);
   } catch (cause) {
     discard(partial);
-    throw new PollmodeError('ESYSCALL', `Cannot write ${path} (${reason(cause)}): choose another folder with --out.`, { cause });
+    throw cannotWrite(path, cause);
+  }
+}
+
+function cannotWrite(path: string, cause: unknown): PollmodeError {
+  return new PollmodeError('ESYSCALL', `Cannot write ${path} (${reason(cause)}): choose another folder with --out.`, { cause });
+}
+
+/**
+ * Makes the folder and sees that a file can be written in it. For before a measurement, which would be lost otherwise.
+ * Throws ESYSCALL.
+ */
+export function prepareFolder(folder: string): void {
+  const probe = join(folder, `${randomBytes(6).toString('hex')}.part`);
+  try {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(probe, '', { flag: 'wx' });
+  } catch (cause) {
+    throw cannotWrite(folder, cause);
+  } finally {
+    discard(probe);
   }
 }
 

@@ -105,7 +105,7 @@ ${body}
 function style(looks: readonly Look[]): string {
   const colours = (theme: 'light' | 'dark'): string => looks.map((look, index) => `.p${index}{stroke:${look[theme]};fill:${look[theme]}}`).join('');
   return `text{font:12px system-ui,sans-serif;fill:#3d444d}.title{font-size:16px;font-weight:600}.strong{font-weight:600}.page{fill:#fff}` +
-    `.grid{stroke:#d8dce1;fill:none}${colours('light')}.line{fill:none;stroke-width:2}.mark{stroke-width:1.5}.band{stroke:none;fill-opacity:.16}` +
+    `.grid{stroke:#d8dce1;fill:none}${colours('light')}.line{fill:none;stroke-width:2}.mark{stroke-width:1.5}.band{stroke:none;fill-opacity:.07}` +
     `@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.page{fill:#0d1117}.grid{stroke:#30363d}${colours('dark')}.line{fill:none}.band{stroke:none}}`;
 }
 

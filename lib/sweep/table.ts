@@ -7,7 +7,7 @@ import { BASELINE_PATH, burstsOf, directionsOf, findMeasured, framesOf, isOverLi
 import type { CellKey, Direction, LatencyCell, MeasuredCell, SweepResult } from './model.js';
 import { ratioTo, relativeRange, type Spread } from './statistics.js';
 import { count, figure, mpps, percent, printable, roughPercent, times } from './text.js';
-import { MISSING, heading, labels, layOut, plain, wrap, type Column, type Entry, type Labels, type TableStyle } from './text_table.js';
+import { MISSING, heading, labels, layOut, plain, showsMore, wrap, type Column, type Entry, type Labels, type TableStyle } from './text_table.js';
 
 export { tableStyle, wrap, type TableStyle } from './text_table.js';
 
@@ -22,13 +22,16 @@ export function sweepTables(result: SweepResult, style: TableStyle, earlier?: Sw
     .filter((part) => part !== '').join('\n\n') + '\n';
 }
 
+/** Empty where no cell of it was measured. */
 function rateBlock(result: SweepResult, frame: number, direction: Direction, style: TableStyle, earlier: SweepResult | undefined): string {
-  const against = earlier === undefined ? `× of ${BASELINE_PATH}` : '× of the earlier sweep';
-  const title = `${frame}-byte frames, ${direction}: Mpps (median of ${rounds(result)}), ${against}`;
+  if (!measuredCells(result).some((cell) => cell.frame === frame && cell.direction === direction)) return '';
   const bursts = burstsOf(result);
   const rows = bursts.map((burst) => pathsOf(result).map((path) => rate(result, { path, burst, frame, direction }, earlier)));
   const columns = pathsOf(result).map((path, index) => ({ title: printable(path, style.width - 8), cells: markBest(rows)(index) }));
-  return [...heading(title, style), ...layOut(labels('burst', bursts.map(String), 'right'), columns, style), ...wrap(caption(result, frame, direction), style.width)].join('\n');
+  const names = labels('burst', bursts.map(String), 'right');
+  const against = !showsMore(names, columns, style) ? '' : earlier === undefined ? `, × of ${BASELINE_PATH}` : ', × of the earlier sweep';
+  const title = `${frame}-byte frames, ${direction}: Mpps (median of ${rounds(result)})${against}`;
+  return [...heading(title, style), ...layOut(names, columns, style), ...wrap(caption(result, frame, direction), style.width)].join('\n');
 }
 
 interface Rate extends Entry { readonly rate: number; readonly overLink: boolean }
@@ -58,7 +61,7 @@ function markBest(rows: readonly (readonly Rate[])[]): (column: number) => Entry
 function caption(result: SweepResult, frame: number, direction: Direction): string {
   const cells = measuredCells(result).filter((cell) => cell.frame === frame && cell.direction === direction);
   const [first] = cells;
-  if (first === undefined) return 'nothing measured';
+  if (first === undefined) return '';
   const widest = Math.max(...cells.map((cell) => relativeRange(cell.packetsPerSecond)));
   const worst = cells.reduce((a, b) => lossOf(b) > lossOf(a) ? b : a, first);
   const where = worst.loss.length === 0 ? '' : `, in ${worst.loss.map(({ name }) => name).join(' and ')}`;

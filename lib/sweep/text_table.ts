@@ -44,13 +44,22 @@ export function labels(title: string, rows: readonly string[], side: 'left' | 'r
 /** Lines of as many tables as the width asks for. */
 export function layOut({ title, rows }: Labels, columns: readonly Column[], style: TableStyle): string[] {
   const room = style.width - title.length;
-  const withMore = columns.map((column) => columnWidth(column, true) + SEPARATOR.length).reduce((a, b) => a + b, 0) <= room;
+  const withMore = hasRoomForMore(columns, room);
   return inGroups(columns, room, withMore).flatMap((group, index) => {
     const widths = group.map((column) => columnWidth(column, withMore));
     const head = [title, ...group.map((column, at) => column.title.padStart(widths[at]))].join(SEPARATOR);
     const lines = rows.map((label, row) => [label, ...group.map((column, at) => draw(column, column.cells[row], withMore, widths[at], style))].join(SEPARATOR));
     return [...(index === 0 ? [] : ['']), head, ...lines];
   });
+}
+
+/** Whether `layOut` shows second figures: there are some, and the width is enough for them. */
+export function showsMore({ title }: Labels, columns: readonly Column[], style: TableStyle): boolean {
+  return columns.some((column) => moreWidth(column) > 0) && hasRoomForMore(columns, style.width - title.length);
+}
+
+function hasRoomForMore(columns: readonly Column[], room: number): boolean {
+  return columns.map((column) => columnWidth(column, true) + SEPARATOR.length).reduce((a, b) => a + b, 0) <= room;
 }
 
 export function heading(text: string, style: TableStyle): string[] {

@@ -100,20 +100,22 @@ async function endReceiving(endpoint: Endpoint): Promise<number> {
   return before + after;
 }
 
-/** Turns for as long as there should be more. Endpoints of the event loop wait for its next turn in between. */
+/** Turns for as long as there should be more; one at least, for a thread that had no CPU while its part lasted. Endpoints of the event loop wait for its next turn in between. */
 function turns(endpoint: Endpoint, turn: () => number, more: (last: number) => boolean): number | Promise<number> {
   if (endpoint.eventLoop === true) return eventTurns(turn, more);
   let packets = 0;
-  for (let last = 0; more(last);) packets += last = worked(turn());
+  let last: number;
+  do packets += last = worked(turn()); while (more(last));
   return packets;
 }
 
 async function eventTurns(turn: () => number, more: (last: number) => boolean): Promise<number> {
   let packets = 0;
-  for (let last = 0; more(last);) {
+  let last: number;
+  do {
     packets += last = worked(turn());
     await nextTurn();
-  }
+  } while (more(last));
   return packets;
 }
 

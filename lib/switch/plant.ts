@@ -70,7 +70,7 @@ export class Plant {
     const freshVteps = [...vteps.values()].filter(({ local, identity }) => this.#vteps.get(local)?.identity !== identity);
     const gone = [...this.#placed.values()].filter(({ name, identity }) => ports.get(name)?.identity !== identity);
     const goneVteps = [...this.#vteps].filter(([local, { identity }]) => vteps.get(local)?.identity !== identity);
-    const devices = this.#openDevices(fresh, freshVteps);
+    const devices = this.#openDevices(fresh, freshVteps, [...gone, ...goneVteps.map(([, placed]) => placed)]);
     for (const placed of gone) this.#takeAway(placed, devices);
     for (const [local, placed] of goneVteps) this.#takeVtepAway(local, placed, devices);
     this.#buildBridges(config);
@@ -95,7 +95,7 @@ export class Plant {
   }
 
   /** All of them, or none: then it throws. One that another port of the switch has now is taken over by who has it next. */
-  #openDevices(fresh: readonly Wanted[], vteps: readonly WantedVtep[]): Map<string, Port> {
+  #openDevices(fresh: readonly Wanted[], vteps: readonly WantedVtep[], gone: readonly Pick<Placed, 'device'>[]): Map<string, Port> {
     const names = [...fresh.map(({ config }) => 'device' in config ? config.device : undefined), ...vteps.map(({ underlay }) => underlay.device)];
     const devices = new Map<string, Port>();
     const added: Port[] = [];
@@ -103,7 +103,7 @@ export class Plant {
       for (const name of names) {
         if (name === undefined) continue;
         const there = this.#host.ports.find(port => port.name === name && !this.#closed.has(port));
-        const port = there ?? this.#host.add(name);
+        const port = there ?? this.#add(name, gone);
         if (there === undefined) added.push(port);
         devices.set(name, port);
       }
@@ -124,6 +124,17 @@ export class Plant {
     const lacking = all.find(({ capabilities }) => (left & ~(capabilities.txOffloads ?? 0)) !== 0);
     if (lacking === undefined && !tunnels && this.#vteps.size === 0) return;
     throw new PollmodeError('EUNSUPPORTED', `${leaver.name} passes on what its guest leaves to be done, and ${lacking?.name ?? 'a VXLAN tunnel'} does not do it: take pass_offloads away from the first, and it is done before the switch sees the packet.`);
+  }
+
+  /** What is there is closed only when all that is new is open: one device with other options finds itself in the way. */
+  #add(name: string, gone: readonly Pick<Placed, 'device'>[]): Port {
+    try {
+      return this.#host.add(name);
+    } catch (cause) {
+      const before = gone.find(({ device }) => device !== undefined && headOf(device.name) === headOf(name))?.device;
+      if (before === undefined || !(cause instanceof PollmodeError)) throw cause;
+      throw new PollmodeError(cause.code, `${name}: the switch has it open as ${before.name}, and a running port keeps its options: take it out in one reload, and put it back in the next.`, { cause });
+    }
   }
 
   #closeDevice(port: Port): void {
@@ -264,6 +275,11 @@ export class Plant {
     const none = new Set<number>();
     return { name, rx: direction === 'tx' ? none : sources, tx: direction === 'rx' ? none : sources, to: numbers(to)[0] ?? 0, snap };
   }
+}
+
+/** Driver and device, without the options. */
+function headOf(device: string): string {
+  return /^(?:\\.|[^\\,])*/.exec(device)![0];
 }
 
 /** Throws EOPTION for one that names what is not there. */

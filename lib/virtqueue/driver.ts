@@ -4,7 +4,7 @@ import type { Mempool } from '../mbuf/mempool.js';
 import type { RingFormat } from './features.js';
 import {
   DESC_AVAIL, DESC_SHIFT, DESC_USED, EXTRA_BYTES, RING_INDEX, SCRATCH_BYTES, SIDE_HANDLE, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_BUFFER_MASK, VQ_DESC, VQ_EXTRA,
-  VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IOVA, VQ_LONGEST, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_PACKED, VQ_PART_HEAD,
+  VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IOVA, VQ_LONGEST, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_NOTIFY, VQ_OFFLOADS, VQ_PACKED, VQ_PART_HEAD,
   VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
 } from './layout.js';
 import { describeFormat, wishEvents, withQueue, type QueueFields } from './state.js';
@@ -48,10 +48,12 @@ export interface DriverSetup {
   readonly pool: Mempool;
   /** Bytes of the longest frame. */
   readonly longest: number;
+  /** OFFLOAD_*. Default none. */
+  readonly offloads?: number;
 }
 
 /** An empty queue, as after a device's reset; nothing may be out in it. Bursts work once `openQueue` was called. */
-export function resetDriver(queue: QueueFields, { format, size, shared, own, iova, pool, longest }: DriverSetup): void {
+export function resetDriver(queue: QueueFields, { format, size, shared, own, iova, pool, longest, offloads = 0 }: DriverSetup): void {
   const { arena } = queue;
   const places = ringPlaces(format.packed, size);
   const side = own + SCRATCH_BYTES;
@@ -68,7 +70,7 @@ export function resetDriver(queue: QueueFields, { format, size, shared, own, iov
       [VQ_NEXT_AVAIL, first], [VQ_NEXT_USED, first], [VQ_SCRATCH, own], [VQ_SIDE, side], [VQ_FREE, free], [VQ_FREE_HEAD, 0], [VQ_FREE_TAIL, 0],
       [VQ_ROOM, size], [VQ_POOL, pool.buffers.offset], [VQ_POOL_BYTES, pool.size * pool.bufferSize], [VQ_BUFFER_MASK, pool.bufferSize - 1],
       [VQ_LONGEST, longest], [VQ_PART_HEAD, 0], [VQ_PART_TAIL, 0], [VQ_PART_LEFT, 0], [VQ_NOTIFY, 0],
-      [VQ_BATCH, 0],
+      [VQ_BATCH, 0], [VQ_OFFLOADS, offloads],
     ] as const;
     for (const [field, value] of fields) queue.set(field, value);
     arena.u64[(queue.offset + VQ_IOVA) / 8] = iova;

@@ -1,4 +1,4 @@
-import { OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6 } from './layout.js';
+import { NET_HASH_HEADER, NET_HEADER, OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6 } from './layout.js';
 
 /** Feature bits, by the names of virtio 1.2 (sections 6 and 5.1.3) and of vhost-user. */
 export const VIRTIO_NET_F_CSUM = 1n << 0n;
@@ -28,10 +28,12 @@ export const VIRTIO_F_RING_PACKED = 1n << 34n;
 export const VIRTIO_F_IN_ORDER = 1n << 35n;
 /** Barriers must order what the device itself sees (6.1). */
 export const VIRTIO_F_ORDER_PLATFORM = 1n << 36n;
+/** The device tells of each frame the hash by which it chose the queue. */
+export const VIRTIO_NET_F_HASH_REPORT = 1n << 57n;
 export const VIRTIO_NET_F_RSS = 1n << 60n;
 export const VIRTIO_NET_F_SPEED_DUPLEX = 1n << 63n;
 
-/** OFFLOAD_*: what frames of the driver's may leave to the device (of its send ring), or ours to the driver (of its receive ring). Segments need checksums (5.1.3.1). */
+/** OFFLOAD_*: what frames of the driver's may leave to the device (of its send ring), or the device's to the driver (of its receive ring). Segments need checksums (5.1.3.1). */
 export function offloads(features: bigint, ring: 'send' | 'receive'): number {
   const [csum, tso4, tso6] = ring === 'send' ? [VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6]
     : [VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6];
@@ -47,7 +49,7 @@ export interface RingFormat {
   readonly indirect: boolean;
   /** Buffers are used in the order in which they were made available. */
   readonly inOrder: boolean;
-  /** Bytes of struct virtio_net_hdr: 12, or 10 without num_buffers (5.1.6.1: only a legacy one has none). */
+  /** Bytes of struct virtio_net_hdr: 12, or 10 without num_buffers (5.1.6.1: only a legacy one has none), or 20 with a hash. */
   readonly header: number;
 }
 
@@ -56,6 +58,6 @@ export function ringFormat(features: bigint): RingFormat {
   return {
     packed: has(VIRTIO_F_RING_PACKED), eventIdx: has(VIRTIO_RING_F_EVENT_IDX), mergeable: has(VIRTIO_NET_F_MRG_RXBUF),
     indirect: has(VIRTIO_RING_F_INDIRECT_DESC), inOrder: has(VIRTIO_F_IN_ORDER),
-    header: has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? 12 : 10,
+    header: has(VIRTIO_NET_F_HASH_REPORT) ? NET_HASH_HEADER : has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? NET_HEADER : 10,
   };
 }

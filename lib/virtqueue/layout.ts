@@ -44,6 +44,10 @@ export const NET_CSUM_OFFSET = 8;
 export const NET_NUM_BUFFERS = 10;
 /** With num_buffers; a legacy header without it has 10 bytes. */
 export const NET_HEADER = 12;
+/** And behind it, where hashes are reported: u32 hash, u16 VIRTIO_NET_HASH_REPORT_*, 0 for none (5.1.6.4.4). Of what is sent they mean nothing. */
+export const NET_HASH = 12;
+export const NET_HASH_REPORT = 16;
+export const NET_HASH_HEADER = 20;
 /** In its flags: the checksum at csum_start + csum_offset is to be computed from csum_start on; it was looked at, and is right. */
 export const NET_NEEDS_CSUM = 1;
 export const NET_DATA_VALID = 2;
@@ -113,9 +117,9 @@ export const VQ_INFLIGHT = 312;
 export const VQ_GENERATION = 316;
 /** The driver, with VQ_IN_ORDER: 0, or the id that ends a batch of which some are still to be taken, with bit 16. */
 export const VQ_BATCH = 320;
-/** The device: OFFLOAD_*, what the driver's frames may leave to us (rx), or ours to the driver (tx). */
+/** OFFLOAD_*: what the other side's frames may leave to us (rx), or ours to the other side (tx). */
 export const VQ_OFFLOADS = 324;
-/** The device, rx: how many frames of the last burst have TX_* flags. tx: 1 when it stopped before one that wants what the driver does not do. */
+/** rx: how many frames of the last burst have TX_* flags. The device, tx: 1 when it stopped before one that wants what the driver does not do. */
 export const VQ_UNFINISHED = 328;
 /** The device, rx: 1, frames come with TX_* flags; 0, what they say is done first. */
 export const VQ_PASSES = 332;
@@ -127,10 +131,14 @@ export const VQ_UNFINISHABLE = 352;
 export const VQ_OUTSIDE = 360;
 export const VQ_STATE_END = 364;
 
-// VQ_OFFLOADS. The last two only with the first.
+// VQ_OFFLOADS. TSO and FINISH only with the first.
 export const OFFLOAD_CSUM = 1;
 export const OFFLOAD_TSO4 = 2;
 export const OFFLOAD_TSO6 = 4;
+/** rx, without TSO: a checksum that was left to us is written in the burst, and no frame has TX_* flags. */
+export const OFFLOAD_FINISH = 8;
+/** The driver, rx: the header has a hash. */
+export const OFFLOAD_HASH = 16;
 
 // VQ_FLAGS
 export const VQ_PACKED = 1;
@@ -166,8 +174,10 @@ export const DEVICE_FOREIGN = 104;
 export const DRIVER_BAD_USED = 56;
 /** rx: a length that the buffer does not have, or buffers that make no frame. */
 export const DRIVER_BAD_LENGTH = 64;
-/** tx: a frame that cannot be sent. */
+/** tx: a frame that cannot be sent, or that wants what the device does not do. rx: one that is too long, and not to be cut. */
 export const DRIVER_BAD_FRAME = 80;
+/** rx: a header that asks for what cannot be done with its frame. */
+export const DRIVER_BAD_OFFLOAD = 88;
 export const DRIVER_RING_FULL = 96;
 export const DRIVER_FOREIGN = 104;
 
@@ -239,8 +249,8 @@ export const SIDE_NEXT = 6;
 /** Per id: a header for a frame that has no room for one, then an indirect table of so many descriptors. */
 export const EXTRA_SHIFT = 7;
 export const EXTRA_BYTES = 128;
-export const EXTRA_TABLE = 16;
-export const EXTRA_DESCS = 7;
+export const EXTRA_TABLE = 32;
+export const EXTRA_DESCS = 6;
 
 // The device's in-flight region of a queue (vhost-user, "Inflight I/O tracking"). Split: u16, the used index.
 export const INFLIGHT_SPLIT_USED = 14;

@@ -42,7 +42,7 @@ async function exchange(t: Tap, { lab }: Scene, what: string): Promise<void> {
   const sent = [60, 61, 64, 128, 777, 1514].map((length, i) => frame(lab.b, lab.a, i, length));
   for (const bytes of sent) raw.send(bytes);
   const received: Uint8Array[] = [];
-  for (let tries = 0; received.length < sent.length && tries < 500; tries++) {
+  for (let tries = 0; received.length < sent.length && tries < 6000; tries++) {
     received.push(...raw.receive());
     await new Promise(resolve => { setTimeout(resolve, 10); });
   }
@@ -191,7 +191,7 @@ scene('the interface goes down, or away', async (t, { lab, stage, device }) => {
   t.match(broker.errors, /veth0 or its XDP program has gone/);
   t.equal(existsSync(stage.socket), false);
   let stats: Record<string, unknown> = {};
-  for (let tries = 0; tries < 100 && (stats['interface_gone'] ?? 0) === 0; tries++) {
+  for (let tries = 0; tries < 1200 && (stats['interface_gone'] ?? 0) === 0; tries++) {
     await new Promise(resolve => { setTimeout(resolve, 50); });
     client.tell('stats');
     stats = (await client.next())['xstats'] as Record<string, unknown>;

@@ -123,7 +123,7 @@ t.test('a broker and strangers', rights, async t => {
   closeAll((again as UnixMessage).fds);
   last.close();
   await broker.complained('left');
-  for (let tries = 0; descriptors(pid) > before && tries < 200; tries++) await new Promise(resolve => { setTimeout(resolve, 10); });
+  for (let tries = 0; descriptors(pid) > before && tries < 6000; tries++) await new Promise(resolve => { setTimeout(resolve, 10); });
   t.equal(descriptors(pid), before, 'nothing of theirs is left in it');
 });
 

@@ -10,9 +10,9 @@ import {
   CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_FIRST, POOL_KIND, POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN,
   POOL_STEP_MASK, POOL_TABLE,
 } from '../../lib/mbuf/pool_layout.js';
-import { NULL_FRAME, RING_PORT_RING } from '../../lib/port/drivers/memory_layout.js';
+import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../lib/port/drivers/memory_layout.js';
 import { QUEUE_BYTES_TOTAL, QUEUE_KIND, QUEUE_MAGIC, QUEUE_OWNER, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../lib/port/layout.js';
-import { RING_CONS, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_SIZE, RING_SLOTS } from '../../lib/ring/layout.js';
+import { RING_CONS, RING_FLAGS, RING_KIND, RING_MAGIC, RING_OWNER, RING_PROD, RING_SIZE, RING_SLOTS, RING_TABLE } from '../../lib/ring/layout.js';
 
 /** Everything that a test lays out stands in here; it is compared whole. */
 export const ZONE_BYTES = 256 * 1024;
@@ -107,13 +107,13 @@ export function get64(lab: Lab, at: number, field: number): number {
   return Number(lab.u64[(at + field) / 8]);
 }
 
-export interface RingShape { readonly size: number; readonly start?: number; readonly flags?: number; readonly owner?: number }
+export interface RingShape { readonly size: number; readonly start?: number; readonly flags?: number; readonly owner?: number; readonly table?: number }
 
 /** An empty ring whose indices both stand at `start`. */
-export function makeRing(lab: Lab, { size, start = 0, flags = 0, owner = 0 }: RingShape): number {
+export function makeRing(lab: Lab, { size, start = 0, flags = 0, owner = 0, table = 0 }: RingShape): number {
   const ring = reserve(lab, RING_SLOTS + size * 4);
   const fields = [
-    [RING_KIND, RING_MAGIC], [RING_SIZE, size], [RING_FLAGS, flags], [RING_OWNER, owner],
+    [RING_KIND, RING_MAGIC], [RING_SIZE, size], [RING_FLAGS, flags], [RING_OWNER, owner], [RING_TABLE, table],
     [RING_PROD, start], [RING_CONS, start],
   ] as const;
   for (const [field, value] of fields) set(lab, ring, field, value);
@@ -172,14 +172,14 @@ export function setPlain(lab: Lab, header: number): void {
   lab.u16[(header + MBUF_REFCNT + 2) >>> 1] = MBUF_PLAIN >>> 16;
 }
 
-export interface QueueShape { readonly owner?: number; readonly frame?: number; readonly ring?: number }
+export interface QueueShape { readonly owner?: number; readonly frame?: number; readonly ring?: number; readonly bytes?: boolean }
 
-export function makeQueue(lab: Lab, pool: Pool, { owner = 0, frame = 0, ring = 0 }: QueueShape): number {
+export function makeQueue(lab: Lab, pool: Pool, { owner = 0, frame = 0, ring = 0, bytes = true }: QueueShape): number {
   const queue = reserve(lab, QUEUE_BYTES_TOTAL);
   const fields = [[QUEUE_KIND, QUEUE_MAGIC], [QUEUE_POOL, pool.offset], [QUEUE_TABLE, pool.table], [QUEUE_OWNER, owner]] as const;
   for (const [field, value] of fields) set(lab, queue, field, value);
-  if (ring !== 0) set(lab, queue, RING_PORT_RING, ring);
-  else set(lab, queue, NULL_FRAME, frame);
+  if (ring === 0) set(lab, queue, NULL_FRAME, frame);
+  else for (const [field, value] of [[RING_PORT_RING, ring], [RING_PORT_BYTES, bytes ? 1 : 0]] as const) set(lab, queue, field, value);
   lab.u16[(queue + QUEUE_TEMPLATE) >>> 1] = HEADROOM;
   setPlain(lab, queue + QUEUE_TEMPLATE);
   set(lab, queue, QUEUE_TEMPLATE + MBUF_PKT_LEN, frame);

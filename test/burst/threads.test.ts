@@ -11,7 +11,7 @@ const EACH = LONG ? 2_000_000 : 100_000;
 /** Of each worker's vector; bursts are 1 to this. */
 const SLOTS = 32;
 /** When a ring that does not move is given up: no measure of speed. */
-const LIMIT_MS = LONG ? 120_000 : 25_000;
+const LIMIT_MS = LONG ? 120_000 : 80_000;
 /** So that the indices wrap through 2^32 on the way. */
 const START = 0xffff0000;
 

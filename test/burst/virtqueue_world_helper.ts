@@ -10,7 +10,7 @@ import {
 import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
-  EXTRA_BYTES, MEMORY_BYTES, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
+  EXTRA_BYTES, MEMORY_BYTES, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_HASH, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
   VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS, VQ_OUTSIDE,
   VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
@@ -30,37 +30,38 @@ const TX_OWNER = 0x03000001;
 export interface VqShape {
   readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
   readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly outside: boolean; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
-  /** OFFLOAD_*, in both directions. */
-  readonly offloads: number;
+  /** OFFLOAD_*, in both directions. `finish`: the guest does not pass checksums on, and takes nothing that is to be cut. */
+  readonly offloads: number; readonly finish?: boolean;
 }
 
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
-  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10), outside: fc.boolean(),
+  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10, 20), outside: fc.boolean(),
   guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
-  offloads: fc.constantFrom(0, 1, 3, 5, 7, 7),
+  offloads: fc.constantFrom(0, 1, 3, 5, 7, 7), finish: fc.boolean(),
 }).map(({ power, odd, start, ...shape }) => ({
   ...shape,
   size: shape.packed ? odd : power,
   start: shape.packed ? start & 0x8000 | (start % odd) : start,
-  header: shape.mergeable ? 12 : shape.header,
+  header: shape.mergeable ? Math.max(12, shape.header) : shape.header,
   cache: Math.min(shape.cache, Math.floor(Math.min(shape.guestBuffers, shape.hostBuffers) / 3)),
 }));
 
 /** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
 export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean; readonly packet?: Packet }
 
-/** What stands at a frame's front, and what it leaves to be done: of the guest's a struct virtio_net_hdr says so, of the host's its mbuf. */
+/** What stands at a frame's front, and what it leaves to be done: its mbuf says so, or of the guest's, without `byFlags`, a struct virtio_net_hdr that it writes itself. */
 export interface Packet {
   readonly kind: 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'tagged' | 'fragment' | 'other';
   readonly asks: 'nothing' | 'checksum' | 'segments';
   readonly size: number;
   /** What is added to the right places: 0 where the sender is honest. */
-  readonly startOff: number; readonly offsetOff: number; readonly gsoType?: number; readonly good: boolean;
+  readonly startOff: number; readonly offsetOff: number; readonly gsoType?: number; readonly good: boolean; readonly byFlags?: boolean;
 }
 export type VqCommand =
   | { readonly kind: 'guestSend' | 'hostSend'; readonly frames: readonly Outgoing[] }
   | { readonly kind: 'guestReceive' | 'hostReceive' | 'guestFree' | 'hostFree'; readonly count: number }
+  | { readonly kind: 'header'; readonly at: number; readonly value: number }
   | { readonly kind: 'scribble'; readonly place: 'desc' | 'avail' | 'used' | 'extra'; readonly at: number; readonly value: number };
 
 const packet: fc.Arbitrary<Packet> = fc.record({
@@ -69,8 +70,8 @@ const packet: fc.Arbitrary<Packet> = fc.record({
   size: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 1500 }) }, { weight: 1, arbitrary: fc.constantFrom(0, 3900, 4000, 65535) }),
   startOff: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: -20, max: 3000 }) }, { weight: 1, arbitrary: fc.constantFrom(65000, 65535) }),
   offsetOff: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, -6, 2000, 65519, 65535) }),
-  good: fc.boolean(),
-}, { requiredKeys: ['kind', 'asks', 'size', 'startOff', 'offsetOff', 'good'] }).chain(made => fc.oneof(
+  good: fc.boolean(), byFlags: fc.boolean(),
+}, { requiredKeys: ['kind', 'asks', 'size', 'startOff', 'offsetOff', 'good', 'byFlags'] }).chain(made => fc.oneof(
   { weight: 6, arbitrary: fc.constant(made as Packet) }, { weight: 1, arbitrary: fc.constantFrom(1, 3, 4, 5, 0x81, 255).map(gsoType => ({ ...made, gsoType }) as Packet) },
 ));
 
@@ -95,7 +96,9 @@ export function vqCommands(hostile: boolean, asks: boolean): fc.Arbitrary<VqComm
   ];
   const value = fc.oneof(fc.constantFrom(0, 1, 2, 4, 0x8000, 0x00010003, 0xffff, 0x7fffffff, 0xffffffff), fc.nat({ max: 0xffffffff }));
   const scribble = fc.record({ kind: fc.constant('scribble' as const), place: fc.constantFrom('desc' as const, 'desc' as const, 'avail' as const, 'used' as const, 'extra' as const), at: fc.nat(), value });
-  return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<VqCommand[]>;
+  const small = fc.oneof(value, fc.constantFrom(1, 2, 3, 0x101, 0x1001), fc.nat({ max: 100 }).map(each => each << 16 | 16));
+  const header = fc.record({ kind: fc.constant('header' as const), at: fc.nat(), value: small });
+  return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble, header, header] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<VqCommand[]>;
 }
 
 export interface Side {
@@ -128,6 +131,7 @@ export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
   align(lab, 2048);
   const hosts = makePool(lab, { count: shape.hostBuffers, cache: shape.cache, lcores: 2, buffers: true });
   const memory = reserve(lab, MEMORY_BYTES);
+  const finishes = shape.finish === true && (shape.offloads & OFFLOAD_CSUM) !== 0;
   const ring = (): Rings => makeRings(lab, shape);
   const [up, down] = [ring(), ring()];
   guards.push(guard(lab));
@@ -139,6 +143,11 @@ export function makeVqWorld(lab: Lab, shape: VqShape): VqWorld {
     host: { pool: hosts, rx: makeDevice(lab, hosts, shape, up, memory, 0x02000002), tx: makeDevice(lab, hosts, shape, down, memory, 0x03000002), held: [], shared: [] },
   };
   if (shape.outside) set(lab, memory, 0, 0);
+  if (finishes) {
+    set(lab, world.guest.rx, VQ_OFFLOADS, OFFLOAD_CSUM | OFFLOAD_FINISH);
+    set(lab, world.host.tx, VQ_OFFLOADS, OFFLOAD_CSUM);
+  }
+  if (shape.header === 20) set(lab, world.guest.rx, VQ_OFFLOADS, get(lab, world.guest.rx, VQ_OFFLOADS) | OFFLOAD_HASH);
   lab.burst.virtioFill(world.guest.rx, LCORE);
   return world;
 }
@@ -163,7 +172,7 @@ function makeDriver(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: n
   for (let id = 0; id < shape.size; id++) lab.u16[(free >>> 1) + id] = id;
   const fields = [
     [VQ_POOL, lab.base], [VQ_POOL_BYTES, bufferBytes], [VQ_BUFFER_MASK, 2047], [VQ_SIDE, side], [VQ_FREE, free],
-    [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra], [VQ_LONGEST, shape.offloads === 0 ? LONGEST : LONGEST_UNCUT],
+    [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra], [VQ_LONGEST, shape.offloads === 0 || owner !== TX_OWNER ? LONGEST : LONGEST_UNCUT],
   ] as const;
   for (const [field, value] of fields) set(lab, queue, field, value);
   lab.u64[(queue + VQ_IOVA) / 8] = IOVA;
@@ -181,7 +190,7 @@ function makeDevice(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, memory: 
 /** All that the guest shares is elsewhere, as far as the host knows: what was in its memory table is in another, at addresses that only `copy` knows. */
 function makeOutside(lab: Lab, memory: number, longest: number): number {
   const [outside, regions] = [reserve(lab, OUTSIDE_BYTES), reserve(lab, MEMORY_BYTES)];
-  const [chain, count] = [longest + 12, get(lab, memory, 0)];
+  const [chain, count] = [longest + 20, get(lab, memory, 0)];
   const area = reserve(lab, 3 * chain);
   lab.zone.copy(lab.zone, regions - lab.base, memory - lab.base, memory - lab.base + MEMORY_BYTES);
   for (let i = 0; i < count; i++) lab.u64[(regions + REGIONS + (i << REGION_SHIFT) + REGION_OUTSIDE) / 8] = ELSEWHERE + BigInt(get(lab, regions + REGIONS + (i << REGION_SHIFT), REGION_OFFSET));
@@ -261,7 +270,7 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
   }
   writeVector(lab, vector, heads);
   const taken = side === world.guest ? lab.burst.virtioTx(side.tx, vector, heads.length, LCORE) : lab.burst.vhostTx(side.tx, vector, heads.length, LCORE);
-  // Our driver asks for nothing by itself: the guest writes over the headers of what stands in one piece.
+  // Where no flag says it, the guest writes over the headers.
   if (side === world.guest) heads.slice(0, taken).forEach((head, i) => askFor(world, side, head, offered[i]!.frame));
   writeVector(lab, vector, heads.slice(taken));
   lab.burst.mbufFree(side.pool.offset, LCORE, vector, heads.length - taken);
@@ -283,7 +292,7 @@ const TRANSPORT = { tcp4: [34, 16], udp4: [34, 6], tcp6: [54, 16], udp6: [54, 6]
 const GSO_TYPE = { tcp4: 1, udp4: 3, tcp6: 4, udp6: 3, tagged: 1, fragment: 1, other: 1 } as const;
 
 /** Headers as they should be, as far as the first segment goes. */
-function writePacket(world: VqWorld, side: Side, head: number, { parts }: Outgoing, { kind, asks, size, startOff, good }: Packet): void {
+function writePacket(world: VqWorld, side: Side, head: number, { parts }: Outgoing, { kind, asks, size, startOff, good, byFlags }: Packet): void {
   const { lab } = world;
   const length = parts.reduce((sum, part) => sum + part, 0);
   const header = headerOf(side, head);
@@ -300,7 +309,7 @@ function writePacket(world: VqWorld, side: Side, head: number, { parts }: Outgoi
   lab.zone.set(front.slice(0, Math.max(0, room)), at + 12);
   const [start] = TRANSPORT[kind];
   if (kind !== 'other' && !kind.startsWith('udp') && parts[0]! > start + 13) lab.zone[at + start + 12] = good ? 0x50 : 0x80;
-  if (side === world.guest) return;
+  if (side === world.guest && byFlags !== true) return;
   const flags = asks === 'nothing' ? 0 : (protocol === 17 ? TX_UDP_CKSUM : TX_TCP_CKSUM) | (asks === 'segments' ? TX_TCP_SEG : 0);
   set(lab, header, MBUF_OL_FLAGS, flags | (isSix ? TX_IPV6 : 0) | (good ? RX_L4_CKSUM_GOOD : 0) | (size === 4000 ? TX_IP_CKSUM : 0));
   set(lab, header, MBUF_TX_OFFLOAD, ip | (Math.max(0, start - ip + startOff) & 511) << 7);
@@ -310,7 +319,7 @@ function writePacket(world: VqWorld, side: Side, head: number, { parts }: Outgoi
 /** struct virtio_net_hdr before the frame, where virtioTx has put one: the mbuf is the device's now, as the guest's memory is. */
 function askFor({ lab, shape, guest }: VqWorld, side: Side, head: number, frame: Outgoing): void {
   const { packet: front } = frame;
-  if (front === undefined || front.asks === 'nothing') return;
+  if (front === undefined || front.asks === 'nothing' || front.byFlags === true) return;
   const isAlone = frame.parts.length === 1 && !frame.held && 256 + frame.shift >= shape.header;
   // The others' stands in the memory of the descriptor's id.
   const id = Array.from({ length: shape.size }, (_, i) => get(lab, get(lab, guest.tx, VQ_SIDE) + i * 8)).indexOf(head);
@@ -354,6 +363,7 @@ export function apply(world: VqWorld, command: VqCommand): unknown {
     case 'hostReceive': return receive(world, world.host, command.count);
     case 'guestFree': return free(world, world.guest, command.count);
     case 'hostFree': return free(world, world.host, command.count);
+    case 'header': return overwrite(world, command);
     case 'scribble': return scribble(world, command);
   }
 }
@@ -363,4 +373,12 @@ function scribble({ lab, shared, shape }: VqWorld, { place, at, value }: VqComma
   const rings = shared[at & 1]!;
   const words = { desc: shape.size * 4, avail: shape.packed ? 1 : 2, used: shape.packed ? 1 : 4, extra: shape.size * EXTRA_BYTES / 4 }[place];
   set(lab, rings[place], ((at >>> 1) % words) * 4, value);
+}
+
+/** A word of the header of a frame that the guest has not looked at yet, as a device could write it. */
+function overwrite({ lab, shape, guest }: VqWorld, { at, value }: VqCommand & { kind: 'header' }): void {
+  const handle = get(lab, get(lab, guest.rx, VQ_SIDE) + (at % shape.size) * 8);
+  const field = (Math.floor(at / shape.size) % 5) * 4;
+  const to = (handle << HANDLE_SHIFT >>> 0) + HEADROOM - shape.header + field - lab.base;
+  for (let byte = 0; handle !== 0 && byte < Math.min(4, shape.header - field); byte++) lab.zone[to + byte] = (value >>> 8 * byte) & 0xff;
 }

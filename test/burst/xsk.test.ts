@@ -4,7 +4,8 @@ import t from 'tap';
 import { MBUF_OWNER, OWNER_APP, OWNER_RX, OWNER_SHIFT } from '../../lib/mbuf/layout.js';
 import { XSK_BAD_DESCRIPTOR, XSK_HELD, XSK_RING_A, XSK_CONSUMER } from '../../lib/port/drivers/af_xdp/layout.js';
 import { HIGH_BASE, IMPLEMENTATIONS, expectEqual, get, get64, makeLab, readVector, set, type Lab } from './layout_helper.js';
-import { applyXsk, checkXsk, headerOf, makeXskWorld, produce, xskCommands, xskShapes } from './xsk_world_helper.js';
+import { applyXsk } from './xsk_commands_helper.js';
+import { checkXsk, headerOf, makeXskWorld, produce, xskCommands, xskShapes } from './xsk_world_helper.js';
 
 const RUNS = process.env['POLLMODE_LONG'] === '1' ? 5000 : 150;
 const ALL = [...IMPLEMENTATIONS, { build: 'fast', base: HIGH_BASE } as const, { build: 'twin', base: HIGH_BASE } as const];

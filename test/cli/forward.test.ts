@@ -9,6 +9,7 @@ import { openLab, type LabEnd } from '../../lib/lab/veth.js';
 import { drivers } from '../../lib/port/drivers.js';
 import { open } from '../../lib/port/host.js';
 import type { OptionSpec } from '../../lib/port/port.js';
+import { bitRate, byteCount, counted, packetRate } from '../../lib/cli/figures.js';
 import { seconds, whole } from '../../lib/cli/forward.js';
 import type { ForwardTotals } from '../../lib/cli/forwarder.js';
 import { needs } from '../kernel/rights.js';
@@ -21,7 +22,7 @@ const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 interface Ended { readonly status: number | null; readonly stdout: string; readonly stderr: string }
 
 function run(...words: string[]): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 120_000 });
   return { status, stdout, stderr };
 }
 
@@ -66,10 +67,29 @@ t.test('ring: to null:, each packet accounted for', t => {
   t.end();
 });
 
+t.test('one way, nothing comes back', t => {
+  const { forwarded, ports: [a, b] } = forward('null:', 'null:', '--one-way', '--count', '640');
+  t.same([forwarded, a!.rxPackets, a!.txPackets, b!.rxPackets, b!.txPackets], [640, 640, 0, 0, 640]);
+  t.end();
+});
+
+t.test('an interface with the default route is not taken away from its machine unless forced', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), t => {
+  const inside = 'ip link add left type veth peer name right && ip link set left up && ip link set right up && ip address add 10.9.0.1/24 dev left && ip route add default via 10.9.0.2 && exec "$@"';
+  const there = (...words: string[]): Ended => {
+    const { status, stdout, stderr } = spawnSync('unshare', ['-n', 'sh', '-c', inside, 'sh', process.execPath, MAIN, 'forward', ...words], { encoding: 'utf8', timeout: 20_000 });
+    return { status, stdout, stderr };
+  };
+  const refused = there('af_xdp:left', 'null:', '--one-way', '--seconds', '0.2');
+  t.equal(refused.status, 1);
+  t.match(refused.stderr, /^pollmode: af_xdp:left: left carries the default route.* or say --force\.\n$/);
+  for (const words of [['af_xdp:right'], ['af_xdp:left', '--force'], ['af_packet:left']]) t.same([there(...words, 'null:', '--one-way', '--seconds', '0.2', '--quiet').status], [0], words.join(' '));
+  t.end();
+});
+
 t.test('totals for a person', t => {
   const { status, stdout, stderr } = run('forward', 'null:', 'null:', '--count', '64', '--quiet');
   t.same([status, stderr], [0, '']);
-  t.match(stdout, /^64 packets forwarded in \d+\.\d\d s \(\d+\.\d\d Mpps\), 0 dropped\n {2}null: \(frames of 60 bytes\): rx 32 packets 1920 bytes, tx 32 packets 1920 bytes\n {2}null: .*\n$/);
+  t.match(stdout, /^64 packets forwarded in \d+\.\d\d s \([\d.]+ [kM]?pps\), 0 dropped\n {2}null: \(frames of 60 bytes\): rx 32 packets 1920 bytes, tx 32 packets 1920 bytes\n {2}null: .*\n$/);
   t.end();
 });
 
@@ -80,7 +100,8 @@ t.test('what cannot be opened: exit code 1, and a sentence that ends with the me
     ['null:', 'null:size=huge', /size=huge — give a whole number from 14 to 3840/],
     ['null:', 'ring:', /ring needs something after the colon: name of the ring to receive from/],
     ['null:nic', 'null:', /null takes no device: write null: .*/],
-    ['null:', 'af_xdp:nosuch0', /.*(check the name|run as root|Build it from source).*/],
+    ['null:', 'af_xdp:nosuch0', /.*(there is no interface "nosuch0" in this network namespace \(ip link shows them\)|run as root|Build it from source).*/],
+    ['null:', 'af_packet:nosuch0', /.*(there is no interface "nosuch0" in this network namespace \(ip link shows them\)|run as root|Build it from source).*/],
   ] as const) {
     const { status, stdout, stderr } = run('forward', a, b, '--seconds', '1');
     t.same([status, stdout], [1, ''], `${a} ${b}`);
@@ -99,13 +120,37 @@ t.test('wrong usage is refused before anything is opened', t => {
     const { status, stdout, stderr } = run('forward', ...words);
     t.ok(status !== 0 && status !== null, words.join(' '));
     t.equal(stdout, '');
-    t.match(stderr, /^error: .*\n(.*\n)*\(pollmode --help tells what there is\)\n$/);
+    t.match(stderr, /^error: .*\n(.*\n)*\(pollmode forward --help tells what there is\)\n$/);
   }
   for (const text of ['', '-1', '1.5', '1e6', 'soon', '0x10', ' 1', '1 ', 'NaN', '9'.repeat(30)]) t.throws(() => whole(0, 2 ** 53 - 1)(text), { code: 'commander.invalidArgument' }, JSON.stringify(text));
   for (const text of ['', '0', '0.0', '-1', '.5', '1.', '1e6', 'soon', 'Infinity', '9'.repeat(400)]) t.throws(() => seconds(text), { code: 'commander.invalidArgument' }, JSON.stringify(text));
   t.same([whole(1, 512)('512'), whole(0, 5)('0'), seconds('0.25'), seconds('60')], [512, 0, 0.25, 60]);
   t.throws(() => whole(1, 512)('513'));
   t.equal(run('forward', 'null:', 'null:', '--mode', 'mac', '--eth-peer', '02:00', '--count', '1').status, 1, 'a MAC that is none');
+  t.end();
+});
+
+t.test('a mistake names the help of the command that it was made in, a subcommand of a subcommand too', t => {
+  for (const [words, help] of [[['--nonesuch'], 'pollmode'], [['sweep', '--rounds', '0'], 'pollmode sweep'], [['switch'], 'pollmode switch'], [['switch', 'fdb', '--limit', 'x'], 'pollmode switch fdb'], [['doctor', 'it'], 'pollmode doctor']] as const) {
+    const { status, stderr } = run(...words);
+    t.equal(status, 1, words.join(' '));
+    t.ok(stderr.endsWith(`\n(${help} --help tells what there is)\n`), stderr);
+  }
+  t.end();
+});
+
+t.test('defaults stand in the help as a user would type them', t => {
+  for (const words of [['sweep'], ['forward'], ['switch'], ['switch', 'show'], ['bind'], ['broker'], ['doctor']]) t.notMatch(run(...words, '--help').stdout, /(default|choices): *(["[]|\))/, words.join(' '));
+  t.match(run('sweep', '--help').stdout, /--paths <list> +of\s+af_xdp,af_packet-ring,raw-socket,[^]*\(default: all\)/);
+  t.match(run('forward', '--help').stdout, /--burst <n> .*\(default: 32\)/);
+  t.match(run('forward', '--help').stdout, /\(choices: io, mac, macswap,\s+default:\s+io\)/);
+  t.end();
+});
+
+t.test('figures: the unit that fits', t => {
+  t.same([0, 0.5, 1, 9.96, 12.4, 999.4, 999.6, 1234, 1e6, 14.88e6, Infinity].map(packetRate), ['0 pps', '0.5 pps', '1 pps', '10 pps', '12 pps', '999 pps', '1.00 kpps', '1.23 kpps', '1.00 Mpps', '14.9 Mpps', '∞ Tpps']);
+  t.same([bitRate(9.41e9), byteCount(60), byteCount(1500), counted(1, 'bridge'), counted(0, 'port')], ['9.41 Gbit/s', '60 B', '1.50 kB', '1 bridge', '0 ports']);
+  t.match(run('forward', 'null:', 'null:', '--count', '1', '--quiet').stdout, /^1 packet forwarded in \d\.\d\d s \([\d.]+ k?pps\)/);
   t.end();
 });
 
@@ -132,7 +177,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const { status, stdout, stderr } = await ended;
     t.equal(status, 0);
     t.match(stdout, /^[1-9]\d* packets forwarded in .*\n {2}null: .*\n {2}ring:x .*\n$/);
-    t.match(stderr, /^1 s {2}rx \d+\.\d{3} Mpps {2}tx \d+\.\d{3} Mpps {2}no mbuf or refused \d+\n/);
+    t.match(stderr, /^1 s {2}rx [\d.]+ [kM]?pps {2}tx [\d.]+ [kM]?pps {2}no mbuf or refused \d+\n/);
   });
 }
 

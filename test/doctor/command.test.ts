@@ -24,7 +24,7 @@ interface Ended { status: number | null; stdout: string; stderr: string }
 
 function doctor(words: readonly string[] = [], prefix: readonly string[] = [], environment: Record<string, string> = {}): Ended {
   const [program = process.execPath, ...rest] = [...prefix, process.execPath, MAIN, 'doctor', ...words];
-  const { status, stdout, stderr } = spawnSync(program, rest, { encoding: 'utf8', timeout: 20_000, env: { ...process.env, ...environment } });
+  const { status, stdout, stderr } = spawnSync(program, rest, { encoding: 'utf8', timeout: 120_000, env: { ...process.env, ...environment } });
   return { status, stdout, stderr };
 }
 
@@ -62,7 +62,7 @@ t.test('as root: JSON of the schema, drivers usable', admin, async (t) => {
   t.match(line(found, 'native addon'), { status: 'ok' });
   t.match(line(found, 'burst module'), { status: /ok|warn/ });
   t.same(found.interfaces.map(each => each.name).sort(), listLinks().map(each => each.name).sort());
-  for (const each of found.drivers) t.ok(each.usable || (each.reason !== undefined && each.mend !== undefined), each.name);
+  for (const each of found.drivers) t.ok(each.usable || (each.reason !== undefined && each.mend !== undefined && !/^Modprobe/.test(each.mend)), each.name);
   t.ok(found.drivers.some(each => each.name === 'null' && each.usable));
 });
 
@@ -154,6 +154,7 @@ t.test('for a person: aligned, wrapped, coloured only where asked, and nothing f
       { area: 'kernel', what: 'kernel', status: 'ok', value: 'Linux' },
       { area: 'kernel', what: 'evil\u001b[2J', status: 'missing', value: '\u001b]0;title\u0007', reason: `Because ${'of words '.repeat(30)}.`, mend: 'Do this.' },
       { area: 'journal', what: 'left', status: 'warn', value: 'x', reason: 'R.', mend: 'M.' },
+      { area: 'drivers', what: 'tap:', status: 'missing', value: 'not counted: what it lacks is', reason: 'R.', mend: 'M.' },
     ],
     drivers: [{ name: 'null', summary: '', usable: true }, { name: 'tap', summary: '', usable: false, reason: 'R.', mend: 'M.' }],
   };
@@ -171,7 +172,7 @@ t.test('for a person: aligned, wrapped, coloured only where asked, and nothing f
 
 t.test('a terminal gets colours, unless NO_COLOR is set; a pipe gets none', async (t) => {
   t.notMatch(doctor().stdout, /\u001b/);
-  const seen = (environment: Record<string, string>): string => spawnSync('script', ['-qec', `"${process.execPath}" "${MAIN}" doctor`, '/dev/null'], { encoding: 'utf8', timeout: 20_000, env: { ...process.env, TERM: 'xterm', NO_COLOR: '', ...environment } }).stdout ?? '';
+  const seen = (environment: Record<string, string>): string => spawnSync('script', ['-qec', `"${process.execPath}" "${MAIN}" doctor`, '/dev/null'], { encoding: 'utf8', timeout: 120_000, env: { ...process.env, TERM: 'xterm', NO_COLOR: '', ...environment } }).stdout ?? '';
   const coloured = seen({});
   if (coloured === '') return t.comment('no script(1) here');
   t.match(coloured, /\u001b\[32m✓/);

@@ -76,7 +76,7 @@ export class LinuxHost {
 
   /** To its end, within 20 seconds. */
   run(program: string, ...words: string[]): { status: number | null; stdout: string } {
-    const { status, stdout, stderr } = withNetns(this.#end.netns, () => spawnSync(program, words, { encoding: 'utf8', timeout: 20_000 }));
+    const { status, stdout, stderr } = withNetns(this.#end.netns, () => spawnSync(program, words, { encoding: 'utf8', timeout: 120_000 }));
     return { status, stdout: `${stdout}${stderr}` };
   }
 
@@ -128,6 +128,12 @@ export class LinuxHost {
       await sleep(100);
     }
   }
+}
+
+/** An example that ends by itself. */
+export function ended(name: string, ...words: string[]): { status: number | null; stdout: string; stderr: string } {
+  const path = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url));
+  return spawnSync(process.execPath, [path, ...words], { encoding: 'utf8', timeout: 20_000 });
 }
 
 /** Starts an example and waits for the first line that it prints. Returns what ends it, and then says what it printed. */

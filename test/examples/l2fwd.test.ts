@@ -1,7 +1,7 @@
 import t from 'tap';
 import { needs } from '../kernel/rights.js';
 import { frame } from '../port/conformance/frames.js';
-import { LinuxHost, start } from './helper.js';
+import { ended, LinuxHost, start } from './helper.js';
 
 t.test('frames cross, with new addresses or as they are', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
   for (const more of [[], ['--no-mac-updating']]) {
@@ -20,4 +20,15 @@ t.test('frames cross, with new addresses or as they are', needs('CAP_SYS_ADMIN',
 
 t.test('an odd number of ports', async t => {
   await t.rejects(start(t, 'l2fwd', 'null:', 'null:', 'ring:a'), { message: /exit 1: l2fwd: .*even number/ });
+});
+
+t.test('a mistake names the help, and the help writes defaults as they are typed', async t => {
+  for (const name of ['l2fwd', 'l3fwd', 'firewall', 'balancer']) {
+    const wrong = ended(name);
+    t.equal(wrong.status, 1, name);
+    t.match(wrong.stderr, /^error: (missing required argument|required option) .*\n\(--help tells what there is\)\n$/);
+    t.notMatch(ended(name, '--help').stdout, /default: *["[]/);
+  }
+  t.match(ended('l3fwd', '--help').stdout, /\(default: 65536\)/);
+  t.match(ended('balancer', 'null:', '10.0.0.1/24', '--service', '10.0.0.100').stderr, /required option '--backend/, 'a balancer without one would serve nobody');
 });

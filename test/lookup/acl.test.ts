@@ -114,6 +114,7 @@ t.test('bad rules leave those that there were', async t => {
   for (const bad of [{ priority: NaN }, { value: -1 }, { value: ACL_NONE }, { source: '10.0.0.1/8' }, { source: '10.0.0.0/33' }, { source: '10.0.0.0/8/8' }, { source: '::1' }, { source: 'host' }, { source: [2, 1] as Range }, { destinationPort: 65536 }, { sourcePort: [0, 1.5] as Range }, { protocol: -1 }]) {
     t.equal(codeThrown(() => acl.build([good, { ...good, ...bad }])), 'EOPTION', JSON.stringify(bad));
   }
+  t.throws(() => acl.build([{ ...good, source: '10.0.0.129/25' }]), { message: /source 10\.0\.0\.129\/25 has bits behind its length: write 10\.0\.0\.128\/25, or 10\.0\.0\.129\/32/ });
   t.equal(codeThrown(() => acl.build(new Array<AclRule>(ACL_RULES_MAX + 1).fill(good))), 'ETABLEFULL');
   t.equal(codeThrown(() => acl.build(Array.from({ length: 8000 }, (_, i) => ({ ...good, source: [i, i * 3] as Range, destination: [i, i * 3] as Range })))), 'EARENAFULL');
   const [vector, found] = [acl.tuples(1), new Vector(arena, 1)];

@@ -218,6 +218,7 @@ t.test('full tables and absurd routes change nothing', async t => {
   for (const [prefix, depth, nextHop] of [['10.0.0.1', 24, 1], ['10.0.0.0', 33, 1], ['10.0.0.0', -1, 1], ['10.0.0.0', 1.5, 1], ['10.0.0.0', 8, -1], ['10.0.0.0', 8, 32767], ['10.0.0.0', 8, NaN], ['::', 8, 1], ['x', 8, 1], [2 ** 32, 8, 1], [-1, 8, 1]] as const) {
     t.equal(codeThrown(() => lpm.add(prefix, depth, nextHop)), 'EOPTION', `${prefix}/${depth} to ${nextHop}`);
   }
+  t.throws(() => lpm.add('10.77.1.1', 8, 1), { message: 'LPM: 10.77.1.1/8 has bits behind its length: write 10.0.0.0/8, or 10.77.1.1/32 for the one address.' });
   const zones = arena.zones().length;
   for (const options of [{ family: 5 as 4 }, { routes: 0 }, { groups: 0 }, { groups: 0x8001 }, { rootBits: 12 as 8 }, { entryBytes: 3 as 2 }]) {
     t.equal(codeThrown(() => Lpm.create(arena, 'bad', { family: 4, routes: 10, rootBits: 8, ...options })), 'EOPTION', JSON.stringify(options));

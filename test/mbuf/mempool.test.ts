@@ -146,7 +146,7 @@ t.test('close: EPOOL while mbufs are out, then once; afterwards nothing moves', 
   t.equal(pool.alloc(burst, 1), 0);
   pool.free(burst, 0, 1);
   t.match(pool.audit(), { free: 64, total: 64, app: 0 }, 'the last audit stays readable');
-  t.same(pool.stats(), { dry: 0, foreign: 0, stray: 0 });
+  t.same(pool.stats(), { dry: 0, foreign: 0, stray: 0, reclaimed: 0 });
   t.throws(() => pool.reclaim(1), { code: 'ECLOSED' });
   t.throws(() => pool.reclaimStray(), { code: 'ECLOSED' });
   t.throws(() => Mempool.find(arena, 'pool'), { code: 'ENOTFOUND' });

@@ -18,31 +18,31 @@ function warnings(code: string, environment: Record<string, string> = { POLLMODE
 
 /** [what, the function it happened in, the function that handed the mbuf over before, code] */
 const CASES: [what: RegExp, here: string, before: string, code: string][] = [
-  [/mbuf \d+: double free\./, 'freeAgain', 'freed .*freeFirst', `
+  [/mbuf \d+: double free\./, 'freeAgain', 'freed at freeFirst', `
     function freeFirst() { pool.free(burst, 0, 1); }
     function freeAgain() { pool.free(burst, 0, 1); }
     pool.alloc(burst, 1); freeFirst(); freeAgain();`],
-  [/mbuf \d+: used while a port or a ring has it\./, 'readLater', 'sent .*sendIt', `
+  [/mbuf \d+: used while a port or a ring has it\./, 'readLater', 'sent at sendIt', `
     function sendIt() { wire.tx[0].txBurst(burst, 1); }
     function readLater() { return mbufs.pktLen(burst.handles[0]); }
     pool.alloc(burst, 1); sendIt(); readLater();`],
-  [/mbuf \d+: used while a port or a ring has it\./, 'sendAgain', 'sent .*sendIt', `
+  [/mbuf \d+: used while a port or a ring has it\./, 'sendAgain', 'sent at sendIt', `
     function sendIt() { wire.tx[0].txBurst(burst, 1); }
     function sendAgain() { wire.tx[0].txBurst(burst, 1); }
     pool.alloc(burst, 1); sendIt(); sendAgain();`],
-  [/mbuf \d+: used while a port or a ring has it\./, 'freeSent', 'sent .*sendIt', `
+  [/mbuf \d+: used while a port or a ring has it\./, 'freeSent', 'sent at sendIt', `
     function sendIt() { wire.tx[0].txBurst(burst, 1); }
     function freeSent() { pool.free(burst, 0, 1); }
     pool.alloc(burst, 1); sendIt(); freeSent();`],
-  [/mbuf \d+: used after it went back to its pool\./, 'readFreed', 'freed .*freeIt', `
+  [/mbuf \d+: used after it went back to its pool\./, 'readFreed', 'freed at freeIt', `
     function freeIt() { pool.free(burst, 0, 1); }
     function readFreed() { mbufs.prepend(burst.handles[0], 14); }
     pool.alloc(burst, 1); freeIt(); readFreed();`],
-  [/mbuf \d+: used after it went back to its pool\./, 'readLater', 'sent .*sendToNull', `
+  [/mbuf \d+: used after it went back to its pool\./, 'readLater', 'sent at sendToNull', `
     function sendToNull() { none.tx[0].txBurst(burst, 1); }
     function readLater() { return mbufs.data(burst.handles[0]); }
     none.rx[0].rxBurst(burst, 1); sendToNull(); readLater();`],
-  [/mbuf \d+: no mbuf of this pool\./, 'freeForeign', 'allocated .*allocateThere', `
+  [/mbuf \d+: no mbuf of this pool\./, 'freeForeign', 'allocated at allocateThere', `
     const other = Mempool.create(arena, 'other', { count: 32 });
     function allocateThere() { other.alloc(burst, 1); }
     function freeForeign() { pool.free(burst, 0, 1); }
@@ -53,7 +53,7 @@ const CASES: [what: RegExp, here: string, before: string, code: string][] = [
   [/mbuf 1: no mbuf of this pool\./, 'readGarbage', 'unknown', `
     function readGarbage() { return mbufs.refcnt(1); }
     readGarbage();`],
-  [/mbuf \d+: used while a port or a ring has it\./, 'putTwice', 'put into a ring .*putOnce', `
+  [/mbuf \d+: used while a port or a ring has it\./, 'putTwice', 'put into a ring at putOnce', `
     const ring = Ring.create(arena, 'mine', { size: 8, holds: 'mbufs' });
     function putOnce() { ring.enqueueBurst(burst, 1); }
     function putTwice() { ring.enqueueBurst(burst, 1); }
@@ -67,11 +67,21 @@ for (const [what, here, before, code] of CASES) {
     const [text = ''] = told;
     t.match(text, what);
     const [now = '', last = ''] = text.split('\n  last ');
-    t.match(now, new RegExp(`here:\\n(.*\\n)*?.*${here}`), 'where it happened');
+    t.match(now, new RegExp(`here:\\n +at ${here} `), 'where it happened: the program\'s own line is the first');
     t.match(last.replace(/\n/g, ' '), new RegExp(`^${before}`), 'and where it was handed over');
     t.notMatch(text, /checking\.[jt]s|wasm:/, 'without the frames of the checker itself');
   });
 }
+
+t.test('nor does the bundle that programs import stand before the program\'s own line', async t => {
+  const { stderr } = inChild(`
+    const { open } = await import(LIB + 'bundle/index.js');
+    const { pool, burst } = (host => ({ pool: host.pool, burst: host.burst(8) }))(open(['null:']));
+    function freeFirst() { pool.free(burst, 0, 1); }
+    function freeAgain() { pool.free(burst, 0, 1); }
+    pool.alloc(burst, 1); freeFirst(); freeAgain();`, [], { POLLMODE_DEBUG: '1' });
+  t.match(stderr, /double free\.\n +here:\n +at freeAgain [^]*\n +last freed at freeFirst /);
+});
 
 t.test('right use is not told of', async t => {
   t.same(warnings(`

@@ -43,7 +43,8 @@ for (const kind of KINDS) {
     await party.kill();
     await until(() => arena.deadLcores().length === 1);
     t.ok(pool.audit().cached > 0);
-    t.same(recoverDead(arena), [{ lcore, claims: 0, held: 140, stray: 0, queues: [], complete: true }]);
+    t.same(recoverDead(arena), [{ lcore, claims: 0, held: 140, stray: 0, queues: [], complete: true, waitsFor: -1 }]);
+    t.equal(pool.stats().reclaimed, 140);
     const burst = new Burst(arena, 32);
     t.match(pool.audit(), { app: 0, ring: 10, cached: 0, free: 1014, stray: 0, twice: 0 });
     t.equal(ring.dequeueBurst(burst), 10);
@@ -125,7 +126,7 @@ t.test('threads are terminated in full work, again and again, while others go on
   };
   const ring = Ring.create(arena, 'ring', { size: 256, holds: 'mbufs' });
   const survivor = new Party(t, { kind: 'thread' });
-  await survivor.run(join, { name: '', share: arena.share() });
+  const survivorId = await survivor.run(join, { name: '', share: arena.share() });
   const surviving = survivor.run(work, { stop, started: stop + 1 });
   let held = 0;
   for (let death = 0; death < deaths; death++) {
@@ -139,7 +140,7 @@ t.test('threads are terminated in full work, again and again, while others go on
     await until(() => arena.deadLcores().length === 1);
     // The survivor goes on meanwhile: it polls by itself, so it cannot be asked to rest, and strays have to wait.
     const [recovery] = recoverDead(arena);
-    t.match(recovery, { complete: false, stray: 0 });
+    t.match(recovery, { complete: false, stray: 0, waitsFor: survivorId });
     held += recovery!.held;
   }
   Atomics.store(arena.i32, stop, 1);

@@ -19,7 +19,7 @@ function nodeArguments(code: string): string[] {
 export function inChild(code: string, prefix: readonly string[] = [], environment: Record<string, string> = {}): Ended {
   const [program = process.execPath, ...rest] = [...prefix, process.execPath, ...nodeArguments(code)];
   const { status, signal, stdout, stderr } = spawnSync(program, rest, {
-    encoding: 'utf8', timeout: 20_000, env: { ...process.env, ...environment },
+    encoding: 'utf8', timeout: 120_000, env: { ...process.env, ...environment },
   });
   return { status, signal, stdout, stderr };
 }

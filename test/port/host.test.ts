@@ -74,7 +74,7 @@ t.test('a packet of one port is sent on any other as it is', t => {
   burst.handles.fill(0);
   t.equal(ring.rx[0]!.rxBurst(burst), 4);
   t.same([...burst.handles], handles, 'the same mbufs');
-  t.same(handles.map(handle => [host.mbufs.pktLen(handle), host.mbufs.port(handle)]), Array(4).fill([3000, ring.number]));
+  t.same(handles.map(handle => [host.mbufs.pktLen(handle), host.mbufs.port(handle)]), Array(4).fill([3000, source.number]));
   t.equal(source.tx[0]!.txBurst(burst, 4), 4);
   t.match(host.stats(source), { rxPackets: 4, rxBytes: 12000, txPackets: 4, txBytes: 12000 });
   t.equal(host.pool.audit().free, host.pool.size);
@@ -129,6 +129,7 @@ t.test('open and close leave no descriptor, with huge pages too where there are 
 });
 
 t.test('requests that are none', t => {
+  t.match(refusal(() => open('null:' as unknown as string[])), /^EOPTION open takes a list of ports/);
   for (const request of [null, undefined, 5, true, 5n, Symbol('null:'), () => 'null:']) t.match(refusal(() => open([request as unknown as string])), /^EDEVICE .*'null:'/, typeof request);
   for (const request of [{}, { driver: 5 }, { driver: '' }, { driver: 'constructor' }, [], 'nonesuch:', { driver: 'null:' }]) {
     t.match(refusal(() => open([request as unknown as string])), new RegExp(`^EDEVICE No driver is named .*there are ${drivers.map(driver => driver.name).join(', ')}`));

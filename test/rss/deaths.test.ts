@@ -23,10 +23,13 @@ class World {
   readonly events: DistributorEvent[] = [];
   rps!: Distributor;
   generator!: Lcore;
+  #ended = false;
   /** Wakes who waits for an event. */
   #seen: () => void = () => undefined;
 
-  async start(restarts: number): Promise<this> {
+  /** @param t its end is the end of all threads here, so that a test that fails in the middle does not hold up the file */
+  async start(t: Test, restarts: number): Promise<this> {
+    t.teardown(() => this.#abandon());
     const module = new URL('./order_worker.js', import.meta.url);
     this.rps = await Distributor.start(this.host, {
       from: [{ port: this.port }], steering: { ringSize: 512, buckets: 64 }, restarts,
@@ -36,7 +39,7 @@ class World {
         this.#seen();
       },
     });
-    const args: GeneratorArgs = { port: this.port, book: 'book', flows: FLOWS, packets: 0, window: 0, seed: 11 };
+    const args: GeneratorArgs = { port: this.port, book: 'book', flows: FLOWS, packets: 0, window: 0, seed: 11, napEvery: 4 };
     this.generator = await launch(this.host, { module: new URL('./order_generator.js', import.meta.url), args, queues: [{ port: this.port, direction: 'tx', queue: 0 }] });
     return this;
   }
@@ -58,17 +61,28 @@ class World {
 
   /** Ends it all, and looks at what is left. */
   async end(t: Test): Promise<void> {
+    this.#ended = true;
     this.book.stop();
     const sent = await this.generator.join() as number;
     const { left, stats } = await this.rps.stop();
-    const lost = this.events.reduce((sum, { end: { recovery } }) => sum + recovery.held + recovery.stray, 0);
+    const lost = this.host.pool.stats().reclaimed; // now or later: how soon the others rest is a matter of who has the CPUs
+    const told = this.events.reduce((sum, { end: { recovery } }) => sum + recovery.held + recovery.stray, 0);
     t.same(this.book.wrong, { count: 0, flow: 0, seen: 0, due: 0 }, 'no packet came out of its turn');
-    t.ok(this.events.every(({ end }) => end.recovery.complete), 'each death was cleared up at once');
+    const later = this.events.filter(({ end: { recovery } }) => !recovery.complete);
+    t.ok(lost >= told && (later.length > 0 || lost === told), `${lost} came back, ${told} of them at once; ${later.length} of ${this.events.length} deaths were cleared up later`);
+    t.ok(later.every(({ end: { recovery } }) => recovery.waitsFor >= 0), 'and each of these says who could not rest');
     const missing = sent - this.book.receivedInAll - stats.ringFull - left - this.drainWire();
     t.ok(missing >= 0 && missing <= lost, `${sent} sent, ${this.book.receivedInAll} received, ${stats.ringFull} dropped at full rings, ${stats.takenOver} taken over; the ${missing} missing are among the ${lost} that the dead held`);
     const { free, total, twice, stray } = this.host.pool.audit();
     t.same({ free, twice, stray }, { free: total, twice: 0, stray: 0 }, 'every buffer is back');
     this.host.close();
+  }
+
+  /** The failure has been told by then. */
+  async #abandon(): Promise<void> {
+    if (this.#ended) return;
+    await Promise.allSettled([this.generator?.terminate(), ...[0, 1, 2, 'distributor' as const].map(who => this.rps?.lcore(who)?.terminate())]);
+    await this.rps?.stop().catch(() => undefined);
   }
 
   /** What the distributor had not received yet. Returns how many. */
@@ -84,9 +98,9 @@ class World {
 }
 
 t.test('deaths under traffic: the others take over, and a successor comes', async t => {
-  const world = await new World().start(0);
+  const world = await new World().start(t, 0);
   const random = randomNumbers(2026);
-  const kills = LONG ? 200 : 20;
+  const kills = LONG ? 200 : 14; // two of them the distributor
   const seen = new Map<string, number>();
   for (let kill = 0; kill < kills; kill++) {
     const who: Who = kill % 7 === 6 ? 'distributor' : random(WORKERS);
@@ -105,7 +119,7 @@ t.test('deaths under traffic: the others take over, and a successor comes', asyn
 });
 
 t.test('lcores that are started again by themselves', async t => {
-  const world = await new World().start(5);
+  const world = await new World().start(t, 5);
   for (const [who, how] of [[0, 0], [1, 1], [2, 2], ['distributor', 2]] as const) {
     t.match(await world.kill(who, how), { who, then: 'restarted' });
     await world.progress(500);
@@ -117,7 +131,7 @@ t.test('lcores that are started again by themselves', async t => {
 });
 
 t.test('when all workers are gone, packets wait for the first that comes back', async t => {
-  const world = await new World().start(0);
+  const world = await new World().start(t, 0);
   for (let worker = 0; worker < WORKERS; worker++) await world.kill(worker, 0).catch(() => undefined);
   t.same(world.events.map(({ who }) => who), [0, 1, 2]);
   while (!world.rps.steering.settled) await wait(1);

@@ -13,16 +13,19 @@ export interface GeneratorArgs {
   /** Most packets that are sent and not yet received, so that no ring overflows; 0 for no such care. */
   readonly window: number;
   readonly seed: number;
+  /** Gives its CPU away after so many bursts, where threads have to start beside it. Default: only when nobody takes any more. */
+  readonly napEvery?: number;
   /** The flows, where they are not to be those of `flowOf`. */
   readonly list?: readonly Flow[];
 }
 
 export default async function generate(lcore: LcoreContext<GeneratorArgs>): Promise<number> {
-  const { port, flows, packets, window, seed, list } = lcore.args;
+  const { port, flows, packets, window, seed, napEvery = 0, list } = lcore.args;
   const [book, tx, burst, random] = [OrderBook.find(lcore.arena, lcore.args.book), lcore.tx(port), lcore.burst(32), randomNumbers(seed)];
   const templates = Array.from({ length: flows }, (_, flow) => templateOf(list?.[flow] ?? flowOf(flow)));
   const numbers = new Uint32Array(flows);
   let sent = 0;
+  let bursts = 0;
   let waiting = 0;
   await lcore.poll(() => {
     if (waiting === 0) {
@@ -35,7 +38,7 @@ export default async function generate(lcore: LcoreContext<GeneratorArgs>): Prom
     waiting = burst.keep(taken, waiting);
     sent += taken;
     book.addSent(taken);
-    if (taken === 0) book.nap();
+    if (taken === 0 || (napEvery > 0 && ++bursts % napEvery === 0)) book.nap();
     return true;
   });
   if (waiting > 0) lcore.pool.free(burst, 0, waiting);

@@ -124,13 +124,4 @@ export class OrderBook {
   }
 }
 
-/** A small generator of numbers, the same ones for the same seed. */
-export function randomNumbers(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return below => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
+export { xorshift as randomNumbers } from '../xorshift.js';

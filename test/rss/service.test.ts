@@ -3,13 +3,17 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Arena, MIN_ARENA } from '../../lib/arena/arena.js';
 import { RX_RSS_HASH, MBUF_HASH, MBUF_OL_FLAGS } from '../../lib/mbuf/layout.js';
+import { Distributor } from '../../lib/lcore/distributor.js';
+import type { IdlePolicy } from '../../lib/lcore/idle.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
+import { open } from '../../lib/port/host.js';
 import { STEER_HOLDER } from '../../lib/rss/layout.js';
 import { Steering, type SteeringOptions } from '../../lib/rss/steering.js';
 import { freeSteering, workerAt, type SteeringWorker } from '../../lib/rss/steering_sides.js';
 import type { Flow } from '../../lib/rss/tuple.js';
 import { codeThrown } from '../kernel/rights.js';
 import { frameOf } from './frames_helper.js';
+import { OrderBook } from './order_helper.js';
 
 /** A steering with one thread on all its sides. A packet has its flow as its hash, and its number as user data. */
 class Bench {
@@ -204,4 +208,23 @@ t.test('a flow is seen where whereIs says, follows its consumer, and takes along
   t.equal(send(flows[1]), consumer, 'the bucket moved with the first flow\'s consumer');
   t.same(flows.map(flow => steering.whereIs(flow).worker), [consumer, consumer]);
   t.equal(steering.stats().moves, 1);
+});
+
+t.test('a distributor that cannot begin says so when it is started, and leaves nothing', async t => {
+  const folder = t.testdir({});
+  const module = new URL('./order_worker.js', import.meta.url);
+  const host = open(['null:', 'ring:a', `pcap:,tx=${folder}/out.pcap`]);
+  OrderBook.create(host.arena, 'book', 1);
+  const workers = [{ module, args: { book: 'book', lossy: true, recordEvery: 0, workers: 1, seed: 1 } }];
+  const ended: unknown[] = [];
+  const start = (port: number, policy: IdlePolicy): Promise<Distributor> => Distributor.start(host, { from: [{ port: host.ports[port]!.number }], workers, idle: { policy }, onEnd: event => ended.push(event) });
+  await t.rejects(start(1, 'interrupt'), { message: /no descriptor to sleep on/ });
+  await t.rejects(start(2, 'busy'));
+  t.same(ended, []);
+  const zones = host.arena.zones().length;
+  const rps = await start(1, 'adaptive');
+  t.ok(rps.steering.isDistributed);
+  await rps.stop();
+  t.equal(host.arena.zones().length, zones);
+  host.close();
 });

@@ -35,7 +35,7 @@ export function exampleHeader(cpu: string): SweepHeader {
   return {
     kernel: '6.18.0-example', cpu, cores: 2, node: '20.20.2', pollmode: '0.1.0', link: 'veth pair between two network namespaces',
     mode: 'native, copy', needWakeup: true, senderCpu: 0, receiverCpu: 1, date: '2026-01-31T12:00:00.000Z',
-    secondsPerCell: 0.5, warmupSeconds: 0.1, rounds: ROUNDS, notes: ['These figures are made up; they show what the report looks like.'],
+    secondsPerCell: 0.5, warmupSeconds: 0.1, rounds: ROUNDS, takenByOthers: 0.01, notes: ['These figures are made up; they show what the report looks like.'],
   };
 }
 

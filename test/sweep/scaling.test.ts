@@ -67,6 +67,12 @@ t.test('in the tables, the CSV and the report, every figure', async t => {
   }
   const bars = page.elements.filter(({ name, attributes }) => name === 'rect' && attributes.has('fill'));
   t.equal(bars.length, POLICIES.length + 3 * result.scaling.length - 1, 'a bar for each cell in each of three panels, and the legend');
+  for (const policy of POLICIES) t.ok(page.text.includes(`${policy[0]!} = ${policy}: `), 'the letters are explained');
+  t.notMatch(page.text, /log scale\)/, 'bars begin at 0');
+  const apart = sweepResult(result.header, [], [], result.scaling.map((cell, index) => ({ ...cell, p99: spread([index === 0 ? 1e7 : 2e4]) })));
+  const logarithmic = parseHtml(sweepReport(apart));
+  t.match(logarithmic.text, /µs one way, p99,[^(]*\(log scale\)/);
+  t.equal(logarithmic.elements.filter(({ name }) => name === 'circle').length, result.scaling.length, 'and where they cannot, there are dots, whose place alone counts');
   t.notMatch(sweepReport(exampleResult()), /id="scaling"/, 'none of it where it was not measured');
 });
 

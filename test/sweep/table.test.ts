@@ -18,9 +18,14 @@ function cell(path: string, burst: number, rates: readonly number[]): MeasuredCe
   return { path, burst, frame: 64, direction: 'send', status: 'measured', packetsPerSecond: spread(rates), sent: 1, received: 1, loss: [], userNs: zero, systemNs: zero, syscalls: zero };
 }
 
+/** Three rounds a hundredth apart. */
+function close(rate: number): number[] {
+  return [rate, rate * 0.995, rate * 1.005];
+}
+
 /** AF_XDP at the given Mpps per burst, dgram at 0.1 Mpps. */
-function sweep(mpps: readonly number[], others: readonly SweepCell[] = BURSTS.map((burst) => cell('dgram', burst, [1e5]))): SweepResult {
-  return sweepResult(exampleHeader('none'), [...mpps.map((rate, index) => cell('af_xdp', BURSTS[index], [rate * 1e6])), ...others]);
+function sweep(mpps: readonly number[], others: readonly SweepCell[] = BURSTS.map((burst) => cell('dgram', burst, close(1e5)))): SweepResult {
+  return sweepResult(exampleHeader('none'), [...mpps.map((rate, index) => cell('af_xdp', BURSTS[index], close(rate * 1e6))), ...others]);
 }
 
 t.test('conclusions say what the figures say', async (t) => {
@@ -32,12 +37,44 @@ t.test('conclusions say what the figures say', async (t) => {
   t.match(first(sweep([0.05, 0.05, 0.05, 0.05])), /0\.50× as fast as dgram, so slower, at burst 32/);
   t.match(first(sweep([1, 2, 3, 4], [])), /^AF_XDP sends 64-byte frames at 3\.00 Mpps at burst 32/);
   const overlapping = BURSTS.map((burst) => cell('dgram', burst, [1e5, 3.1e6, 4e6]));
-  t.match(first(sweep([3, 3, 3, 3], overlapping)), /about as fast as dgram at burst 32: the rounds of both overlap/);
+  t.match(first(sweep([3, 3, 3, 3], overlapping)), /^AF_XDP sends 64-byte frames at burst 32 at a rate that cannot be told apart from dgram's here: medians 3\.00 and 3\.10 Mpps, rounds overlap/);
   const refused: SweepCell = { path: 'af_xdp', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'AF_XDP needs CAP_NET_RAW: run as root.' };
   t.equal(first(sweep([], [refused, cell('dgram', 1, [1e5])])), 'AF_XDP was not measured; the reason stands with what was left out.');
   t.match(conclusions(sweep([], [refused, cell('raw socket', 1, [2e5]), cell('memory null', 1, [2e8]), cell('dgram', 1, [1e5])]))[1], /^raw socket sends 64-byte frames 2\.0× as fast as dgram/);
   t.match(first(sweep([], [cell('memory null', 1, [2e8]), cell('dgram', 1, [1e5])])), /^dgram sends 64-byte frames at 0\.100 Mpps/, 'a memory port is not compared with a socket');
   t.same(conclusions(sweep([], [])), []);
+});
+
+t.test('conclusions say no more of the burst than the rounds can show', async (t) => {
+  const dgram = BURSTS.map((burst) => cell('dgram', burst, close(1e5)));
+  const first = (...rates: readonly (readonly number[])[]): string => conclusions(sweepResult(exampleHeader('none'), [...rates.map((each, index) => cell('af_xdp', BURSTS[index], each.map((rate) => rate * 1e6))), ...dgram]))[0];
+  const unknown = /what the burst size does to it cannot be told here: rounds of a cell lie up to \d+ % of its median apart\.$/;
+  t.match(first([0.5, 0.5], [0.4, 1.6, 1.7], [1.5, 1.5], [0.3, 1, 1.65]), unknown, 'no peak where the last band reaches up to it');
+  t.match(first([0.5, 0.5], [1.5, 1.6, 1.7], [1.5, 1.5], [0.9, 1, 1.1]), /the rate peaks at burst 8/, 'and one where it does not');
+  t.match(first([0.5, 0.5], [0.8, 0.8], [0.9, 1.1, 1.7], [1.5, 1.6, 1.7]), unknown, 'nor the largest as the best');
+  t.match(first([0.2, 0.5, 1.6], [1.4, 1.4], [1.5, 1.5], [1.4, 1.4]), unknown, 'nor a gain that flattens');
+  t.match(first([1, 1], [0.4, 1, 1.9], [1, 1], [1, 1]), unknown, 'nor no difference');
+  t.match(first([1], [2], [3], [1]), /^AF_XDP sends 64-byte frames 30× as fast as dgram at burst 32 \(3\.00 against 0\.100 Mpps, in one round\)\.$/, 'one round shows nothing of it');
+});
+
+t.test('a busy machine is said, and first where others had more than 30 %; nothing measured is said once', async (t) => {
+  const of = (takenByOthers: number | null): string[] => {
+    const { cells } = sweep([1, 1, 1, 1]);
+    return conclusions(sweepResult({ ...exampleHeader('none'), takenByOthers }, cells));
+  };
+  t.match(of(0.41)[0], /^The machine was busy: other programs had 41 % of the two CPUs/);
+  t.match(of(0.12)[0], /^AF_XDP sends/);
+  t.match(of(0.12).at(-1), /other programs had 12 %/);
+  for (const quiet of [0.02, null]) t.notMatch(of(quiet).join(), /busy/);
+  t.match(sweepTables(sweepResult({ ...exampleHeader('none'), takenByOthers: 0.5 }, sweep([1, 1, 1, 1]).cells), { width: 200, colour: false }), /\n\nThe machine was busy/);
+
+  const late: SweepCell = { path: 'af_xdp', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'The sweep was stopped before this cell.' };
+  const none = sweepTables(sweepResult({ ...exampleHeader('none'), rounds: 0 }, [late, { ...late, direction: 'receive' }]), { width: 80, colour: false });
+  t.notMatch(none, /0 rounds|Mpps|not measured/);
+  t.equal(none.match(/nothing was measured/gi)?.length, 1, none);
+  const half = sweepTables(sweepResult(exampleHeader('none'), [cell('af_xdp', 1, close(1e6)), { ...late, direction: 'receive' }, { ...late, frame: 1518 }]), { width: 80, colour: false });
+  t.match(half, /^64-byte frames, send: Mpps/m);
+  t.notMatch(half, /receive: Mpps|1518-byte frames/, 'a table without a measured cell is left out');
 });
 
 t.test('conclusions: our own part of the CPU time, and round trips', async (t) => {
@@ -48,6 +85,7 @@ t.test('conclusions: our own part of the CPU time, and round trips', async (t) =
   const said = conclusions(sweepResult(exampleHeader('none'), [own, cell('dgram', 32, [1e5])], [trip('dgram', 70_000), trip('af_xdp', 9_000)])).join('\n');
   t.match(said, /at burst 32, 5 % is the program and this library/);
   t.match(said, /takes 9\.00 µs \(99 % within 18\.0 µs\) by AF_XDP and 70\.0 µs \(99 % within 140 µs\) by dgram, at burst 1\./);
+  t.match(conclusions(sweepResult(exampleHeader('none'), [own], [trip('dgram', 9_000), trip('af_xdp', 9_000)])).join('\n'), /by dgram, at burst 1: they cannot be told apart here, rounds overlap\.$/);
   t.equal(ownShare(own), 0.05);
   t.equal(ownShare({ ...own, userNs: null, systemNs: null }), undefined);
 });
@@ -77,6 +115,10 @@ t.test('a table shows medians, ratios and what was left out', async (t) => {
   const refused: SweepCell = { path: 'raw socket', burst: 1, frame: 64, direction: 'send', status: 'missing', reason: 'no rights: run as root' };
   const text = sweepTables(sweep([0.5, 1, 1.5, 2], [...BURSTS.map((burst) => cell('dgram', burst, [1e5])), refused]), { width: 80, colour: false });
   t.match(text, /^ {3}32 +1\.50 {2}15× /m);
+  t.match(text, /^64-byte frames, send: Mpps \(median of 5 rounds\), × of dgram$/m);
+  const alone = sweepTables(sweep([0.5, 1, 1.5, 2], []), { width: 80, colour: false });
+  t.match(alone, /^64-byte frames, send: Mpps \(median of 5 rounds\)$/m, 'and no such title where there is nothing to compare with');
+  t.match(sweepTables(sweep([0.5, 1, 1.5, 2]), { width: 20, colour: false }), /Mpps\s\(median\sof\s5\srounds\)\n/, 'or no room for it');
   t.match(text, /Left out:\nraw socket \(1 cell\): no rights: run as root/);
 });
 

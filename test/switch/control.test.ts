@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import type { SwitchConfig } from '../../lib/switch/config.js';
 import t from 'tap';
 import { PollmodeError } from '../../lib/errors.js';
 import { LONGEST_REQUEST, parseRequest, type ControlAnswer } from '../../lib/switch/protocol.js';
@@ -116,16 +117,13 @@ t.test('a flood of requests is served as slowly as it may ask; who does not read
   flood.setEncoding('utf8').on('error', () => undefined).on('data', (text: string) => { told += text.split('\n').length - 1; });
   const started = performance.now();
   for (let i = 0; i < 5; i++) t.same(await run.ask({ request: 'fdb' }) as FdbEntry[], [], 'others are answered');
+  while (told < 20) await sleep(50);
   await sleep(500);
   const seconds = (performance.now() - started) / 1000;
-  t.ok(told >= 20, `${told} answers`);
   t.ok(told <= 20 + 20 * (seconds + 1), `no more than it may have: ${told} in ${seconds} s`);
   const many = Array.from({ length: 30 }, () => connect(run.control).on('error', () => undefined));
-  const refused = await Promise.all(many.map(socket => new Promise<string>(resolve => {
-    socket.setEncoding('utf8').once('data', resolve);
-    setTimeout(resolve, 300, '');
-  })));
-  t.ok(refused.some(line => line.includes('EBUSYQUEUE')), 'and there is a most of them');
+  const refused = await Promise.race(many.map(socket => new Promise<string>(resolve => { socket.setEncoding('utf8').once('data', resolve); })));
+  t.match(refused, 'EBUSYQUEUE', 'and there is a most of them; who is none too many is not spoken to');
   for (const socket of [silent, flood, ...many]) socket.destroy();
   await sleep(100);
   t.match(await run.show(), { name: 'switch' });
@@ -150,6 +148,10 @@ t.test('a changed file: applied whole or refused whole; by SIGHUP and by --follo
   const bridges = async (): Promise<string[]> => (await run.show()).report.bridges.map(({ name }) => name);
   await t.rejects(run.reload({ bridges: { br0: { ports: { a: { device: 'ring:a' }, x: { device: 'null:' }, y: { device: 'af_xdp:none0' } } } } }), { message: /none0/ });
   t.same(await bridges(), ['br0', 'br1']);
+  const guest = (options: string): unknown => ({ bridges: { br0: { ports: { ...RINGS.bridges.br0.ports, guest: { device: `vhost:${run.file}.vhost${options}` } } }, br1: { ports: {} } } });
+  await run.reload(guest('') as SwitchConfig);
+  await t.rejects(run.reload(guest(',mtu=9000') as SwitchConfig), { message: /the switch has it open as vhost:.*, and a running port keeps its options: take it out in one reload/ });
+  await run.reload(RINGS);
   t.same((await run.show()).report.ports.map(({ name }) => name), ['a', 'b'], 'what was opened for it is closed again');
   for (const fixed of [{ pool: { mbufs: 4096 } }, { lcore: { burst: 8 } }, { flows: 2048 }, { name: 'other' }]) {
     await t.rejects(run.reload({ ...RINGS, ...fixed }), { code: 'EOPTION', message: /is taken at the start only/ });

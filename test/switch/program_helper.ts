@@ -19,7 +19,7 @@ export const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.u
 
 /** `pollmode` to its end. */
 export function pollmode(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 120_000 });
   return { status, stdout, stderr };
 }
 

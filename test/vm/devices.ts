@@ -12,6 +12,12 @@ export interface Wire {
   readonly peerMac: string;
 }
 
+/** A NIC that can be pulled out: QEMU's name of it, and the line that plugs it in. */
+export interface Pluggable extends Wire {
+  readonly id: string;
+  readonly plug: string;
+}
+
 /** A line on the guest's second port that starts so is a command for QEMU's monitor. */
 export const MONITOR_MARK = 'qemu-monitor: ';
 
@@ -24,8 +30,8 @@ export const igb: Wire = { nic: '0000:04:00.0', mac: '52:54:00:00:03:01', peerMa
 /** A pair of Linux's own virtio-net, for AF_XDP in zero-copy: it needs a device that DMAs for itself (`iommu_platform`). No PCI address of ours. */
 export const linuxPair = { mac: '52:54:00:00:06:01', peerMac: '52:54:00:00:06:02' } as const;
 /** Virtio-net for a driver of ours, with split rings and with packed ones, each behind a port of its own. */
-export const virtioSplit: Wire = { nic: '0000:05:00.0', mac: '52:54:00:00:07:01', peerMac: '52:54:00:00:07:02' };
-export const virtioPacked: Wire = { nic: '0000:06:00.0', mac: '52:54:00:00:08:01', peerMac: '52:54:00:00:08:02' };
+export const virtioSplit = virtio({ nic: '0000:05:00.0', mac: '52:54:00:00:07:01', peerMac: '52:54:00:00:07:02' }, 'id=virtio0,bus=slot4,netdev=v0a');
+export const virtioPacked = virtio({ nic: '0000:06:00.0', mac: '52:54:00:00:08:01', peerMac: '52:54:00:00:08:02' }, 'id=virtio1,bus=slot5,netdev=v1a,packed=on');
 /** Two NICs behind a bridge to conventional PCI, which cannot tell them apart: one IOMMU group. The second is Linux's. */
 export const grouped: readonly [string, string] = ['0000:03:01.0', '0000:03:02.0'];
 
@@ -48,8 +54,9 @@ export function devices(): string[] {
     ...wire('e0', 1), ...wire('e1', 2), ...wire('x', 3), ...wire('e2', 4), ...wire('v0', 5), ...wire('v1', 6),
     '-netdev', `tap,id=mq0,ifname=mq0,script=no,downscript=no,vhost=off,queues=${multiQueue.queues}`, '-netdev', 'tap,id=mq1,ifname=mq1,script=no,downscript=no,vhost=off',
     // Two vectors for each queue, one for changes of the configuration and one for the control queue.
-    '-device', `virtio-net-pci,netdev=mq0,mac=${multiQueue.mac},mq=on,rss=on,vectors=${2 * multiQueue.queues + 2},addr=0xb,disable-legacy=on,iommu_platform=on,romfile=`,
-    '-device', `virtio-net-pci,netdev=mq1,mac=${multiQueue.peerMac},addr=0xc,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', `virtio-net-pci,netdev=mq0,mac=${multiQueue.mac},mq=on,rss=on,hash=on,vectors=${2 * multiQueue.queues + 2},addr=0xb,disable-legacy=on,iommu_platform=on,romfile=`,
+    // Linux's end sends with checksums left to do and segments to cut, and receives neither: what it sees of us is what a wire would carry.
+    '-device', `virtio-net-pci,netdev=mq1,mac=${multiQueue.peerMac},addr=0xc,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot1,chassis=1,slot=1,addr=0x5',
     '-device', `e1000e,id=e1000e0,bus=slot1,netdev=e0a,mac=${e1000e.mac},romfile=`,
     '-device', `virtio-net-pci,netdev=e0b,mac=${e1000e.peerMac},addr=0x6,disable-legacy=on,iommu_platform=on,romfile=`,
@@ -62,15 +69,19 @@ export function devices(): string[] {
     '-device', `igb,id=igb0,bus=slot2,netdev=e2a,mac=${igb.mac},romfile=`,
     '-device', `virtio-net-pci,netdev=e2b,mac=${igb.peerMac},addr=0xf,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot4,chassis=4,slot=4,addr=0x10',
-    '-device', `virtio-net-pci,id=virtio0,bus=slot4,netdev=v0a,mac=${virtioSplit.mac},disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', virtioSplit.plug,
     '-device', `virtio-net-pci,netdev=v0b,mac=${virtioSplit.peerMac},addr=0x13,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-root-port,id=slot5,chassis=5,slot=5,addr=0x11',
-    '-device', `virtio-net-pci,id=virtio1,bus=slot5,netdev=v1a,mac=${virtioPacked.mac},packed=on,disable-legacy=on,iommu_platform=on,romfile=`,
+    '-device', virtioPacked.plug,
     '-device', `virtio-net-pci,netdev=v1b,mac=${virtioPacked.peerMac},addr=0x12,disable-legacy=on,iommu_platform=on,romfile=`,
     '-device', 'pcie-pci-bridge,id=bridge,addr=0x8',
     '-device', 'e1000,bus=bridge,addr=0x1,mac=52:54:00:00:02:01,romfile=',
     '-device', 'virtio-net-pci,bus=bridge,addr=0x2,mac=52:54:00:00:02:02,disable-legacy=on,iommu_platform=on,romfile=',
   ];
+}
+
+function virtio(wire: Wire, options: string): Pluggable {
+  return { ...wire, id: /^id=(\w+)/.exec(options)![1]!, plug: `virtio-net-pci,${options},mac=${wire.mac},disable-legacy=on,iommu_platform=on,romfile=` };
 }
 
 function wire(name: string, hub: number): string[] {

@@ -29,6 +29,8 @@ export interface Outcome {
   readonly output: string;
   /** The guest's kernel log and console: IOMMU faults stand here. */
   readonly console: string;
+  /** The signal that ended QEMU, when nobody here sent it: one of its own assertions failed. */
+  readonly crash?: NodeJS.Signals;
 }
 
 export const QEMU = 'qemu-system-x86_64';
@@ -42,14 +44,14 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
   process.once('exit', remove);
   try {
     writeFileSync(join(folder, 'run.sh'), job.script);
-    const output = await run([
+    const { output, crash } = await run([
       '-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', String(job.memoryMb ?? 2048),
       '-device', 'intel-iommu,intremap=on,caching-mode=on', '-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`,
       ...guestArguments(image, folder, `intel_iommu=on iommu=nopt ${job.append ?? ''}`),
       ...job.devices ?? [],
     ], job, join(folder, 'monitor'));
     const end = END.exec(output);
-    return { code: end === null ? -1 : Number(end[1]), output: output.replace(END, ''), console: readFileSync(join(folder, 'console'), 'utf8') };
+    return { code: end === null ? -1 : Number(end[1]), output: output.replace(END, ''), console: readFileSync(join(folder, 'console'), 'utf8'), ...crash === undefined ? {} : { crash } };
   } finally {
     remove();
     process.off('exit', remove);
@@ -68,10 +70,14 @@ export function guestArguments(image: Image, folder: string, append: string): st
 }
 
 /** Runs QEMU to its end, or kills it. What the guest prints on its second port comes back. */
-function run(args: readonly string[], { minutes = 10, line, monitorMark, network }: Job, monitor: string): Promise<string> {
+function run(args: readonly string[], { minutes = 10, line, monitorMark, network }: Job, monitor: string): Promise<{ output: string; crash?: NodeJS.Signals }> {
   const [program, ...words] = network === undefined ? [QEMU] : ['unshare', '-n', 'sh', '-c', `${network} && exec ${QEMU} "$@"`, 'sh'];
   const child = spawn(program!, [...words, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const stop = (): void => { child.kill('SIGKILL'); };
+  let stopped = false;
+  const stop = (): void => {
+    stopped = true;
+    child.kill('SIGKILL');
+  };
   const timer = setTimeout(stop, minutes * 60_000);
   process.once('exit', stop);
   let output = '';
@@ -93,11 +99,11 @@ function run(args: readonly string[], { minutes = 10, line, monitorMark, network
   });
   return new Promise((resolve, reject) => {
     child.on('error', cause => reject(new Error(`qemu-system-x86_64 cannot be run: ${cause.message}; apt-get install qemu-system-x86.`)));
-    child.on('close', code => {
+    child.on('close', (code, signal) => {
       clearTimeout(timer);
       process.off('exit', stop);
-      if (code === 0 || output !== '') resolve(output);
-      else reject(new Error(`QEMU ended with ${String(code)}: ${errors}`));
+      if (code === 0 || output !== '') resolve({ output, ...signal === null || stopped ? {} : { crash: signal } });
+      else reject(new Error(`QEMU ended with ${String(code ?? signal)}: ${errors}`));
     });
   });
 }

@@ -24,7 +24,7 @@ t.test('the README\'s forwarder sends packets back one hop older', t => {
   const frames = [frameWith(64, MACS), frameWith(1, MACS), build.frame(build.ethernet({ destination: MACS[0], source: MACS[1] }), [1, 2, 3])];
   writeFileSync(input, writeCapture('pcap', frames.map(bytes => ({ bytes, length: bytes.length, time: [1, 0] }))));
   const program = code!.replace('\'pollmode\'', JSON.stringify(new URL('../../lib/index.js', import.meta.url).href))
-    .replace('af_xdp:eth0', `pcap:${input},tx=${output}`).replace(/\}\);\n$/, '  return got;\n}, { seconds: 0.2 });\nhost.close();\n');
+    .replace('af_xdp:veth1', `pcap:${input},tx=${output}`).replace(/\}\);\n$/, '  return got;\n}, { seconds: 0.2 });\nhost.close();\n');
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
   t.equal(status, 0, stderr);
   const back = [MACS[1], MACS[0]] as const;

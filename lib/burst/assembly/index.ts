@@ -1,11 +1,13 @@
 export { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover } from './ring';
-export { mbufAlloc, mbufFree, mbufOwn } from './mempool';
+export { mbufAlloc, mbufFree } from './mempool';
+export { mbufOwn } from './owner';
 export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';
 export { xskRx, xskFill, xskTx, xskComplete } from './xsk';
 export { toeplitz, rssHash } from './rss';
 export { steerDistribute, steerTake, steerRecord } from './steer';
 export { packetRx, packetTx } from './packet';
-export { intelRx, intelFill } from './intel_rx';
+export { intelRx } from './intel_rx';
+export { intelFill } from './intel_fill';
 export { intelTx, intelClean } from './intel_tx';
 export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm4Mbufs, lpm6Lookup, lpm6Mbufs } from './lpm';

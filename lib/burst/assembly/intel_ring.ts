@@ -1,5 +1,6 @@
 /** What both directions of an Intel NIC's descriptor rings have. */
 import { INTEL_DESCRIPTOR_SHIFT, INTEL_NEXT, INTEL_TAIL } from '../../port/drivers/vfio/intel/layout';
+import { publish as publishStore } from './publish';
 
 // @ts-ignore: decorator
 @inline
@@ -18,8 +19,10 @@ export function sideAt(side: usize, index: u32, mask: u32): usize {
 @inline
 export function publish(queue: usize, next: u32, mask: u32): void {
   if (next == load<u32>(queue, INTEL_NEXT)) return;
-  // Pairs with the device's fetch after the tail has moved: the descriptors are in memory before. An exchange is a full
-  // barrier on x86 and arm64 (asc 0.28 makes an atomic.fence that its own validator refuses).
-  atomic.xchg<u32>(queue, next, INTEL_NEXT);
+  // Pairs with the device's fetch after the tail has moved: the descriptors are in memory before. x86 keeps stores in their
+  // order, also those to memory that is not cached (AMD APM volume 2, 7.4.2; see publish.ts); elsewhere an exchange is a full
+  // barrier (asc 0.28 makes an atomic.fence that its own validator refuses).
+  if (X86_STORE_ORDER) publishStore(queue + INTEL_NEXT, next);
+  else atomic.xchg<u32>(queue, next, INTEL_NEXT);
   store<u32>(load<u32>(queue, INTEL_TAIL) as usize, next & mask);
 }

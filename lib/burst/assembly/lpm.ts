@@ -27,51 +27,92 @@ export function lpm4Lookup(lpm: usize, addresses: usize, to: usize, count: u32):
 
 /**
  * As if no entry named a group; only where one did, each is looked at, so that in most bursts no branch waits for memory.
- * What limits it is how many loads a CPU has under way at once, and so how few instructions there are to one.
+ * What limits it is how many loads a CPU has under way at once, and so how few instructions there are to one: where the
+ * entries stand is worked out four at a time and kept in the vector of results, entries are loaded straight into the
+ * lanes of a register.
  */
 // @ts-ignore: decorator
 @inline
 function lookUp4<T>(lpm: usize, addresses: usize, to: usize, count: u32): void {
   const root: usize = load<u32>(lpm, LPM_ROOT);
   const shift = 32 - load<u32>(lpm, LPM_ROOT_BITS);
-  const end = addresses + ((count as usize) << 2);
-  if ((storeAll4<T>(root, shift, addresses, end, to) & groupBit<T>()) == 0) return;
-  for (; addresses < end; addresses += 4) {
+  const end = to + ((count as usize) << 2);
+  let from = addresses;
+  let at = to;
+  for (; at + 16 <= end; at += 16) {
+    v128.store(at, placesOf4<T>(root, shift, v128.load(from)));
+    from += 16;
+  }
+  for (; at < end; at += 4) {
+    store<u32>(at, root + (((load<u32>(from) >>> shift) as usize) << alignof<T>()));
+    from += 4;
+  }
+  if ((takeAll4<T>(to, end) & groupBit<T>()) == 0) return;
+  for (; to < end; to += 4) {
     const address = load<u32>(addresses);
     const entry = entryAt<T>(root, address >>> shift);
     store<u32>(to, entry & groupBit<T>() ? deeper4<T>(lpm, address) : entry - 1);
-    to += 4;
+    addresses += 4;
   }
 }
 
-/** Each entry less one. Returns all of the entries' bits. Eight make a turn, since a turn has a price of its own: V8 looks at the stack's end in each. */
+/** Where the entries of four addresses stand. */
 // @ts-ignore: decorator
 @inline
-function storeAll4<T>(root: usize, shift: u32, from: usize, end: usize, to: usize): u32 {
+function placesOf4<T>(root: usize, shift: u32, addresses: v128): v128 {
+  return i32x4.add(i32x4.shl(i32x4.shr_u(addresses, shift), alignof<T>() as i32), i32x4.splat(root as i32));
+}
+
+/** Puts each entry less one in the place of where it stands. Returns all of the entries' bits, of some only the highest. */
+// @ts-ignore: decorator
+@inline
+function takeAll4<T>(to: usize, end: usize): u32 {
   let bits: u32 = 0;
-  for (; from + 32 <= end; from += 32) {
-    const a = entryAt<T>(root, load<u32>(from) >>> shift), b = entryAt<T>(root, load<u32>(from, 4) >>> shift);
-    const c = entryAt<T>(root, load<u32>(from, 8) >>> shift), d = entryAt<T>(root, load<u32>(from, 12) >>> shift);
-    const e = entryAt<T>(root, load<u32>(from, 16) >>> shift), f = entryAt<T>(root, load<u32>(from, 20) >>> shift);
-    const g = entryAt<T>(root, load<u32>(from, 24) >>> shift), h = entryAt<T>(root, load<u32>(from, 28) >>> shift);
-    bits |= a | b | c | d | e | f | g | h;
-    store<u32>(to, a - 1);
-    store<u32>(to, b - 1, 4);
-    store<u32>(to, c - 1, 8);
-    store<u32>(to, d - 1, 12);
-    store<u32>(to, e - 1, 16);
-    store<u32>(to, f - 1, 20);
-    store<u32>(to, g - 1, 24);
-    store<u32>(to, h - 1, 28);
-    to += 32;
+  if (X86_STORE_ORDER) {
+    let all = i64x2.splat(0);
+    for (; to + 32 <= end; to += 32) all = v128.or(all, sizeof<T>() == 2 ? takeNarrow(to) : takeWide(to));
+    bits = sizeof<T>() == 2 ? (i16x8.bitmask(all) != 0 ? (LPM_GROUP_NARROW as u32) : 0) : i32x4.bitmask(all) != 0 ? (LPM_GROUP_WIDE as u32) : 0;
   }
-  for (; from < end; from += 4) {
-    const entry = entryAt<T>(root, load<u32>(from) >>> shift);
+  for (; to < end; to += 4) {
+    const entry = entryAt<T>(load<u32>(to), 0);
     bits |= entry;
     store<u32>(to, entry - 1);
-    to += 4;
   }
   return bits;
+}
+
+/** Eight entries of 2 bytes. */
+// @ts-ignore: decorator
+@inline
+function takeNarrow(to: usize): v128 {
+  let entries = v128.load16_lane(load<u32>(to), i64x2.splat(0), 0);
+  entries = v128.load16_lane(load<u32>(to, 4), entries, 1);
+  entries = v128.load16_lane(load<u32>(to, 8), entries, 2);
+  entries = v128.load16_lane(load<u32>(to, 12), entries, 3);
+  entries = v128.load16_lane(load<u32>(to, 16), entries, 4);
+  entries = v128.load16_lane(load<u32>(to, 20), entries, 5);
+  entries = v128.load16_lane(load<u32>(to, 24), entries, 6);
+  entries = v128.load16_lane(load<u32>(to, 28), entries, 7);
+  v128.store(to, i32x4.sub(i32x4.extend_low_i16x8_u(entries), i32x4.splat(1)));
+  v128.store(to, i32x4.sub(i32x4.extend_high_i16x8_u(entries), i32x4.splat(1)), 16);
+  return entries;
+}
+
+/** Eight entries of 4 bytes. */
+// @ts-ignore: decorator
+@inline
+function takeWide(to: usize): v128 {
+  let low = v128.load32_zero(load<u32>(to));
+  let high = v128.load32_zero(load<u32>(to, 16));
+  low = v128.load32_lane(load<u32>(to, 4), low, 1);
+  high = v128.load32_lane(load<u32>(to, 20), high, 1);
+  low = v128.load32_lane(load<u32>(to, 8), low, 2);
+  high = v128.load32_lane(load<u32>(to, 24), high, 2);
+  low = v128.load32_lane(load<u32>(to, 12), low, 3);
+  high = v128.load32_lane(load<u32>(to, 28), high, 3);
+  v128.store(to, i32x4.sub(low, i32x4.splat(1)));
+  v128.store(to, i32x4.sub(high, i32x4.splat(1)), 16);
+  return v128.or(low, high);
 }
 
 /** Next hops of the IPv4 addresses that stand `place` bytes into the first `count` mbufs; LPM_NONE for one whose first segment is too short, too. */
@@ -80,7 +121,7 @@ export function lpm4Mbufs(lpm: usize, table: usize, burst: usize, place: u32, to
   else lookUpMbufs4<u16>(lpm, table, burst, place, to, count);
 }
 
-/** The addresses first, all of them, into the vector: two short loops have more loads under way than a long one. */
+/** Where the entries stand first, all of them, into the vector: two short loops have more loads under way than a long one. */
 // @ts-ignore: decorator
 @inline
 function lookUpMbufs4<T>(lpm: usize, table: usize, burst: usize, place: u32, to: usize, count: u32): void {
@@ -91,14 +132,20 @@ function lookUpMbufs4<T>(lpm: usize, table: usize, burst: usize, place: u32, to:
   let from = burst;
   let at = to;
   for (; at + 16 <= end; at += 16) {
-    short |= gather4(table, from, place, at) | gather4(table, from + 4, place, at + 4) | gather4(table, from + 8, place, at + 8) | gather4(table, from + 12, place, at + 12);
+    const a = placeIn(table, load<u32>(from), place, 4), b = placeIn(table, load<u32>(from, 4), place, 4);
+    const c = placeIn(table, load<u32>(from, 8), place, 4), d = placeIn(table, load<u32>(from, 12), place, 4);
+    short |= ((a == 0) as u32) | ((b == 0) as u32) | ((c == 0) as u32) | ((d == 0) as u32);
+    const addresses = v128.load32_lane(d, v128.load32_lane(c, v128.load32_lane(b, v128.load32_zero(a), 1), 2), 3);
+    v128.store(at, placesOf4<T>(root, shift, i8x16.shuffle(addresses, addresses, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12)));
     from += 16;
   }
   for (; at < end; at += 4) {
-    short |= gather4(table, from, place, at);
+    const address = placeIn(table, load<u32>(from), place, 4);
+    short |= (address == 0) as u32;
+    store<u32>(at, root + (((bswap<u32>(load<u32>(address)) >>> shift) as usize) << alignof<T>()));
     from += 4;
   }
-  if (((storeAll4<T>(root, shift, to, end, to) & groupBit<T>()) | short) == 0) return;
+  if (((takeAll4<T>(to, end) & groupBit<T>()) | short) == 0) return;
   for (; to < end; to += 4) {
     const at = placeIn(table, load<u32>(burst), place, 4);
     const address = bswap<u32>(load<u32>(at));
@@ -106,15 +153,6 @@ function lookUpMbufs4<T>(lpm: usize, table: usize, burst: usize, place: u32, to:
     store<u32>(to, at == 0 ? LPM_NONE : entry & groupBit<T>() ? deeper4<T>(lpm, address) : entry - 1);
     burst += 4;
   }
-}
-
-/** The address in the mbuf whose handle stands at `from`, to `to`. Returns 1 where the mbuf is too short; then whatever stands at 0. */
-// @ts-ignore: decorator
-@inline
-function gather4(table: usize, from: usize, place: u32, to: usize): u32 {
-  const at = placeIn(table, load<u32>(from), place, 4);
-  store<u32>(to, bswap<u32>(load<u32>(at)));
-  return (at == 0) as u32;
 }
 
 /** Where so many bytes stand in an mbuf, or 0 (which can be read too, and means nothing) where its first segment is too short. */

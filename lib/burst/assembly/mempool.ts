@@ -8,8 +8,9 @@ import {
   OWNER_SHARED, OWNER_SHIFT,
 } from '../../mbuf/layout';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from '../codes';
-import { copyHandles } from './copy';
+import { copyHandles, copyReversed } from './copy';
 import { misuse } from './check';
+import { headerOf } from './owner';
 import { ringDequeueMc, ringEnqueueMp } from './ring';
 
 // @ts-ignore: decorator
@@ -26,7 +27,7 @@ export function takeFree(pool: usize, lcore: u32, to: usize, count: u32): u32 {
   const length = load<u32>(cache, CACHE_LENGTH);
   if (length >= count) {
     const left = length - count;
-    copyHandles(to, cache + CACHE_SLOTS + ((left as usize) << 2), count);
+    copyReversed(to, cache + CACHE_SLOTS + ((left as usize) << 2), count);
     store<u32>(cache, left, CACHE_LENGTH);
     return count;
   }
@@ -45,7 +46,7 @@ function takeThroughRing(pool: usize, lcore: u32, to: usize, count: u32): u32 {
     if (got == 0) got = ringDequeueMc(ring, top, count - length, true, lcore);
     if (got == 0) return dry(pool);
     length += got - count;
-    copyHandles(to, cache + CACHE_SLOTS + ((length as usize) << 2), count);
+    copyReversed(to, cache + CACHE_SLOTS + ((length as usize) << 2), count);
     store<u32>(cache, length, CACHE_LENGTH);
     return count;
   }
@@ -137,13 +138,6 @@ export function mbufAlloc(pool: usize, lcore: u32, to: usize, count: u32): u32 {
   return count;
 }
 
-/** Writes the owner word of each. */
-export function mbufOwn(table: usize, from: usize, count: u32, owner: u32): void {
-  for (const end = from + ((count as usize) << 2); from < end; from += 4) {
-    store<u32>(table + ((load<u32>(from) as usize) << HEADER_SHIFT), owner, MBUF_OWNER);
-  }
-}
-
 /**
  * Gives up one hold on each. A plain one (one holder, one segment, this pool's) goes straight back; the vector is used
  * as it stands where all are plain, which is nearly always.
@@ -188,12 +182,6 @@ export function freeCounting(pool: usize, lcore: u32, from: usize, count: u32): 
   }
   if (slot > from) putFree(pool, lcore, from, ((slot - from) as u32) >> 2);
   return slot < end ? bytes + freeRest(pool, lcore, slot, end) : bytes;
-}
-
-// @ts-ignore: decorator
-@inline
-export function headerOf(table: usize, handle: u32): usize {
-  return table + ((handle as usize) << HEADER_SHIFT);
 }
 
 /** Checking build: and held by the program; freeOne reports it otherwise. */

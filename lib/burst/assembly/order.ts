@@ -12,6 +12,12 @@ export function loadInOrder(at: usize): u32 {
 
 // @ts-ignore: decorator
 @inline
+export function loadInOrder64(at: usize): u64 {
+  return X86_STORE_ORDER ? load<u64>(at) : atomic.load<u64>(at);
+}
+
+// @ts-ignore: decorator
+@inline
 export function storeInOrder(at: usize, value: u32): void {
   if (X86_STORE_ORDER) store<u32>(at, value);
   else atomic.store<u32>(at, value);

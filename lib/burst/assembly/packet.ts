@@ -16,7 +16,8 @@ import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE
 import { POOL_COUNT } from '../../mbuf/pool_layout';
 import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
-import { belongs, headerOf, mbufFree, mbufOwn, takeFree } from './mempool';
+import { belongs, mbufFree, takeFree } from './mempool';
+import { headerOf, mbufOwn } from './owner';
 
 /** A packet's header, as the type that lengths have here. */
 const HEADER: u32 = TP3_HEADER;

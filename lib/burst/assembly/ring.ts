@@ -1,11 +1,13 @@
 /** Rings. The layout, the claim and the wrap-around are explained once, in ring/layout.ts; the twin is burst/ring.ts. */
 import {
-  RING_SIZE, RING_PROD, RING_PROD_BUSY, RING_CONS, RING_CONS_BUSY, RING_SC_INDEX, RING_SC_LCORE, RING_SC_SEEN, RING_SLOTS, RING_SP_INDEX,
-  RING_SP_LCORE, RING_SP_SEEN, RING_SPINS,
+  RING_SIZE, RING_PROD, RING_PROD_BUSY, RING_CONS, RING_CONS_BUSY, RING_CONS_CLAIM, RING_OWNER, RING_SC_INDEX, RING_SC_LCORE, RING_SC_SEEN, RING_SINCE_BEHIND,
+  RING_SLOTS, RING_SP_INDEX, RING_SP_LCORE, RING_SP_SEEN, RING_SP_SINCE, RING_SP_WHO, RING_SPINS, RING_TABLE,
 } from '../../ring/layout';
+import { OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
 import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from '../codes';
 import { copyHandles, copySome } from './copy';
 import { deathPoint } from './check';
+import { mbufOwn, ownPackets } from './owner';
 import { publish64 } from './publish';
 
 // @ts-ignore: decorator
@@ -28,6 +30,22 @@ function readSlots(ring: usize, size: u32, index: u32, to: usize, count: u32): v
   if (straight < count) copySome(to + ((straight as usize) << 2), slots, count - straight);
 }
 
+/** Checking build: what goes in is the ring's by its owner word. */
+// @ts-ignore: decorator
+@inline
+function handOver(ring: usize, from: usize, count: u32): void {
+  if (!ASC_NO_ASSERT && load<u32>(ring, RING_OWNER)) mbufOwn(load<u32>(ring, RING_TABLE), from, count, load<u32>(ring, RING_OWNER));
+}
+
+/** What came out is the taker's. Before the publish, as afterwards nobody could tell whose it is (ring/layout.ts). */
+// @ts-ignore: decorator
+@inline
+function takeOver(ring: usize, index: u32, to: usize, count: u32, lcore: u32): void {
+  if (load<u32>(ring, RING_OWNER) == 0) return;
+  if (load<u32>(ring, RING_SP_WHO) == lcore + 1 && ((index - load<u32>(ring, RING_SP_SINCE)) as i32) >= 0) return;
+  ownPackets(load<u32>(ring, RING_TABLE), to, count, (OWNER_APP << OWNER_SHIFT) | lcore);
+}
+
 export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool, lcore: u32): u32 {
   if (load<u32>(ring, RING_SP_LCORE) != lcore + 1) becomeProducer(ring, lcore);
   const size = load<u32>(ring, RING_SIZE);
@@ -37,6 +55,7 @@ export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool,
     // Pairs with the consumers' publishing store: their reads of the slots are over.
     const seen = atomic.load<u32>(ring, RING_CONS);
     store<u32>(ring, seen, RING_SP_SEEN);
+    if (((seen - load<u32>(ring, RING_SP_SINCE)) as i32) > RING_SINCE_BEHIND) store<u32>(ring, seen, RING_SP_SINCE);
     room = size - (index - seen);
     if (room < count) {
       if (fixed || room == 0) return 0;
@@ -44,6 +63,7 @@ export function ringEnqueueSp(ring: usize, from: usize, count: u32, fixed: bool,
     }
   }
   fillSlots(ring, size, index, from, count);
+  handOver(ring, from, count);
   deathPoint(DEATH_BEFORE_PUBLISH);
   // Pairs with the consumers' load: the slots before the index.
   publishProducer(ring, index + count);
@@ -73,7 +93,10 @@ function publishConsumer(ring: usize, index: u32): void {
 }
 
 function becomeProducer(ring: usize, lcore: u32): void {
-  store<u32>(ring, atomic.load<u32>(ring, RING_PROD), RING_SP_INDEX);
+  const index = atomic.load<u32>(ring, RING_PROD);
+  store<u32>(ring, index, RING_SP_INDEX);
+  store<u32>(ring, index, RING_SP_SINCE);
+  store<u32>(ring, ASC_NO_ASSERT ? lcore + 1 : 0, RING_SP_WHO);
   store<u32>(ring, atomic.load<u32>(ring, RING_CONS), RING_SP_SEEN);
   store<u32>(ring, lcore + 1, RING_SP_LCORE);
 }
@@ -94,6 +117,7 @@ export function ringDequeueSc(ring: usize, to: usize, count: u32, fixed: bool, l
     }
   }
   readSlots(ring, size, index, to, count);
+  takeOver(ring, index, to, count, lcore);
   deathPoint(DEATH_BEFORE_PUBLISH);
   publishConsumer(ring, index + count);
   deathPoint(DEATH_AFTER_PUBLISH);
@@ -130,6 +154,7 @@ function enqueueContended(ring: usize, from: usize, count: u32, fixed: bool, lco
 function putClaimed(ring: usize, size: u32, index: u32, from: usize, take: u32): u32 {
   deathPoint(DEATH_AFTER_CLAIM);
   fillSlots(ring, size, index, from, take);
+  handOver(ring, from, take);
   deathPoint(DEATH_BEFORE_PUBLISH);
   // One store publishes the slots and drops the claim.
   publish64(ring + RING_PROD, (index + take) as u64);
@@ -143,19 +168,20 @@ export function ringDequeueMc(ring: usize, to: usize, count: u32, fixed: bool, l
   const take = allowed(atomic.load<u32>(ring, RING_PROD) - index, count, fixed);
   if (take == 0) return 0;
   if (atomic.cmpxchg<u64>(ring, word, claimOf(lcore) | word, RING_CONS) != word) return dequeueContended(ring, to, count, fixed, lcore);
-  return takeClaimed(ring, index, to, take);
+  return takeClaimed(ring, index, to, take, lcore);
 }
 
 function dequeueContended(ring: usize, to: usize, count: u32, fixed: bool, lcore: u32): u32 {
   const take = claim(ring + RING_CONS, ring + RING_PROD, 0, ring + RING_CONS_BUSY, count, fixed, lcore);
-  return take ? takeClaimed(ring, load<u32>(ring, RING_CONS), to, take) : 0;
+  return take ? takeClaimed(ring, load<u32>(ring, RING_CONS), to, take, lcore) : 0;
 }
 
 // @ts-ignore: decorator
 @inline
-function takeClaimed(ring: usize, index: u32, to: usize, take: u32): u32 {
+function takeClaimed(ring: usize, index: u32, to: usize, take: u32, lcore: u32): u32 {
   deathPoint(DEATH_AFTER_CLAIM);
   readSlots(ring, load<u32>(ring, RING_SIZE), index, to, take);
+  takeOver(ring, index, to, take, lcore);
   deathPoint(DEATH_BEFORE_PUBLISH);
   publish64(ring + RING_CONS, (index + take) as u64);
   return take;
@@ -197,6 +223,8 @@ function claimOf(lcore: u32): u64 {
 /** Takes away the claim of an lcore that is known to be dead. Returns how many sides it had claimed: 0, 1 or 2. */
 export function ringRecover(ring: usize, lcore: u32): u32 {
   voidOwnLine(ring + RING_SP_LCORE, lcore);
+  // It may have written its name into what is still in the ring: nobody's own any more.
+  if (load<u32>(ring, RING_SC_LCORE) == lcore + 1 || load<u32>(ring, RING_CONS_CLAIM) == lcore + 1) store<u32>(ring, 0, RING_SP_WHO);
   voidOwnLine(ring + RING_SC_LCORE, lcore);
   return voidClaim(ring + RING_PROD, lcore) + voidClaim(ring + RING_CONS, lcore);
 }

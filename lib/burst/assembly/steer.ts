@@ -1,13 +1,13 @@
 /** Software steering: a distributor hands bursts to workers, bucket by bucket. The twin is burst/steer.ts. */
-import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, MBUF_OWNER, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH } from '../../mbuf/layout';
-import { RING_CONS, RING_OWNER, RING_PROD } from '../../ring/layout';
+import { HEADER_SHIFT, MBUF_HASH, MBUF_OL_FLAGS, RX_RSS_HASH } from '../../mbuf/layout';
+import { RING_CONS, RING_PROD } from '../../ring/layout';
 import {
   BUCKET_NOW, BUCKET_PACKETS, BUCKET_TAIL, BUCKET_WANTED, RSS_TABLES, RSS_TYPES, STEER_BUCKETS, STEER_COUNT, STEER_DISTRIBUTED, STEER_DONE,
   STEER_FIRST, STEER_HANDED, STEER_MASK, STEER_MOVES, STEER_PLACES, STEER_POOL, STEER_RING, STEER_RING_FULL, STEER_RSS, STEER_STATE, STEER_TABLE,
   STEER_TAKEN, STEER_VECTORS, STEER_WAITS, STEER_WORKERS, STEER_WORKER_FIRST, STEER_WORKER_STRIDE, WORKER_IN,
 } from '../../rss/layout';
 import { count64 } from './memory_ports';
-import { mbufFree, mbufOwn } from './mempool';
+import { mbufFree } from './mempool';
 import { publish } from './publish';
 import { ringDequeueSc, ringEnqueueSp } from './ring';
 import { hashOne } from './rss';
@@ -35,7 +35,7 @@ export function steerDistribute(steer: usize, burst: usize, count: u32, lcore: u
     intoVector(steer, load<u32>(place), load<u32>(burst));
     place += 4;
   }
-  return handOver(steer, table, count, lcore);
+  return handOver(steer, lcore);
 }
 
 /**
@@ -102,7 +102,7 @@ function move(steer: usize, bucket: usize, now: u32, wanted: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-function handOver(steer: usize, table: usize, count: u32, lcore: u32): u32 {
+function handOver(steer: usize, lcore: u32): u32 {
   let handed: u32 = 0;
   const workers = load<u32>(steer, STEER_WORKERS);
   for (let number: u32 = 0; number < workers; number++) {
@@ -111,9 +111,8 @@ function handOver(steer: usize, table: usize, count: u32, lcore: u32): u32 {
     if (waiting == 0) continue;
     const vector = steer + STEER_VECTORS + ((number as usize) << 11);
     const ring: usize = load<u32>(worker, STEER_RING);
-    mbufOwn(table, vector, waiting, load<u32>(ring, RING_OWNER));
     const sent = ringEnqueueSp(ring, vector, waiting, false, lcore);
-    if (sent < waiting) drop(steer, table, vector + ((sent as usize) << 2), waiting - sent, lcore);
+    if (sent < waiting) drop(steer, vector + ((sent as usize) << 2), waiting - sent, lcore);
     store<u32>(worker, 0, STEER_COUNT);
     count64(worker + STEER_HANDED, sent);
     handed += sent;
@@ -122,8 +121,7 @@ function handOver(steer: usize, table: usize, count: u32, lcore: u32): u32 {
   return handed;
 }
 
-function drop(steer: usize, table: usize, vector: usize, count: u32, lcore: u32): void {
-  mbufOwn(table, vector, count, (OWNER_APP << OWNER_SHIFT) | lcore);
+function drop(steer: usize, vector: usize, count: u32, lcore: u32): void {
   mbufFree(load<u32>(steer, STEER_POOL), lcore, vector, count);
   count64(steer + STEER_RING_FULL, count);
 }
@@ -136,7 +134,6 @@ export function steerTake(steer: usize, worker: u32, burst: usize, max: u32, lco
   if (load<u32>(mine, STEER_DONE) != index) publish(mine + STEER_DONE, index);
   const got = ringDequeueSc(ring, burst, max, false, lcore);
   if (got == 0) return 0;
-  mbufOwn(load<u32>(steer, STEER_TABLE), burst, got, (OWNER_APP << OWNER_SHIFT) | lcore);
   count64(mine + STEER_TAKEN, got);
   return got;
 }

@@ -6,16 +6,16 @@ import {
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
   CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_MORE, CHAIN_SHIFT, CHAIN_WRITTEN, CHUNK, DESC_WRITE, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL,
-  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, NET_HEADER, NET_NUM_BUFFERS, OFFLOAD_TSO4, OFFLOAD_TSO6, SCRATCH_HEADER, SEGMENT_SHIFT,
+  DEVICE_TOO_SMALL, LONGEST_GSO, MOST_GOES, NET_CSUM_OFFSET, SCRATCH_HEADER, SEGMENT_SHIFT,
   VECTOR, VQ_FLAGS, VQ_HEADER, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { copyFrame } from './copy';
 import { gatherMemif, putMemif } from './memif_ring';
 import { count64 } from './memory_ports';
 import { belongs, mbufFree, putFree, takeFree } from './mempool';
-import { ASKS, TOLD, accept, csumOffset, headerWord, takes } from './vhost_offload';
+import { ASKS, TOLD, accept, csumOffset, headerWord, longestReceived, takes, writeHeader } from './virtqueue_offload';
 import { enter, isPacked, leave } from './virtqueue';
-import { chainAt, gatherPacked, gatherSplit, putPacked, putSplit } from './virtqueue_device';
+import { chainAt, gatherPacked, gatherSplit, PLACES_SHIFT, putPacked, putSplit } from './virtqueue_device';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
@@ -43,12 +43,12 @@ function gather(queue: usize, want: u32, writable: u32, ring: u32): u32 {
   return ring == PACKED ? gatherPacked(queue, want, writable) : gatherSplit(queue, want, writable);
 }
 
-/** `writable` as it was gathered; of those that are not, nothing was written. */
+/** `gathered` and `writable` as it was gathered; of those that are not, nothing was written. */
 // @ts-ignore: decorator
 @inline
-function put(queue: usize, count: u32, writable: u32, ring: u32): void {
+function put(queue: usize, count: u32, gathered: u32, writable: u32, ring: u32): void {
   if (ring == MEMIF) putMemif(queue, count, writable);
-  else if (ring == PACKED) putPacked(queue, count, writable == 0);
+  else if (ring == PACKED) putPacked(queue, count, count == (gathered & COUNT_MASK) ? gathered >> PLACES_SHIFT : 0, writable == 0);
   else putSplit(queue, count, writable == 0);
 }
 
@@ -73,14 +73,15 @@ function receive(queue: usize, burst: usize, max: u32, lcore: u32, ring: u32): u
   // As many chains as frames are wanted, good or bad.
   for (let left = max; left > 0;) {
     const want = min(left, CHUNK as u32);
-    const chains = gather(queue, want, 0, ring);
+    const gathered = gather(queue, want, 0, ring);
+    const chains = gathered & COUNT_MASK;
     if (chains == 0) break;
     const vector = burst + ((got as usize) << 2);
     const given = takeSome(queue, lcore, vector, chains);
     if (given == 0) break;
     const taken = takeChains(queue, vector, given, lcore);
     const done = taken >> USED_SHIFT;
-    put(queue, done, 0, ring);
+    put(queue, done, gathered, 0, ring);
     got += taken & COUNT_MASK;
     left -= done;
     if (done < want) break;
@@ -113,7 +114,7 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const longest = load<u32>(queue, VQ_LONGEST);
   const offloads = load<u32>(queue, VQ_OFFLOADS);
-  const most: u32 = offloads & (OFFLOAD_TSO4 | OFFLOAD_TSO6) ? LONGEST_GSO : longest;
+  const most = longestReceived(queue);
   const room = load<u32>(queue, QUEUE_ROOM);
   const skip = load<u32>(queue, VQ_HEADER);
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
@@ -306,11 +307,12 @@ function send(queue: usize, burst: usize, count: u32, lcore: u32, ring: u32): u3
   let want = min(count, chunk);
   let stopped: usize = DEVICE_RING_FULL;
   for (let goes: u32 = 0; taken < count && goes < (MOST_GOES as u32); goes++) {
-    const chains = gather(queue, want, DESC_WRITE, ring);
+    const gathered = gather(queue, want, DESC_WRITE, ring);
+    const chains = gathered & COUNT_MASK;
     const done = fillChains(queue, burst + ((taken as usize) << 2), count - taken, chains);
     const used = (done >> USED_SHIFT) & USED_MASK;
     taken += done & COUNT_MASK;
-    put(queue, used, DESC_WRITE, ring);
+    put(queue, used, gathered, DESC_WRITE, ring);
     if (done & FOREIGN) {
       stopped = DEVICE_FOREIGN;
       break;
@@ -380,7 +382,7 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
     const need = length + head;
     if (segments == 1 && need <= load<u32>(chain, CHAIN_LENGTH) && load<u16>(header, MBUF_NB_SEGS) == 1) {
       const to: usize = load<u32>(load<u32>(chain, CHAIN_FIRST));
-      writeHeader(to, head, 1, flags & TOLD ? headerWord(queue, header, handle, flags) : 0, flags);
+      writeHeader(to, head, 1, flags & TOLD ? headerWord(queue, header, handle, flags) : 0, csumOffset(flags));
       copyFrame(to + (head as usize), ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), length);
       store<u32>(chain, need, CHAIN_WRITTEN);
       used++;
@@ -433,14 +435,6 @@ function sendableChain(pool: usize, table: usize, handle: u32, longest: u32): u3
   return length == whole && length - SHORTEST <= longest - SHORTEST ? length : 0;
 }
 
-// @ts-ignore: decorator
-@inline
-function writeHeader(to: usize, head: u32, buffers: u32, word: u64, flags: u32): void {
-  store<u64>(to, word);
-  store<u16>(to, csumOffset(flags) as u16, NET_CSUM_OFFSET);
-  if (head == NET_HEADER) store<u16>(to, buffers as u16, NET_NUM_BUFFERS);
-}
-
 /** How many chains from `first` on hold `need` bytes together: 0 when there are too few; with a bit above COUNT_MASK, those up to a bad one. */
 function runOf(queue: usize, first: u32, chains: u32, need: u32): u32 {
   let held: u64 = 0;
@@ -457,7 +451,7 @@ function runOf(queue: usize, first: u32, chains: u32, need: u32): u32 {
 function copyIn(queue: usize, table: usize, handle: u32, chain: usize, run: u32, need: u32, flags: u32): void {
   const head = load<u32>(queue, VQ_HEADER);
   const own = (load<u32>(queue, VQ_SCRATCH) as usize) + SCRATCH_HEADER;
-  writeHeader(own, head, run, flags & TOLD ? headerWord(queue, table + ((handle as usize) << HEADER_SHIFT), handle, flags) : 0, flags);
+  writeHeader(own, head, run, flags & TOLD ? headerWord(queue, table + ((handle as usize) << HEADER_SHIFT), handle, flags) : 0, csumOffset(flags));
   let segment = writeSegments(load<u32>(chain, CHAIN_FIRST), own, head);
   for (let left = need - head; left > 0;) {
     const header = table + ((handle as usize) << HEADER_SHIFT);

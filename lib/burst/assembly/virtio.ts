@@ -1,31 +1,42 @@
 /** The driver's side of a virtqueue, where the device reads and writes the pool's buffers themselves. The twin is burst/virtio.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
-  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN,
+  MBUF_REFCNT, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, TX_OFFLOADS, TX_TCP_SEG,
 } from '../../mbuf/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
-  CHUNK, DESC_WRITE, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, MOST_GOES, MOST_SEGMENTS, SEGMENTS, VECTOR, VQ_BUFFER_MASK,
-  VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL, VQ_POOL_BYTES, VQ_ROOM,
-  VQ_SCRATCH, VQ_SIZE,
+  CHUNK, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_FOREIGN, DRIVER_RING_FULL, LONGEST_GSO, MOST_GOES, MOST_SEGMENTS, NET_CSUM_OFFSET,
+  NET_HASH, NET_HASH_REPORT, NET_NUM_BUFFERS, OFFLOAD_CSUM, OFFLOAD_HASH, SEGMENTS,
+  VECTOR, VQ_BUFFER_MASK, VQ_FLAGS, VQ_HEADER, VQ_INDIRECT, VQ_LONGEST, VQ_MERGEABLE, VQ_OFFLOADS, VQ_PART_HEAD, VQ_PART_LEFT, VQ_PART_TAIL, VQ_POOL,
+  VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
-import { mbufFree, takeFree } from './mempool';
+import { mbufFree, mbufOwn, takeFree } from './mempool';
 import { enter, isPacked, leave } from './virtqueue';
-import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushOne } from './virtqueue_driver';
+import { SAYS, acceptChecked, csumOffset, headerWord, isWhole, longestReceived, takes, writeHeader } from './virtqueue_offload';
+import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
+/** Of the eight bytes from refcnt on: one holder, one segment, and nothing that it wants done. TX_OFFLOADS are in the lower half of ol_flags. */
+const ALONE: u64 = 0xffffffff | ((TX_OFFLOADS as u64) << 48);
 
 /** Receives, then gives the device as many empty buffers as it lacks. */
 export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (!enter(queue, lcore)) return 0;
   const packed = isPacked(queue);
+  const offloads = load<u32>(queue, VQ_OFFLOADS) != 0;
+  if (offloads) store<u32>(queue, 0, VQ_UNFINISHED);
   let got: u32 = 0;
   for (let goes: u32 = 0; got < max && goes < (MOST_GOES as u32); goes++) {
     const want = min(max - got, CHUNK as u32);
     const popped = popUsed(queue, want, packed);
-    got += takeBuffers(queue, popped, burst + ((got as usize) << 2), lcore);
+    const vector = burst + ((got as usize) << 2);
+    let taken = takeBuffers(queue, popped, vector, lcore);
+    // Afterwards, so that a queue without offloads asks nothing of a frame.
+    if (offloads) taken = acceptFrames(queue, vector, taken as u32, lcore);
+    got += taken as u32;
+    count64(queue + QUEUE_BYTES, (taken >> 32) as u32);
     if (popped < want) break;
   }
   count64(queue + QUEUE_PACKETS, got);
@@ -36,14 +47,15 @@ export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
   return got;
 }
 
-/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many. */
+/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many, and in the upper half their bytes. */
 // @ts-ignore: decorator
 @inline
-function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u32 {
+function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
+  const said: usize = (HEADROOM as usize) - (head as usize) + (NET_NUM_BUFFERS as usize);
   const room = load<u32>(queue, QUEUE_ROOM);
-  const longest = load<u32>(queue, VQ_LONGEST);
+  const longest = longestReceived(queue);
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
   const first = v128.load(queue + QUEUE_TEMPLATE);
@@ -54,7 +66,7 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u32 {
     const handle = load<u32>(pair);
     const length = load<u32>(pair, 4) - head;
     // Copied once: it stands where the device writes.
-    const buffers: u32 = mergeable ? load<u16>(((handle as usize) << HANDLE_SHIFT) + HEADROOM - 2) : 1;
+    const buffers: u32 = mergeable ? load<u16>(((handle as usize) << HANDLE_SHIFT) + said) : 1;
     if (load<u32>(queue, VQ_PART_LEFT) > 0 || buffers != 1 || length > room || length - SHORTEST > longest - SHORTEST) {
       const whole = takePart(queue, handle, load<u32>(pair, 4), buffers, lcore);
       if (whole == 0) continue;
@@ -72,8 +84,36 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u32 {
     slot += 4;
     bytes += length;
   }
-  count64(queue + QUEUE_BYTES, bytes);
-  return ((slot - vector) as u32) >> 2;
+  return ((((slot - vector) as u32) >> 2) as u64) | ((bytes as u64) << 32);
+}
+
+/** Does what the frames' headers say, each as of one copy of it; those that are bad are freed, and the others move up. Returns as takeBuffers does. */
+function acceptFrames(queue: usize, vector: usize, count: u32, lcore: u32): u64 {
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  const front: usize = (HEADROOM as usize) - (load<u32>(queue, VQ_HEADER) as usize);
+  const longest = load<u32>(queue, VQ_LONGEST);
+  const offloads = load<u32>(queue, VQ_OFFLOADS);
+  let bytes: u32 = 0;
+  let slot = vector;
+  for (let i: u32 = 0; i < count; i++) {
+    const handle = load<u32>(vector + ((i as usize) << 2));
+    const header = table + ((handle as usize) << HEADER_SHIFT);
+    const length = load<u32>(header, MBUF_PKT_LEN);
+    const at = ((handle as usize) << HANDLE_SHIFT) + front;
+    const word: u64 = offloads & OFFLOAD_CSUM ? load<u64>(at) : 0;
+    if (((word & SAYS) != 0 || length > longest) && !acceptChecked(queue, handle, word, load<u16>(at, NET_CSUM_OFFSET))) {
+      freeOne(queue, handle, lcore);
+      continue;
+    }
+    if (offloads & OFFLOAD_HASH && load<u16>(at, NET_HASH_REPORT) != 0) {
+      store<u32>(header, load<u32>(at, NET_HASH), MBUF_HASH);
+      store<u32>(header, load<u32>(header, MBUF_OL_FLAGS) | RX_RSS_HASH, MBUF_OL_FLAGS);
+    }
+    store<u32>(slot, handle);
+    slot += 4;
+    bytes += length;
+  }
+  return ((((slot - vector) as u32) >> 2) as u64) | ((bytes as u64) << 32);
 }
 
 /** A buffer that is no frame by itself. Returns the first mbuf of the frame that it completes, or 0. A part's mbuf 0: the rest of a bad one is to come. */
@@ -107,8 +147,7 @@ function takePart(queue: usize, handle: u32, written: u32, buffers: u32, lcore: 
   if (!begins) link(queue, table, first, handle, length);
   store<u32>(queue, handle, VQ_PART_TAIL);
   if (left > 0) return 0;
-  const longest = load<u32>(queue, VQ_LONGEST);
-  if (load<u32>(table + ((first as usize) << HEADER_SHIFT), MBUF_PKT_LEN) - SHORTEST > longest - SHORTEST) return dropPart(queue, lcore);
+  if (load<u32>(table + ((first as usize) << HEADER_SHIFT), MBUF_PKT_LEN) - SHORTEST > longestReceived(queue) - SHORTEST) return dropPart(queue, lcore);
   store<u32>(queue, 0, VQ_PART_HEAD);
   return first;
 }
@@ -174,13 +213,8 @@ function fill(queue: usize, lcore: u32, packed: bool): void {
 function giveBuffers(queue: usize, vector: usize, count: u32, nth: u32, packed: bool): void {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const mine = load<u32>(queue, QUEUE_OWNER);
-  const head = load<u32>(queue, VQ_HEADER);
-  const bytes = load<u32>(queue, QUEUE_ROOM) + head;
-  for (let i: u32 = 0; i < count; i++) {
-    const handle = load<u32>(vector + ((i as usize) << 2));
-    store<u32>(table + ((handle as usize) << HEADER_SHIFT), mine, MBUF_OWNER);
-    pushOne(queue, nth + i, (handle << HANDLE_SHIFT) + HEADROOM - head, bytes, DESC_WRITE, handle, packed);
-  }
+  mbufOwn(table, vector, count, mine);
+  pushEmpty(queue, nth, vector, count, packed);
 }
 
 /** Takes back what was sent, then gives the device what fits. `count` 0 only takes back. */
@@ -200,6 +234,8 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   const mine = load<u32>(queue, QUEUE_OWNER);
   const longest = load<u32>(queue, VQ_LONGEST);
   const head = load<u32>(queue, VQ_HEADER);
+  // The last ones of what was taken that are still to be pushed: of one descriptor each.
+  let run: u32 = 0;
   for (; taken < count; taken++) {
     const slot = burst + ((taken as usize) << 2);
     const handle = load<u32>(slot);
@@ -210,37 +246,32 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
     const header = table + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    const plain = load<u32>(header, MBUF_REFCNT) == MBUF_PLAIN && offset >= head;
+    const plain = (load<u64>(header, MBUF_REFCNT) & ALONE) == MBUF_PLAIN && offset >= head;
     if (plain && length - SHORTEST <= longest - SHORTEST && offset + length <= load<u32>(header, MBUF_BUF_LEN)) {
-      if (load<u32>(queue, VQ_ROOM) == 0) break;
-      const at = (handle << HANDLE_SHIFT) + offset - head;
-      writeHeader(at, head);
-      pushOne(queue, pushed, at, length + head, 0, handle, packed);
-      pushed++;
+      if (load<u32>(queue, VQ_ROOM) == run) break;
+      writeHeader((handle << HANDLE_SHIFT) + offset - head, head, 0, 0, 0);
+      run++;
       bytes += length;
     } else {
-      const count = listSegments(queue, handle, longest);
-      if (count == 0) {
+      if (run > 0) pushFrames(queue, pushed, slot - ((run as usize) << 2), run, packed);
+      pushed += run;
+      run = 0;
+      const places = sendOther(queue, pushed, slot, packed);
+      if (places == FULL) break;
+      if (places == UNSENDABLE) {
         count64(queue + DRIVER_BAD_FRAME, 1);
         mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
         continue;
       }
-      const indirect = (load<u32>(queue, VQ_FLAGS) & VQ_INDIRECT) != 0 && fitsExtra(count);
-      const places: u32 = indirect ? 1 : count;
-      if (load<u32>(queue, VQ_ROOM) < places) {
-        // What the ring can never hold is not waited for.
-        if (places <= load<u32>(queue, VQ_SIZE)) break;
-        count64(queue + DRIVER_BAD_FRAME, 1);
-        mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
-        continue;
-      }
-      bytes += load<u32>(header, MBUF_PKT_LEN);
-      pushed += pushChain(queue, pushed, count, indirect, handle, packed);
+      pushed += places;
+      bytes += load<u16>(header, MBUF_NB_SEGS) == 1 ? length : load<u32>(header, MBUF_PKT_LEN);
       ownChain(table, handle, mine);
     }
     store<u32>(header, mine, MBUF_OWNER);
     packets++;
   }
+  if (run > 0) pushFrames(queue, pushed, burst + (((taken - run) as usize) << 2), run, packed);
+  pushed += run;
   if (taken < count) {
     count64(queue + stopped, 1);
     count64(queue + QUEUE_NOMBUF, count - taken);
@@ -250,6 +281,37 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   publishAvail(queue, pushed, packed);
   leave(queue);
   return taken;
+}
+
+/** What a send says instead of the places that it took. */
+const FULL: u32 = 0xffffffff;
+const UNSENDABLE: u32 = 0;
+
+/** A frame that wants something done, or is in several pieces, or has no room for its header. */
+function sendOther(queue: usize, nth: u32, slot: usize, packed: bool): u32 {
+  const handle = load<u32>(slot);
+  const header = (load<u32>(queue, QUEUE_TABLE) as usize) + ((handle as usize) << HEADER_SHIFT);
+  const flags = load<u32>(header, MBUF_OL_FLAGS);
+  const asks = flags & TX_OFFLOADS;
+  if (asks && (!takes(load<u32>(queue, VQ_OFFLOADS), flags) || !isWhole(header, flags))) return UNSENDABLE;
+  const word: u64 = asks ? headerWord(queue, header, handle, flags) : 0;
+  const longest: u32 = asks & TX_TCP_SEG ? LONGEST_GSO : load<u32>(queue, VQ_LONGEST);
+  const head = load<u32>(queue, VQ_HEADER);
+  const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
+  const length: u32 = load<u16>(header, MBUF_DATA_LEN);
+  if (load<u32>(header, MBUF_REFCNT) == MBUF_PLAIN && offset >= head && length - SHORTEST <= longest - SHORTEST && offset + length <= load<u32>(header, MBUF_BUF_LEN)) {
+    if (load<u32>(queue, VQ_ROOM) == 0) return FULL;
+    writeHeader((handle << HANDLE_SHIFT) + offset - head, head, 0, word, csumOffset(asks));
+    pushFrames(queue, nth, slot, 1, packed);
+    return 1;
+  }
+  const count = listSegments(queue, handle, longest, word, csumOffset(asks));
+  if (count == 0) return UNSENDABLE;
+  const indirect = (load<u32>(queue, VQ_FLAGS) & VQ_INDIRECT) != 0 && fitsExtra(count);
+  const places: u32 = indirect ? 1 : count;
+  // What the ring can never hold is not waited for.
+  if (load<u32>(queue, VQ_ROOM) < places) return places <= load<u32>(queue, VQ_SIZE) ? FULL : UNSENDABLE;
+  return pushChain(queue, nth, count, indirect, handle, packed);
 }
 
 /** All segments change hands. */
@@ -269,20 +331,11 @@ function isShared(queue: usize, handle: u32): bool {
   return start < load<u32>(queue, VQ_POOL_BYTES) && (start & load<u32>(queue, VQ_BUFFER_MASK)) == 0;
 }
 
-/** No offloads, and num_buffers is the device's to write. */
-// @ts-ignore: decorator
-@inline
-function writeHeader(at: usize, head: u32): void {
-  store<u64>(at, 0);
-  store<u16>(at, 0, 8);
-  if (head > 10) store<u16>(at, 0, 10);
-}
-
 /**
  * The pieces of a frame whose mbufs the header cannot be written into: its own, in the id's extra memory, then the mbufs'.
  * Returns how many; 0 for a frame that cannot be sent.
  */
-function listSegments(queue: usize, handle: u32, longest: u32): u32 {
+function listSegments(queue: usize, handle: u32, longest: u32, word: u64, offset: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
   const segments = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
@@ -294,10 +347,10 @@ function listSegments(queue: usize, handle: u32, longest: u32): u32 {
   for (let left = chained; left > 0; left--) {
     if (!isShared(queue, handle) || count == (MOST_SEGMENTS as u32)) return 0;
     const header = table + ((handle as usize) << HEADER_SHIFT);
-    const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
+    const from: u32 = load<u16>(header, MBUF_DATA_OFF);
     const part: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if (offset + part > load<u32>(header, MBUF_BUF_LEN)) return 0;
-    store<u64>(segments + ((count as usize) << 3), (((handle << HANDLE_SHIFT) + offset) as u64) | ((part as u64) << 32));
+    if (from + part > load<u32>(header, MBUF_BUF_LEN)) return 0;
+    store<u64>(segments + ((count as usize) << 3), (((handle << HANDLE_SHIFT) + from) as u64) | ((part as u64) << 32));
     count++;
     length += part;
     handle = load<u32>(header, MBUF_NEXT);
@@ -306,7 +359,7 @@ function listSegments(queue: usize, handle: u32, longest: u32): u32 {
   // The id is not taken before there is room: what is written here is only seen then. With none free it is nobody's to write to.
   if (load<u32>(queue, VQ_ROOM) == 0) return count;
   const own = extraAt(queue, nextId(queue, 0));
-  writeHeader(own, head);
+  writeHeader(own, head, 0, word, offset);
   store<u64>(segments, (own as u64) | ((head as u64) << 32));
   return count;
 }

@@ -7,6 +7,7 @@ import {
   VQ_FLAGS, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_MEMORY, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OUTSIDE, VQ_SCRATCH, VQ_SIZE, VQ_USED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
+import { loadInOrder64 } from './order';
 import { beginOutside, fetchOutside, forgetChain, holdsOutside, placeOutside, startChain, storeOutside, tableOutside } from './outside';
 import { publish16, publish64 } from './publish';
 import { advance, tellPacked, tellSplit, usedEvent } from './virtqueue';
@@ -74,44 +75,53 @@ export function gatherSplit(queue: usize, want: u32, writable: u32): u32 {
   return chains;
 }
 
-/** The same in a packed ring. */
+/** The same in a packed ring. Returns, in the upper half, how many places they have together. */
 export function gatherPacked(queue: usize, want: u32, writable: u32): u32 {
   const outside = beginOutside(queue);
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
+  const tableEnd = table + ((size as usize) << DESC_SHIFT);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
-  const end = scratch + SEGMENTS_END;
+  const most = scratch + SEGMENTS_END - ((MOST as usize) << SEGMENT_SHIFT);
   const memory: usize = load<u32>(queue, VQ_MEMORY);
-  let next = load<u32>(queue, VQ_NEXT_AVAIL);
+  const next = load<u32>(queue, VQ_NEXT_AVAIL);
+  const chains = scratch + ((want as usize) << CHAIN_SHIFT);
+  let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  let turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
   let segment = scratch + SEGMENTS;
-  let chains: u32 = 0;
+  let chain = scratch;
   // No more places than the ring has: what is behind them may be what was not given back yet.
   let left = size;
-  for (; chains < want && left > 0 && segment + ((MOST as usize) << SEGMENT_SHIFT) <= end; chains++) {
+  while (chain < chains && left > 0 && segment <= most) {
     if (outside && !holdsOutside(outside)) break;
-    const at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
     // Pairs with the driver's release of the flags: the rest of the descriptors before them. Length, id and flags in one.
-    const rest = atomic.load<u64>(at, 8);
+    const rest = loadInOrder64(at + 8);
     const flags = (rest >> 48) as u32;
-    const turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
     if ((flags & (DESC_AVAIL | DESC_USED)) != turn) break;
-    const chain = scratch + ((chains as usize) << CHAIN_SHIFT);
     store<u64>(chain, 1 << 32 | ((rest >> 32) & 0xffff));
     const address = load<u64>(at);
-    const kind = flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT);
-    let places: u32 = 1;
-    if (kind == writable) segment = single(queue, memory, chain, segment, address, rest as u32, writable);
-    else {
-      segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, next & 0x7fff, left);
-      places = load<u32>(chain, CHAIN_DESCS);
+    if ((flags & (DESC_NEXT | DESC_WRITE | DESC_INDIRECT)) == writable) {
+      segment = single(queue, memory, chain, segment, address, rest as u32, writable);
+      left--;
+      at += 1 << DESC_SHIFT;
+    } else {
+      segment = several(queue, memory, chain, segment, address, rest, writable, table, size, true, ((at - table) as u32) >> DESC_SHIFT, left);
+      const places = load<u32>(chain, CHAIN_DESCS);
       if (places == 0) break;
+      left -= places;
+      at += (places as usize) << DESC_SHIFT;
     }
-    left -= places;
-    next = advance(next, places, size);
+    chain += 1 << CHAIN_SHIFT;
+    if (at >= tableEnd) {
+      at -= (size as usize) << DESC_SHIFT;
+      turn ^= DESC_AVAIL | DESC_USED;
+    }
   }
   if (outside && !writable) fetchOutside(outside);
-  return chains;
+  return ((chain - scratch) as u32 >> CHAIN_SHIFT) | ((size - left) << PLACES_SHIFT);
 }
+
+export const PLACES_SHIFT: u32 = 16;
 
 /** A chain of one descriptor, which nearly all are. Returns where the next segment goes. */
 // @ts-ignore: decorator
@@ -289,34 +299,29 @@ export function putSplit(queue: usize, count: u32, together: bool): void {
   tellSplit(queue, avail, usedEvent(avail, size), index, old);
 }
 
-/** The driver looks at them in order, so the first one's flags are what publishes all. */
-export function putPacked(queue: usize, count: u32, together: bool): void {
+/**
+ * The same in a packed ring. The driver looks at them in order, so the first one's flags are what publishes all. `places`:
+ * what the chains have together, 0 where it is not known.
+ */
+export function putPacked(queue: usize, count: u32, places: u32, together: bool): void {
   if (count == 0) return;
   const outside: usize = load<u32>(queue, VQ_OUTSIDE);
   if (outside && !together) storeOutside(outside, load<u32>(queue, VQ_SCRATCH), count);
-  const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
   const old = load<u32>(queue, VQ_NEXT_USED);
   const single = together && (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) != 0;
-  let next = old;
-  let places: u32 = 0;
-  if (single) {
-    for (let i: u32 = 0; i < count; i++) places += load<u32>(scratch + ((i as usize) << CHAIN_SHIFT), CHAIN_DESCS);
-    next = advance(old, places, size);
-  } else for (let i: u32 = 0; i < count; i++) {
-    const chain = scratch + ((i as usize) << CHAIN_SHIFT);
-    if (i > 0) store<u64>(table + (((next & 0x7fff) as usize) << DESC_SHIFT), usedWord(chain, next), 8);
-    const descs = load<u32>(chain, CHAIN_DESCS);
-    places += descs;
-    next = advance(next, descs, size);
-  }
+  if (places == 0) places = placesOf(scratch, count);
+  const next = advance(old, places, size);
+  if (!single && places == count) useSingles(queue, scratch, count, next, size);
+  else if (!single) usePlaces(queue, scratch, count, old, size);
   const inflight: usize = load<u32>(queue, VQ_INFLIGHT);
   if (inflight) {
     store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_USED);
     store<u8>(inflight, (next >> 15) as u8, INFLIGHT_WRAP);
   }
-  publish64(table + (((old & 0x7fff) as usize) << DESC_SHIFT) + 8, usedWord(single ? chainAt(queue, count - 1) : scratch, old));
+  const flags: u32 = old & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+  publish64((load<u32>(queue, VQ_DESC) as usize) + (((old & 0x7fff) as usize) << DESC_SHIFT) + 8, usedWord(single ? chainAt(queue, count - 1) : scratch, flags));
   if (inflight) {
     store<u16>(inflight, (next & 0x7fff) as u16, INFLIGHT_OLD_USED);
     store<u8>(inflight, (next >> 15) as u8, INFLIGHT_OLD_WRAP);
@@ -326,11 +331,51 @@ export function putPacked(queue: usize, count: u32, together: bool): void {
   tellPacked(queue, load<u32>(queue, VQ_AVAIL), next, places);
 }
 
+function placesOf(scratch: usize, count: u32): u32 {
+  let places: u32 = 0;
+  const end = scratch + ((count as usize) << CHAIN_SHIFT);
+  for (let chain = scratch; chain < end; chain += 1 << CHAIN_SHIFT) places += load<u32>(chain, CHAIN_DESCS);
+  return places;
+}
+
+/** Writes the used descriptors of all chains but the first, where each has one place, which end before `next`: from the last on, as the driver looks at the first all the while. */
+// @ts-ignore: decorator
+@inline
+function useSingles(queue: usize, scratch: usize, count: u32, next: u32, size: u32): void {
+  const table: usize = load<u32>(queue, VQ_DESC);
+  let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  let flags: u32 = next & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+  for (let chain = scratch + (((count - 1) as usize) << CHAIN_SHIFT); chain > scratch; chain -= 1 << CHAIN_SHIFT) {
+    if (at == table) {
+      at += (size as usize) << DESC_SHIFT;
+      flags ^= DESC_AVAIL | DESC_USED;
+    }
+    at -= 1 << DESC_SHIFT;
+    store<u64>(at, usedWord(chain, flags), 8);
+  }
+}
+
+/** The same for chains of any length. */
+function usePlaces(queue: usize, scratch: usize, count: u32, old: u32, size: u32): void {
+  const table: usize = load<u32>(queue, VQ_DESC);
+  const tableEnd = table + ((size as usize) << DESC_SHIFT);
+  const end = scratch + ((count as usize) << CHAIN_SHIFT);
+  let at = table + (((old & 0x7fff) as usize) << DESC_SHIFT);
+  let flags: u32 = old & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+  for (let chain = scratch + (1 << CHAIN_SHIFT); chain < end; chain += 1 << CHAIN_SHIFT) {
+    at += (load<u32>(chain - (1 << CHAIN_SHIFT), CHAIN_DESCS) as usize) << DESC_SHIFT;
+    if (at >= tableEnd) {
+      at -= (size as usize) << DESC_SHIFT;
+      flags ^= DESC_AVAIL | DESC_USED;
+    }
+    store<u64>(at, usedWord(chain, flags), 8);
+  }
+}
+
 /** Length, id and flags of a used descriptor. */
 // @ts-ignore: decorator
 @inline
-function usedWord(chain: usize, next: u32): u64 {
+function usedWord(chain: usize, flags: u32): u64 {
   const written = load<u32>(chain, CHAIN_WRITTEN);
-  const flags: u64 = (next & 0x8000 ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0);
-  return (written as u64) | ((load<u32>(chain, CHAIN_ID) as u64) << 32) | (flags << 48);
+  return (written as u64) | ((load<u32>(chain, CHAIN_ID) as u64) << 32) | (((written ? flags | DESC_WRITE : flags) as u64) << 48);
 }

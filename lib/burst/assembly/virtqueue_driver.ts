@@ -1,10 +1,13 @@
 /** The driver's side of the rings: makes descriptors available, and takes what was used. The twin is burst/virtqueue_driver.ts. */
+import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../../mbuf/layout';
+import { QUEUE_ROOM, QUEUE_TABLE } from '../../port/layout';
 import {
-  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, NO_ID, RING_ENTRIES, RING_INDEX,
-  SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_DESC, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_IN_ORDER, VQ_IOVA,
+  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DESC_WRITE, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, NO_ID, RING_ENTRIES, RING_INDEX,
+  SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_DESC, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_HEADER, VQ_IN_ORDER, VQ_IOVA,
   VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
+import { loadInOrder64 } from './order';
 import { publish16, publish64 } from './publish';
 import { advance, availEvent, tellPacked, tellSplit } from './virtqueue';
 
@@ -52,7 +55,7 @@ function freeId(queue: usize, id: u32): void {
  */
 // @ts-ignore: decorator
 @inline
-export function pushOne(queue: usize, nth: u32, offset: u32, length: u32, kind: u32, handle: u32, packed: bool): void {
+function pushOne(queue: usize, nth: u32, offset: u32, length: u32, kind: u32, handle: u32, packed: bool): void {
   const id = nextId(queue, 0);
   takeIds(queue, 1);
   const side = sideAt(queue, id);
@@ -71,8 +74,13 @@ export function pushOne(queue: usize, nth: u32, offset: u32, length: u32, kind: 
 // @ts-ignore: decorator
 @inline
 export function makeAvailable(queue: usize, nth: u32, id: u32): void {
-  const index = load<u32>(queue, VQ_NEXT_AVAIL) + nth;
-  const at = (load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES + (((index & (load<u32>(queue, VQ_SIZE) - 1)) as usize) << 1);
+  list((load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES, load<u32>(queue, VQ_NEXT_AVAIL) + nth, load<u32>(queue, VQ_SIZE), id);
+}
+
+// @ts-ignore: decorator
+@inline
+function list(entries: usize, index: u32, size: u32, id: u32): void {
+  const at = entries + (((index & (size - 1)) as usize) << 1);
   // Ids come back in the order they went out, mostly: then the entry is right, and its line stays with who reads it.
   if (load<u16>(at) != (id as u16)) store<u16>(at, id as u16);
 }
@@ -96,6 +104,69 @@ export function writePacked(queue: usize, nth: u32, address: u64, length: u32, f
   store<u64>(at, address);
   if (nth == 0) store<u64>(load<u32>(queue, VQ_SCRATCH), word);
   else store<u64>(at, word, 8);
+}
+
+/** The same for several mbufs of one descriptor each, the first of them the `nth`: what is in them goes out, with the header before it. There are so many descriptors. */
+export function pushFrames(queue: usize, nth: u32, vector: usize, count: u32, packed: bool): void {
+  pushRun(queue, nth, vector, count, 0, packed);
+}
+
+/** And empty ones, for the device to fill, with a header. */
+export function pushEmpty(queue: usize, nth: u32, vector: usize, count: u32, packed: bool): void {
+  pushRun(queue, nth, vector, count, DESC_WRITE, packed);
+}
+
+// @ts-ignore: decorator
+@inline
+function pushRun(queue: usize, nth: u32, vector: usize, count: u32, kind: u32, packed: bool): void {
+  const size = load<u32>(queue, VQ_SIZE);
+  const head = load<u32>(queue, VQ_HEADER);
+  const side: usize = load<u32>(queue, VQ_SIDE);
+  const free: usize = load<u32>(queue, VQ_FREE);
+  const headers: usize = load<u32>(queue, QUEUE_TABLE);
+  const iova = load<u64>(queue, VQ_IOVA);
+  const table: usize = load<u32>(queue, VQ_DESC);
+  const tableEnd = table + ((size as usize) << DESC_SHIFT);
+  const entries = (load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES;
+  const whole = load<u32>(queue, QUEUE_ROOM) + head;
+  const last = nth + count - 1;
+  let next = load<u32>(queue, VQ_NEXT_AVAIL);
+  next = packed ? advance(next, last, size) : next + last;
+  let idAt = load<u32>(queue, VQ_FREE_HEAD) + count;
+  if (idAt >= size) idAt -= size;
+  store<u32>(queue, idAt, VQ_FREE_HEAD);
+  let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  let turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
+  // See writePacked.
+  const held: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) : 0;
+  // From the last to the first: a device without work looks at the first again and again, and each look takes its line away from here.
+  for (let slot = vector + (((count - 1) as usize) << 2); slot >= vector; slot -= 4) {
+    const handle = load<u32>(slot);
+    const header = headers + ((handle as usize) << HEADER_SHIFT);
+    const offset: u32 = kind == DESC_WRITE ? HEADROOM : load<u16>(header, MBUF_DATA_OFF);
+    const length: u32 = kind == DESC_WRITE ? whole : (load<u16>(header, MBUF_DATA_LEN) as u32) + head;
+    const address = iova + (((handle << HANDLE_SHIFT) + offset - head) as u64);
+    if (idAt == 0) idAt = size;
+    idAt--;
+    const id: u32 = load<u16>(free + ((idAt as usize) << 1));
+    store<u64>(side + ((id as usize) << SIDE_SHIFT), (handle as u64) | (1 << 32));
+    if (packed) {
+      store<u64>(at, address);
+      store<u64>(slot == vector && held ? held : at + 8, (length as u64) | ((id as u64) << 32) | (((kind | turn) as u64) << 48));
+      if (at == table) {
+        at = tableEnd;
+        turn ^= DESC_AVAIL | DESC_USED;
+      }
+      at -= 1 << DESC_SHIFT;
+    } else {
+      const desc = table + ((id as usize) << DESC_SHIFT);
+      store<u64>(desc, address);
+      store<u64>(desc, (length as u64) | ((kind as u64) << 32), 8);
+      list(entries, next, size, id);
+      next--;
+    }
+  }
+  store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
 }
 
 /** Writes `count` segments (SEGMENT_* in the scratch memory) as one chain, in a table of its own where `indirect`. Returns the places that it took in the ring. */
@@ -186,29 +257,52 @@ export function popUsed(queue: usize, want: u32, packed: bool): u32 {
 function popInOrder(queue: usize, want: u32, packed: bool): u32 {
   const size = load<u32>(queue, VQ_SIZE);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
+  const side: usize = load<u32>(queue, VQ_SIDE);
+  const free: usize = load<u32>(queue, VQ_FREE);
+  let room = load<u32>(queue, VQ_ROOM);
+  let tail = load<u32>(queue, VQ_FREE_TAIL);
   let batch = load<u32>(queue, VQ_BATCH);
   let next = load<u32>(queue, VQ_NEXT_USED);
+  // What was taken since `next` was looked at.
+  let gone: u32 = 0;
   let pair = scratch + SEGMENTS;
   for (let i: u32 = 0; i < want; i++) {
     if (batch == 0) {
+      next = packed ? advance(next, gone, size) : (next + gone) & 0xffff;
+      gone = 0;
       const id = packed ? usedPacked(queue, next) : usedSplit(queue, next, size);
       if (id == NO_ID) break;
-      if (id >= size || load<u32>(sideAt(queue, id), SIDE_HANDLE) == 0) {
+      if (id >= size || load<u32>(side + ((id as usize) << SIDE_SHIFT)) == 0) {
         count64(queue + DRIVER_BAD_USED, 1);
-        next = packed ? advance(next, 1, size) : (next + 1) & 0xffff;
+        gone = 1;
         continue;
       }
       batch = id | BATCH_OPEN;
     }
-    const id: u32 = load<u16>((load<u32>(queue, VQ_FREE) as usize) + ((load<u32>(queue, VQ_FREE_TAIL) as usize) << 1));
-    const places: u32 = load<u16>(sideAt(queue, id), SIDE_DESCS);
-    store<u64>(pair, release(queue, id, size, packed) as u64);
+    const id: u32 = load<u16>(free + ((tail as usize) << 1));
+    const out = load<u64>(side + ((id as usize) << SIDE_SHIFT));
+    if (((out >> 32) as u16) == 1) {
+      store<u32>(side + ((id as usize) << SIDE_SHIFT), 0);
+      store<u64>(pair, out & 0xffffffff);
+      room++;
+      gone++;
+      tail++; // the id stands there already
+      if (tail == size) tail = 0;
+    } else {
+      store<u32>(queue, room, VQ_ROOM);
+      store<u32>(queue, tail, VQ_FREE_TAIL);
+      store<u64>(pair, release(queue, id, size, packed) as u64);
+      room = load<u32>(queue, VQ_ROOM);
+      tail = load<u32>(queue, VQ_FREE_TAIL);
+      gone += packed ? (out >> 32) as u32 & 0xffff : 1;
+    }
     pair += 8;
-    next = packed ? advance(next, places, size) : (next + 1) & 0xffff;
     if ((id | BATCH_OPEN) == batch) batch = 0;
   }
+  store<u32>(queue, room, VQ_ROOM);
+  store<u32>(queue, tail, VQ_FREE_TAIL);
   store<u32>(queue, batch, VQ_BATCH);
-  store<u32>(queue, next, VQ_NEXT_USED);
+  store<u32>(queue, packed ? advance(next, gone, size) : (next + gone) & 0xffff, VQ_NEXT_USED);
   return ((pair - scratch - SEGMENTS) as u32) >> 3;
 }
 
@@ -263,25 +357,49 @@ function popSplit(queue: usize, want: u32): u32 {
 function popPacked(queue: usize, want: u32): u32 {
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
-  let next = load<u32>(queue, VQ_NEXT_USED);
+  const tableEnd = table + ((size as usize) << DESC_SHIFT);
+  const side: usize = load<u32>(queue, VQ_SIDE);
+  const free: usize = load<u32>(queue, VQ_FREE);
+  const next = load<u32>(queue, VQ_NEXT_USED);
+  let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  let counter = next & 0x8000;
+  let room = load<u32>(queue, VQ_ROOM);
+  let tail = load<u32>(queue, VQ_FREE_TAIL);
   let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
   const start = pair;
-  for (let i: u32 = 0; i < want; i++) {
-    const at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
+  for (; want > 0; want--) {
     // Pairs with the device's release of the flags. Length, id and flags in one.
-    const word = atomic.load<u64>(at, 8);
-    const turn: u32 = next & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
+    const word = loadInOrder64(at + 8);
+    const turn: u32 = counter ? DESC_AVAIL | DESC_USED : 0;
     if (((word >> 48) as u32 & (DESC_AVAIL | DESC_USED)) != turn) break;
     const id = (word >> 32) as u32 & 0xffff;
-    const places = id < size ? load<u16>(sideAt(queue, id), SIDE_DESCS) as u32 : 0;
-    const handle = release(queue, id, size, true);
-    // One that is made up has its place all the same, or it would be looked at for ever.
-    next = advance(next, handle ? places : 1, size);
-    if (handle == 0) continue;
-    store<u64>(pair, (handle as u64) | (word << 32));
-    pair += 8;
+    const entry = side + ((id as usize) << SIDE_SHIFT);
+    const out: u64 = id < size ? load<u64>(entry) : 0;
+    if ((out as u32) != 0) {
+      const places = (out >> 32) as u32 & 0xffff;
+      store<u32>(entry, 0, SIDE_HANDLE);
+      store<u64>(pair, (out & 0xffffffff) | (word << 32));
+      store<u16>(free + ((tail as usize) << 1), id as u16);
+      pair += 8;
+      room += places;
+      tail++;
+      if (tail == size) tail = 0;
+      // Nearly always one; so said, the next place is known before this one's is.
+      if (places == 1) at += 1 << DESC_SHIFT;
+      else at += (places as usize) << DESC_SHIFT;
+    } else {
+      // One that is made up has its place all the same, or it would be looked at for ever.
+      count64(queue + DRIVER_BAD_USED, 1);
+      at += 1 << DESC_SHIFT;
+    }
+    if (at >= tableEnd) {
+      at -= (size as usize) << DESC_SHIFT;
+      counter ^= 0x8000;
+    }
   }
-  store<u32>(queue, next, VQ_NEXT_USED);
+  store<u32>(queue, room, VQ_ROOM);
+  store<u32>(queue, tail, VQ_FREE_TAIL);
+  store<u32>(queue, (((at - table) as u32) >> DESC_SHIFT) | counter, VQ_NEXT_USED);
   return ((pair - start) as u32) >> 3;
 }
 

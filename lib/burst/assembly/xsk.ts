@@ -14,7 +14,8 @@ import { DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH, DEATH_MID_BURST } from '../c
 import { deathPoint } from './check';
 import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
-import { headerOf, mbufFree, mbufOwn, takeFree } from './mempool';
+import { mbufFree, takeFree } from './mempool';
+import { headerOf, mbufOwn } from './owner';
 import { publish } from './publish';
 
 /** Receives, then gives the kernel as many empty buffers as it lacks. */

@@ -6,10 +6,11 @@ const GROUPS = '/sys/kernel/iommu_groups';
 
 /** What a NIC needs to be driven from here: an IOMMU, VFIO and a device that is bound to it. */
 export function passthroughChecks(machine: Machine): Finding[] {
-  return [iommu(machine), vfio(machine), ...noIommu(machine), ...networkDevices(machine)];
+  const iommu = iommuOf(machine);
+  return [iommu, vfio(machine, iommu), ...noIommu(machine), ...networkDevices(machine)];
 }
 
-function iommu({ files }: Machine): Finding {
+function iommuOf({ files }: Machine): Finding {
   const groups = files.list(GROUPS).length;
   const asked = (files.text('/proc/cmdline') ?? '').split(/\s+/).filter(word => /^(intel_iommu|amd_iommu|iommu|iommu\.passthrough|arm-smmu[\w.]*)=/.test(word));
   const line = asked.length === 0 ? '' : ` (kernel line: ${asked.join(' ')})`;
@@ -18,10 +19,12 @@ function iommu({ files }: Machine): Finding {
   return missing('IOMMU', `none${line}`, 'Without one a device that a program drives could write anywhere in memory, so VFIO gives none away.', 'Switch VT-d or AMD-Vi on in the firmware and start the kernel with intel_iommu=on; a VM needs a virtual IOMMU.');
 }
 
-function vfio({ files }: Machine): Finding {
+/** Without an IOMMU there is nothing to load it for: what is missing is named once. */
+function vfio({ files }: Machine, iommu: Finding): Finding {
   const node = files.access('/dev/vfio/vfio');
   const driver = files.exists('/sys/bus/pci/drivers/vfio-pci');
   const groups = files.list('/dev/vfio').filter(name => /^\d+$/.test(name));
+  if (!driver && node === 'absent' && iommu.status === 'missing') return info('VFIO', 'not loaded', 'It gives no device away without an IOMMU. With one, as root: modprobe vfio-pci');
   if (!driver && node === 'absent') return missing('VFIO', 'not loaded', 'NICs are driven from here through it.', 'As root: modprobe vfio-pci (a kernel without modules needs CONFIG_VFIO_PCI=y).');
   const value = `${driver ? 'vfio-pci is loaded' : 'vfio-pci is not loaded'}; groups ${groups.length === 0 ? 'none bound' : groups.join(', ')}`;
   if (node === 'denied') return missing('VFIO', value, '/dev/vfio/vfio may not be opened by this user.', 'Run as root, or give the user the group\'s files in /dev/vfio.');

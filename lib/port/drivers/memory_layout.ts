@@ -4,6 +4,8 @@
 export const NULL_FRAME = 192;
 /** ring, u32: offset of the ring. At QUEUE_DRIVER. */
 export const RING_PORT_RING = 192;
+/** ring, u32: 1 to count bytes too. */
+export const RING_PORT_BYTES = 196;
 /** ring, on the rx side: a vector of RING_PORT_SCRATCH_COUNT handles. */
 export const RING_PORT_SCRATCH = 256;
 export const RING_PORT_SCRATCH_COUNT = 128;

@@ -13,6 +13,7 @@ conformance(t, {
   longest: room => room,
   chains: 'carried',
   refusals: {},
+  handsOn: true,
   takesMbufs: false,
   losses: [],
   fills: true,

@@ -32,7 +32,7 @@ async function ownership(t: Test, subject: Subject, place: Place): Promise<void>
   const sent = bench.port.tx[0]!.txBurst(burst, 20);
   t.ok(sent >= 0 && sent <= 20, `took ${sent} of 20`);
   t.ok(bench.owned(burst, sent, 32), 'the rest is the program\'s');
-  for (let i = 0; i < sent; i++) t.notOk(bench.owned(burst, i, i + 1), 'what it took is not');
+  if (subject.handsOn !== true) for (let i = 0; i < sent; i++) t.notOk(bench.owned(burst, i, i + 1), 'what it took is not');
   bench.balanced(32 - sent, 'after sending');
   bench.pool.free(burst, sent, 32);
   bench.balanced(0, 'after freeing the rest');

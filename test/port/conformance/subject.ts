@@ -27,6 +27,8 @@ export interface Subject {
   readonly jumboReceived?: false;
   /** Counters in xstats that name why a frame was not sent; absent where there is no such frame. */
   readonly refusals: { readonly short?: string; readonly long?: string; readonly chain?: string };
+  /** It hands mbufs on as they are: until one is received its header names the sender, and then still the port by which it came into the program. */
+  readonly handsOn?: true;
   /** Does receiving take mbufs from the pool? */
   readonly takesMbufs: boolean;
   /** Counters in xstats of frames that came and were not received. */

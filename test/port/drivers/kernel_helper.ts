@@ -150,15 +150,19 @@ export interface Received {
   readonly queue: number;
 }
 
-/** Receives until `count` frames that `wanted` lets through have come, or nothing has for a second. All are freed. */
+/** Whoever has the CPU for a moment only has not asked so often. */
+const OFTEN = 5000;
+
+/** Receives until `count` frames that `wanted` lets through have come, or nothing has for a second in which this thread asked often. All are freed. */
 export function receiveSome(host: Host, port: Port, count: number, wanted: (bytes: Uint8Array) => boolean = isOurs): Received[] {
   const burst = host.burst(32);
   const found: Received[] = [];
   let idleSince = performance.now();
-  while (found.length < count && performance.now() - idleSince < 1000) {
+  let asked = 0;
+  for (; found.length < count && (asked < OFTEN || performance.now() - idleSince < 1000); asked++) {
     for (let queue = 0; queue < port.rx.length; queue++) {
       const got = port.rx[queue]!.rxBurst(burst);
-      if (got > 0) idleSince = performance.now();
+      if (got > 0) [idleSince, asked] = [performance.now(), 0];
       for (let i = 0; i < got; i++) {
         const handle = burst.handles[i]!;
         const { mbufs } = host;

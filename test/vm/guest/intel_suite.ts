@@ -1,17 +1,10 @@
 /** What each of Intel's NICs must show in our hands, Linux at the other end of its wire. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import type { Burst } from '../../../lib/burst/burst.js';
 import { binding } from '../../../lib/binding.js';
 import { macBytes } from '../../../lib/kernel/address.js';
-import { writeSysfs } from '../../../lib/kernel/pci.js';
-import { launch } from '../../../lib/lcore/lcore.js';
 import { Idle } from '../../../lib/lcore/idle.js';
 import { layout } from '../../../lib/index.js';
 import { bindToVfio } from '../../../lib/pci/bind.js';
@@ -21,8 +14,9 @@ import { copyWhole, frame } from '../../port/conformance/frames.js';
 import { RawWire, receiveBy } from '../../port/conformance/wires.js';
 import type { Wire } from '../devices.js';
 import { equals, fromLinux, MANY, numbered, pings, toLinux, type Both } from './exchange.js';
-import { MOVER_CALLS, MOVER_MOVED, MOVER_STOP, MOVER_TID } from './mover.js';
-import { kernelLog, monitor, peerOf, until } from './wire.js';
+import { busyLcore, closedAndOpenedAnew, heldElsewhere, killedAndOpened, outsideDescriptors, pulledOut, resetUnderTraffic } from './faults.js';
+import { pseudoSum, udpFrame } from './udp.js';
+import { monitor, peerOf, until } from './wire.js';
 
 export interface IntelSubject {
   /** "igb": of its test's names. */
@@ -40,9 +34,6 @@ export interface IntelSubject {
   /** A virtual function: VLANs and what resets it are its physical function's affair. */
   readonly virtual?: boolean;
 }
-
-const TRAFFIC = fileURLToPath(new URL('traffic.js', import.meta.url));
-const HOLDER = fileURLToPath(new URL('vfio_holder.js', import.meta.url));
 
 export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faulty, options: more = '', virtual = false }: IntelSubject): void {
   const DEVICE = `vfio:${at.nic}${more}`;
@@ -119,43 +110,7 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
     t.throws(() => port.multicast!(['02:00:00:00:00:01']), { code: 'EOPTION' });
   });
 
-  t.test('an lcore in busy mode makes no system call and no native call while packets move', async t => {
-    const { host, port, wire } = await openBoth(t, EVERY);
-    const shared = host.arena.reserve('mover', 64);
-    const word = (index: number): number => Atomics.load(host.arena.u32, (shared.offset >>> 2) + index);
-    const lcore = await launch(host, {
-      module: new URL('mover.js', import.meta.url), name: 'mover',
-      queues: [{ port: port.number, direction: 'rx', queue: 0 }, { port: port.number, direction: 'tx', queue: 0 }],
-      args: { port: port.number, at: shared.offset },
-    });
-    // There and back again: what it sends is what Linux sent.
-    let back = 0;
-    const exchange = async (count: number): Promise<boolean> => {
-      const wanted = back + count;
-      await wire.send(Array.from({ length: count }, (_, i) => numbered(i)));
-      return until(() => { back += wire.receive().length; return back >= wanted; });
-    };
-    for (let i = 0; i < 20; i++) t.ok(await exchange(100), 'warm');
-    t.equal(readFileSync(`/proc/self/task/${word(MOVER_TID)}/comm`, 'utf8').trim(), 'mover', 'the thread has its name');
-    // A compiler of V8's may still have a word with its helpers (futex), so there is more than one try.
-    let calls: string[] = [];
-    for (let tries = 0; tries < 5 && (tries === 0 || calls.length > 0); tries++) {
-      const trace = join(tmpdir(), `strace-${process.pid}-${tries}`);
-      const strace = spawn('strace', ['-f', '-o', trace, '-p', String(word(MOVER_TID))], { stdio: ['ignore', 'ignore', 'pipe'] });
-      await once(strace.stderr!, 'data'); // attached
-      for (let i = 0; i < 5; i++) t.ok(await exchange(100));
-      strace.kill('SIGINT');
-      await once(strace, 'close');
-      calls = readFileSync(trace, 'utf8').split('\n').filter(line => line.startsWith(`${word(MOVER_TID)} `) && !line.includes('+++ '));
-      rmSync(trace);
-    }
-    t.same(calls, [], 'no system call of it while 500 packets went each way');
-    Atomics.store(host.arena.u32, (shared.offset >>> 2) + MOVER_STOP, 1);
-    const ended = await lcore.ended;
-    t.equal(ended.how, 'returned');
-    t.equal(word(MOVER_CALLS), 1, 'of the addon: only the asking for their number');
-    t.ok(word(MOVER_MOVED) >= 2500);
-  });
+  t.test('an lcore in busy mode makes no system call and no native call while packets move', async t => busyLcore(t, await openBoth(t, EVERY)));
 
   t.test('interrupts wake a thread that sleeps', async t => {
     const { host, port, wire } = await openBoth(t, EVERY);
@@ -200,60 +155,25 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
   });
 
   t.test('a descriptor that points outside what was mapped harms nothing, and Linux says so', async t => {
-    const { host, port, wire } = await openBoth(t, `${EVERY},rx_ring=64`);
-    const ring = host.arena.find('port/0/vfio/rx0');
+    const both = await openBoth(t, `${EVERY},rx_ring=64`);
+    const { arena } = both.host;
+    const ring = arena.find('port/0/vfio/rx0').offset >>> 2;
     // The next descriptors' upper halves: far beyond the container's memory.
-    for (let i = 0; i < 64; i++) host.arena.u32[(ring.offset >>> 2) + 4 * i + 1] = 0x70;
-    const before = kernelLog().split('DMAR').length;
-    const untouched = host.arena.u8.slice(host.pool.buffers.offset, host.pool.buffers.offset + host.pool.buffers.length);
-    await wire.send(Array.from({ length: 10 }, (_, i) => numbered(i)));
-    t.ok(await until(() => kernelLog().split('DMAR').length > before), 'the kernel\'s log has the fault');
-    t.match(kernelLog(), new RegExp(`DMAR: \\[DMA Write[^\\n]*${faulty}[^\\n]*70[0-9a-f]{8}|DMAR:[^\\n]*${faulty}[^\\n]*fault`, 'i'));
-    const now = host.arena.u8.subarray(host.pool.buffers.offset, host.pool.buffers.offset + host.pool.buffers.length);
-    t.equal(Buffer.compare(untouched, now), 0, 'no byte of the pool was written');
-    port.close();
-    t.equal(host.pool.audit().free, host.pool.size, 'every mbuf is back');
-    const again = host.add(`${DEVICE}${EVERY}`);
-    await wire.send([numbered(3)]);
-    const came: Uint8Array[] = [];
-    t.ok(await until(() => came.push(...receiveBy(host, again)) > 0 && came.some(each => equals(each, numbered(3)))), 'opened anew, it works');
+    await outsideDescriptors(t, both, `${DEVICE}${EVERY}`, faulty, () => { for (let i = 0; i < 64; i++) arena.u32[ring + 4 * i + 1] = 0x70; });
   });
 
-  t.test('reset in the middle of traffic: the process lives, and the port opens again', async t => {
-    const { host, port, wire } = await openBoth(t, EVERY);
-    writeSysfs(`/sys/bus/pci/devices/${at.nic}/reset`, '1');
-    await wire.send([numbered(1)]);
-    const burst = host.burst(32);
-    for (let i = 0; i < 1000; i++) host.pool.free(burst, 0, port.rx[0]!.rxBurst(burst));
-    stats(host);
-    port.close();
-    t.equal(host.pool.audit().free, host.pool.size);
-    const again = host.add(`${DEVICE}${EVERY}`);
-    await wire.send([numbered(2)]);
-    t.ok(await until(() => receiveBy(host, again).length > 0));
-  });
+  t.test('reset in the middle of traffic: the process lives, and the port opens again', async t => resetUnderTraffic(t, await openBoth(t, EVERY), at.nic, `${DEVICE}${EVERY}`));
 
-  t.test('killed in the middle of traffic, and opened again at once', async t => {
-    for (let round = 0; round < 2; round++) {
-      const child = spawn(process.execPath, [TRAFFIC, `${DEVICE}${EVERY}`], { stdio: ['ignore', 'pipe', 'inherit'] });
-      await firstLine(child);
-      child.kill('SIGKILL');
-      await once(child, 'close');
-    }
-    const { host, port, wire } = await openBoth(t, EVERY);
-    await wire.send([numbered(9)]);
-    t.ok(await until(() => receiveBy(host, port).some(each => equals(each, numbered(9)))));
-    t.equal(host.pool.audit().app, 0);
-  });
+  t.test('killed in the middle of traffic, and opened again at once', t => killedAndOpened(t, `${DEVICE}${EVERY}`, () => openBoth(t, EVERY)));
 
   t.test('a second process is refused while the device is open, and by name', async t => {
     await openBoth(t);
-    const other = spawnSync(process.execPath, [HOLDER, at.nic], { encoding: 'utf8' });
-    t.equal(other.stdout, 'EBUSYQUEUE\n', other.stderr);
+    heldElsewhere(t, at.nic);
   });
 
   t.test('what a device may write back: nonsense lengths and flags are counted, and cost nothing else', async t => {
-    const { host, port, wire } = await openBoth(t, `${EVERY},rx_ring=64`);
+    const both = await openBoth(t, `${EVERY},rx_ring=64`);
+    const { host, port } = both;
     const burst = host.burst(32);
     const ring = host.arena.find('port/0/vfio/rx0').offset >>> 2;
     const written: [status: number, length: number, counter: string][] = [
@@ -265,11 +185,7 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
     });
     t.equal(port.rx[0]!.rxBurst(burst), 0, 'none of it is a frame');
     for (const name of ['rx_bad_length', 'rx_split_frames', 'rx_errored']) t.equal(stats(host).xstats[name], written.filter(([,, counter]) => counter === name).length, name);
-    port.close();
-    t.equal(host.pool.audit().free, host.pool.size, 'every mbuf is back');
-    const again = host.add(`${DEVICE}${EVERY}`);
-    await wire.send([numbered(4)]);
-    t.ok(await until(() => receiveBy(host, again).some(each => equals(each, numbered(4)))), 'opened anew, it works');
+    await closedAndOpenedAnew(t, both, `${DEVICE}${EVERY}`);
   });
 
   t.test('jumbo frames, in chains, both ways', async t => {
@@ -373,31 +289,10 @@ export function intelSuite(t: Test, { wire: at, id, plug, netdev, function: faul
   });
 
   // The last: afterwards there is another NIC.
-  if (id !== undefined) t.test('pulled out: the port is asked to close, and then the device goes', async t => {
-    const { host, port } = await openBoth(t);
-    const asked = (): boolean => binding().poll(Int32Array.of(port.removal!, 1), 0) > 0;
-    t.notOk(asked());
-    monitor(`device_del ${id}`);
-    t.ok(await until(asked, 60), 'the request interrupt');
-    t.ok(existsSync(`/sys/bus/pci/devices/${at.nic}`), 'it waits for us');
-    const burst = host.burst(32);
-    for (let i = 0; i < 100; i++) host.pool.free(burst, 0, port.rx[0]!.rxBurst(burst));
-    port.close();
-    t.equal(host.pool.audit().free, host.pool.size);
-    t.ok(await until(() => !existsSync(`/sys/bus/pci/devices/${at.nic}`), 60), 'gone');
-    t.throws(() => host.add(DEVICE), { code: 'ENOTFOUND' });
-    await sleep(1000);
-    monitor(`device_add ${plug!}`);
-    t.ok(await until(() => existsSync(`/sys/bus/pci/devices/${at.nic}`), 60), 'back');
-  });
+  if (id !== undefined) t.test('pulled out: the port is asked to close, and then the device goes', async t => pulledOut(t, await openBoth(t), at.nic, { id, plug: plug! }));
 
   t.teardown(() => { spawnSync('ip', ['address', 'flush', 'dev', peer.name]); });
 }
-
-async function firstLine(child: ChildProcess): Promise<void> {
-  await once(child.stdout!, 'data');
-}
-
 
 /** Sends one frame in as many mbufs as it takes. */
 function sendChain(host: Host, port: Port, burst: Burst, bytes: Uint8Array): void {
@@ -434,36 +329,4 @@ function vlanSeen(parent: string, id: number, send: () => void): boolean {
   const seen = count() > before;
   spawnSync('ip', ['link', 'del', name]);
   return seen;
-}
-
-/** UDP over IPv4 with right checksums. */
-export function udpFrame(payload: number, source = [192, 0, 2, 1, 0x12, 0x34], destination = [192, 0, 2, 2, 0x56, 0x78]): Uint8Array {
-  const bytes = new Uint8Array(42 + payload);
-  const view = new DataView(bytes.buffer);
-  bytes.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 0, 0, 1, 0, 0, 64, 17, 0, 0]);
-  view.setUint16(16, 28 + payload);
-  bytes.set(source.slice(0, 4), 26);
-  bytes.set(destination.slice(0, 4), 30);
-  bytes.set(source.slice(4), 34);
-  bytes.set(destination.slice(4), 36);
-  view.setUint16(38, 8 + payload);
-  for (let i = 42; i < bytes.length; i++) bytes[i] = i * 7;
-  view.setUint16(24, ~sum16(bytes.subarray(14, 34)) & 0xffff);
-  bytes.set(pseudoSum(bytes), 40);
-  view.setUint16(40, ~sum16(bytes.subarray(34)) & 0xffff);
-  return bytes;
-}
-
-/** RFC 768: over addresses, protocol and length. */
-function pseudoSum(bytes: Uint8Array): [number, number] {
-  const sum = sum16(Uint8Array.from([...bytes.subarray(26, 34), 0, 17, bytes[38]!, bytes[39]!]));
-  return [sum >> 8, sum & 255];
-}
-
-/** RFC 1071, not complemented. */
-function sum16(bytes: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < bytes.length; i += 2) sum += bytes[i]! << 8 | (bytes[i + 1] ?? 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return sum;
 }

@@ -2,4 +2,4 @@ import t from 'tap';
 import { virtioPacked } from '../devices.js';
 import { virtioTests } from './virtio_tests.js';
 
-t.test('packed rings', t => virtioTests(t, 'packed', virtioPacked, 'virtio1'));
+t.test('packed rings', t => virtioTests(t, 'packed', virtioPacked));

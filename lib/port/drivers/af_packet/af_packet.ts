@@ -2,7 +2,7 @@ import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { errnoName } from '../../../kernel/errno.js';
-import { readLink, type Link } from '../../../kernel/link.js';
+import { readLinkOf, type Link } from '../../../kernel/link.js';
 import { withNetnsPath } from '../../../kernel/netns.js';
 import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
 import { FunctionRxQueue, type QueueState } from '../../queue.js';
@@ -124,7 +124,7 @@ function openHere(options: Settings, host: PortHost): Port {
 }
 
 function usableLink({ device }: Settings, host: PortHost): Link {
-  const link = readLink(device);
+  const link = readLinkOf(host.device, device);
   if (!link.up) throw new PollmodeError('EDOWN', `${host.device}: the interface is down: ip link set ${device} up.`);
   if (link.mac.length !== '00:00:00:00:00:00'.length) throw new PollmodeError('EUNSUPPORTED', `${host.device}: ${device} is no Ethernet interface${link.kind === '' ? '' : ` (${link.kind})`}: choose one that has a MAC address.`);
   return link;

@@ -143,7 +143,7 @@ function refusal(options: Settings, link: Link, index: number, errno: number): P
   const { device, zeroCopy } = options;
   const queue = options.queue + index;
   const refuse = (code: 'EBUSYQUEUE' | 'EUNSUPPORTED' | 'EDOWN' | 'EOPTION', why: string): PollmodeError => new PollmodeError(code, `af_xdp:${device}: ${why}`, { syscall: 'bind', errno });
-  if (errno === EBUSY) return refuse('EBUSYQUEUE', `queue ${queue} has an AF_XDP socket already: end its program, or choose another queue.`);
+  if (errno === EBUSY) return refuse('EBUSYQUEUE', `queue ${queue} has an AF_XDP socket already: end its program (or close it, where it is open here already), or choose another queue.`);
   if (errno === ENETDOWN) return refuse('EDOWN', `the interface is down: ip link set ${device} up.`);
   if (errno === EOPNOTSUPP && zeroCopy === 'must') return refuse('EUNSUPPORTED', `the driver${link.kind === '' ? '' : ` (${link.kind})`} has no zero-copy AF_XDP: leave zero_copy=must out, and the kernel copies each frame once.`);
   if (errno === EINVAL) return refuse('EOPTION', `queue ${queue} cannot be bound${zeroCopy === 'must' ? ' with zero-copy' : ''}: the interface may have fewer active queues (ethtool -l ${device})${index > 0 ? ', or this kernel shares no UMEM between queues (Linux 5.10): open a port for each' : ''}.`);

@@ -1,6 +1,7 @@
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { emptyStats, type Port, type PortCapabilities, type PortEvent, type PortHost, type PortStats } from '../../port.js';
+import type { PortFlowRules } from '../../flow_rules.js';
 import { countRefused } from '../../port_queue.js';
 import { queueStates } from '../../queue.js';
 import { attachTo, isBound, REBIND_TRIES, type Attachment } from './attachment.js';
@@ -11,6 +12,7 @@ import {
   XSK_TX_TOO_MANY_SEGMENTS,
 } from './layout.js';
 import { LossWatch } from './loss_watch.js';
+import { NtupleRules } from './ntuple.js';
 import { isBorrowed, type Settings } from './options.js';
 import { XskPair } from './pair.js';
 import { release } from './program.js';
@@ -50,6 +52,7 @@ class XskPort implements Port {
   #mode = 'closed';
   #serial = 0;
   #watch: InterfaceWatch | LossWatch | undefined;
+  #rules: NtupleRules | undefined;
   #final: PortStats | undefined;
 
   constructor(host: PortHost, options: Settings, sockets: readonly XskSocket[], link: { readonly mac: string; readonly mtu: number }) {
@@ -70,6 +73,7 @@ class XskPort implements Port {
   opened(attachment: Attachment): void {
     this.#attached(attachment);
     for (const pair of this.#pairs) pair.opened(attachment.mostSegments);
+    if (!isBorrowed(this.#options)) this.#rules = new NtupleRules(this.#options.device, this.#options.queue);
     const bound = { device: this.#options.device, isBound: () => isBound(this.#attachment!), lose: () => this.#lose() };
     this.#watch = isBorrowed(this.#options) ? new LossWatch(bound) : new InterfaceWatch({
       ...bound,
@@ -81,6 +85,11 @@ class XskPort implements Port {
 
   onEvent(listener: (event: PortEvent) => void): () => void {
     return this.#watch?.listen(listener) ?? (() => undefined);
+  }
+
+  /** Who has borrowed rights changes nothing of the interface. */
+  get flowRules(): PortFlowRules | undefined {
+    return this.#rules;
   }
 
   get #mostSegments(): number {
@@ -98,7 +107,7 @@ class XskPort implements Port {
   }
 
   /**
-   * In this order: no frame is steered here any more, those to be sent are sent, and the sockets go.
+   * In this order: no frame is dropped or steered by rules any more, none comes here any more, those to be sent are sent, and the sockets go.
    *
    * When close(2) returns the kernel copies no frame into a buffer any more (xsk_unbind_dev waits for who is in it), and
    * what a stuck device still has to send keeps the socket's memory alive until its destructor has run; the pages are
@@ -109,6 +118,7 @@ class XskPort implements Port {
   close(): void {
     if (this.#final !== undefined) return;
     for (const pair of this.#pairs) pair.refuse();
+    this.#rules?.close();
     const attachment = this.#attachment;
     // With its descriptors goes what is known of a broker.
     const brokerGone = attachment?.steering.gone?.();
@@ -149,6 +159,7 @@ class XskPort implements Port {
     channels?.undo();
     this.#mtu = attachment.link.mtu;
     this.#attached(attachment);
+    this.#rules?.renew();
     this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu, attachment.mostSegments));
   }
 

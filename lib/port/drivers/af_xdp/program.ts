@@ -131,7 +131,7 @@ export function enter(name: string, { map }: { readonly map: BpfMap }, queue: nu
     updateElement(map, u32(queue), u32(socket), BPF_NOEXIST);
   } catch (refusal) {
     if (!(refusal instanceof PollmodeError) || refusal.code !== 'EEXISTS') throw refusal;
-    throw new PollmodeError('EBUSYQUEUE', `${name}: the XSKMAP's place for queue ${queue} is taken by another socket: end its program, or choose another queue or map.`, { syscall: 'bpf(BPF_MAP_UPDATE_ELEM)', cause: refusal });
+    throw new PollmodeError('EBUSYQUEUE', `${name}: the XSKMAP's place for queue ${queue} is taken by another socket: end its program (or close it, where it is open here already), or choose another queue or map.`, { syscall: 'bpf(BPF_MAP_UPDATE_ELEM)', cause: refusal });
   }
 }
 

@@ -1,6 +1,6 @@
 import { PollmodeError } from '../../../errors.js';
 import type { JournalEntry } from '../../../journal/journal.js';
-import { readLink, type Link } from '../../../kernel/link.js';
+import { readLink, readLinkOf, type Link } from '../../../kernel/link.js';
 import type { BpfMap } from '../../../kernel/bpf.js';
 import { BPF_MAP_TYPE_XSKMAP } from '../../../kernel/constants.js';
 import { activeQueues, giveBackChannels, takeChannels } from './channels.js';
@@ -65,7 +65,7 @@ export function usableLink(name: string, wanted: Wanted): Link {
 }
 
 function upLink(name: string, { device }: Wanted): Link {
-  const link = readLink(device);
+  const link = readLinkOf(name, device);
   if (!link.up) throw new PollmodeError('EDOWN', `${name}: the interface is down: ip link set ${device} up.`);
   return link;
 }

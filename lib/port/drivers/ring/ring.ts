@@ -1,13 +1,11 @@
 import type { Arena } from '../../../arena/arena.js';
 import { burstFunctions } from '../../../burst/module.js';
-import { OWNER_APP, OWNER_SHIFT } from '../../../mbuf/layout.js';
-import { RING_FLAGS, RING_OWNER, RING_SC } from '../../../ring/layout.js';
+import { RING_FLAGS, RING_SC } from '../../../ring/layout.js';
 import { Ring } from '../../../ring/ring.js';
 import { FunctionPort } from '../../function_port.js';
 import { FunctionRxQueue, FunctionTxQueue } from '../../queue.js';
-import { QUEUE_OWNER } from '../../layout.js';
 import type { PortDriver, PortHost } from '../../port.js';
-import { RING_PORT_RING, RING_PORT_SCRATCH, RING_PORT_SCRATCH_COUNT } from '../memory_layout.js';
+import { RING_PORT_BYTES, RING_PORT_RING, RING_PORT_SCRATCH, RING_PORT_SCRATCH_COUNT } from '../memory_layout.js';
 
 export interface RingPortOptions {
   /** Name of the ring to receive from; made when it is not there. */
@@ -18,11 +16,14 @@ export interface RingPortOptions {
   readonly size?: number;
   /** Says that one thread sends and one receives: faster. */
   readonly single?: boolean;
+  /** Count bytes beside packets. Default true; DPDK's net_ring does not, and it is what takes longest: each packet's header is read. */
+  readonly bytes?: boolean;
 }
 
 /**
  * `ring:a` or `ring:a,tx=b`: a port over rings of the arena, like DPDK's net_ring. Two ports with the names crossed are
- * a wire between two lcores; one alone is a loopback. Nothing is copied: the mbufs themselves travel.
+ * a wire between two lcores; one alone is a loopback. Nothing is copied: the mbufs themselves travel, as they are. So
+ * `port` in their headers stays that of the port by which they came into the program.
  */
 export const ringDriver: PortDriver<RingPortOptions> = {
   name: 'ring',
@@ -32,15 +33,16 @@ export const ringDriver: PortDriver<RingPortOptions> = {
     tx: { type: 'text', help: 'name of the ring to send to (default: the same)' },
     size: { type: 'count', help: 'slots of a ring that is made, a power of two (default 1024)', min: 2, max: 65536 },
     single: { type: 'flag', help: 'one thread sends and one receives (faster)' },
+    bytes: { type: 'flag', help: 'count bytes beside packets (default 1; bytes=0, as in net_ring, is faster)' },
   },
   probe: () => ({ usable: true }),
   plan: ({ size = 1024, device, tx = device }) => ({ mbufs: tx === device ? size : 2 * size, bufferSize: 2048, registered: false }),
-  open({ device, tx = device, size = 1024, single = false }, host) {
+  open({ device, tx = device, size = 1024, single = false, bytes = true }, host) {
     const from = share(host.arena, device, size, single);
     let to = from;
     try {
       if (tx !== device) to = share(host.arena, tx, size, single);
-      return openBetween(from, to, host);
+      return openBetween(from, to, bytes, host);
     } catch (cause) {
       leave(host, from);
       if (to !== from) leave(host, to);
@@ -53,7 +55,7 @@ export const ringDriver: PortDriver<RingPortOptions> = {
   },
 };
 
-function openBetween(from: Ring, to: Ring, host: PortHost): FunctionPort {
+function openBetween(from: Ring, to: Ring, bytes: boolean, host: PortHost): FunctionPort {
   const { ringRx, ringTx } = burstFunctions(host.arena);
   const name = (ring: Ring): string => ring.name.slice(PREFIX.length);
   let scratch = 0;
@@ -65,7 +67,7 @@ function openBetween(from: Ring, to: Ring, host: PortHost): FunctionPort {
       const ring = state.direction === 'rx' ? from : to;
       if (state.direction === 'rx') scratch = state.offset + RING_PORT_SCRATCH;
       state.set(RING_PORT_RING, ring.offset);
-      state.set(QUEUE_OWNER, host.arena.u32[(ring.offset + RING_OWNER) >>> 2]!);
+      state.set(RING_PORT_BYTES, bytes ? 1 : 0);
     },
     release() {
       leave(host, from, scratch);
@@ -107,13 +109,10 @@ function leave(host: PortHost, ring: Ring, scratch?: number): void {
 
 /** Packets that nobody will receive any more go back to the pool. Nothing is reserved for it: the arena may be full. */
 function drain({ arena, pool }: PortHost, ring: Ring, scratch: number): void {
-  const { ringDequeueMc, ringDequeueSc, mbufOwn, mbufFree } = burstFunctions(arena);
+  const { ringDequeueMc, ringDequeueSc, mbufFree } = burstFunctions(arena);
   const single = (arena.u32[(ring.offset + RING_FLAGS) >>> 2]! & RING_SC) !== 0;
   const take = (): number => single
     ? ringDequeueSc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0, arena.lcore)
     : ringDequeueMc(ring.offset, scratch, RING_PORT_SCRATCH_COUNT, 0, arena.lcore);
-  for (let got = take(); got > 0; got = take()) {
-    mbufOwn(arena.table, scratch, got, (OWNER_APP << OWNER_SHIFT) | arena.lcore);
-    mbufFree(pool.offset, arena.lcore, scratch, got);
-  }
+  for (let got = take(); got > 0; got = take()) mbufFree(pool.offset, arena.lcore, scratch, got);
 }

@@ -36,6 +36,8 @@ export interface VfioOptions {
   readonly promiscuous?: boolean;
   /** Lets `port.vlanFilter` be used, where the device has it. Default off. */
   readonly vlanFilter?: boolean;
+  /** virtio-net: frames come with the checksums and segments that their sender has left to be done, as TX_* flags. Default off. */
+  readonly passOffloads?: boolean;
   /** Least time between two interrupts, in microseconds. Default 20. */
   readonly throttleUs?: number;
   /** UUID that a physical function of vfio-pci's keeps its virtual ones with; see igbvf/README.md. Default none. */
@@ -72,13 +74,14 @@ export const vfioDriver: PortDriver<VfioOptions> = {
     promiscuous: { type: 'flag', help: 'frames for any address (default off)' },
     throttleUs: { type: 'count', help: 'least time between two interrupts in microseconds (default 20)', min: 0, max: 8000 },
     vfToken: { type: 'text', help: 'UUID that a physical function of vfio-pci\'s shares with its virtual ones' },
+    passOffloads: { type: 'flag', help: 'virtio-net: receive frames with their offloads still to be done, for ports that do them (default off)' },
     vlanFilter: { type: 'flag', help: 'lets frames of chosen VLANs alone come in, where the device can (default off: of all)' },
   },
   probe(): Availability {
     const addon = tryBinding();
     if (addon instanceof PollmodeError) return { usable: false, reason: 'the native addon is not there', mend: addon.message };
     // Missing rights, and what binds the NIC, are for `open` to name.
-    return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'modprobe vfio-pci, or use a kernel with CONFIG_VFIO_PCI' };
+    return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'as root: modprobe vfio-pci (a kernel without modules needs CONFIG_VFIO_PCI=y)' };
   },
   plan(options) {
     const { queues, rxRing, txRing, mtu } = settings(options);
@@ -115,7 +118,7 @@ function ofThisProcess(state: QueueView): QueueView {
 }
 
 function settings(options: VfioOptions): Settings {
-  return { queues: 1, rxRing: 512, txRing: 512, mtu: 1500, vlanOffload: false, promiscuous: false, vlanFilter: false, throttleUs: 20, vfToken: '', ...options };
+  return { queues: 1, rxRing: 512, txRing: 512, mtu: 1500, vlanOffload: false, promiscuous: false, vlanFilter: false, passOffloads: false, throttleUs: 20, vfToken: '', ...options };
 }
 
 /** What the virtio-net driver has no part in is refused, not ignored. */
@@ -127,5 +130,8 @@ function virtio(settings: Settings, host: PortHost): Port {
 
 /** One of Intel's, of which only the registers are different. */
 function intel(make: (settings: Settings) => MakeChip): (settings: Settings, host: PortHost) => Port {
-  return (settings, host) => new IntelPort(settings, host, new NicDevice(host, settings.device, settings.vfToken), make(settings));
+  return (settings, host) => {
+    if (settings.passOffloads) throw new PollmodeError('EUNSUPPORTED', `${host.device}: this NIC receives nothing that was left to be done, so there is no pass_offloads: leave it out.`);
+    return new IntelPort(settings, host, new NicDevice(host, settings.device, settings.vfToken), make(settings));
+  };
 }

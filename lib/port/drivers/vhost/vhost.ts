@@ -94,6 +94,8 @@ function settings(options: VhostOptions): Settings {
 const OFFLOADS = VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_GUEST_TSO6;
 /** What frames may want of it: what the guest does not do is done here. */
 const TX_OFFERS = TX_IP_CKSUM | TX_TCP_CKSUM | TX_UDP_CKSUM | TX_TCP_SEG;
+/** What a guest can leave: its struct virtio_net_hdr knows nothing of an IP header's checksum. */
+const RX_LEAVES = TX_TCP_CKSUM | TX_UDP_CKSUM | TX_TCP_SEG;
 
 function offered({ packed, mergeable, indirect, queues, offloads }: Settings): bigint {
   return VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT | VIRTIO_RING_F_EVENT_IDX | VIRTIO_F_IN_ORDER | VHOST_USER_F_PROTOCOL_FEATURES
@@ -142,7 +144,7 @@ export class VhostPort extends QueuePort {
         capabilities: {
           mtu: settings.mtu, rxQueues: settings.queues, txQueues: settings.queues, timestamps: 'none', zeroCopy: false,
           txOffloads: TX_OFFERS,
-          ...(settings.passOffloads && settings.offloads ? { rxLeaves: TX_OFFERS } : {}),
+          ...(settings.passOffloads && settings.offloads ? { rxLeaves: RX_LEAVES } : {}),
           mode: `vhost-user ${settings.client ? 'client' : 'server'}, one copy`,
         },
         rx(state, queue) {

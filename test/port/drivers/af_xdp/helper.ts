@@ -98,9 +98,9 @@ export function sameFrames(t: Test, found: readonly Uint8Array[], wanted: readon
   else t.fail(`${text}: ${found.length} frames of ${wanted.length}; the first that differs is number ${at}`, { found: found[at]?.subarray(0, 32), wanted: wanted[at]?.subarray(0, 32), lengths: [found[at]?.length, wanted[at]?.length] });
 }
 
-/** Until `ready` returns true, or five seconds have passed. Returns whether it did. */
+/** Until `ready` returns true, or a minute has passed. Returns whether it did. */
 export async function until(ready: () => boolean): Promise<boolean> {
-  const deadline = performance.now() + 5000;
+  const deadline = performance.now() + 60_000;
   while (!ready()) {
     if (performance.now() > deadline) return false;
     await sleep(1);

@@ -51,11 +51,11 @@ export function receive({ host }: Ends, port: Port, queue: number): number[] {
   return numbers;
 }
 
-/** Sends numbered frames on each queue of b and waits for them to come back by the same, until `count` have on each, or five seconds are over. Returns the fewest. */
+/** Sends numbered frames on each queue of b and waits for them to come back by the same, until `count` have on each, or a minute is over. Returns the fewest. */
 export async function bounceAll(ends: Ends, lab: Lab, count: number): Promise<number> {
   const queues = ends.b.rx.map((_, queue) => queue);
   const back = queues.map(() => 0);
-  for (let sent = 0, end = performance.now() + 5000; back.some(each => each < count) && performance.now() < end; sent += 16) {
+  for (let sent = 0, end = performance.now() + 60_000; back.some(each => each < count) && performance.now() < end; sent += 16) {
     for (const queue of queues) {
       send(ends, lab, ends.b, queue, sent, 16);
       back[queue]! += receive(ends, ends.b, queue).length;

@@ -71,7 +71,7 @@ inLab('an MTU that does not', { mtu: 1500 }, (t, lab) => {
 
 inLab('a second opener of a queue, in this process and in another', {}, async (t, lab) => {
   const host = openAt(lab.a);
-  t.match(at(lab.a), { code: 'EBUSYQUEUE', errno: 16, syscall: 'bind', message: /queue 0 has an AF_XDP socket already/ });
+  t.match(at(lab.a), { code: 'EBUSYQUEUE', errno: 16, syscall: 'bind', message: /queue 0 has an AF_XDP socket already: end its program \(or close it, where it is open here already\)/ });
   t.match(at(lab.a, 'mode=generic'), { code: 'EBUSYQUEUE' });
   const other = inChild(tryToOpen(`af_xdp:veth0,netns=/proc/${process.pid}/fd/${lab.a.netns}`));
   t.match(JSON.parse(other.stdout), { code: 'EBUSYQUEUE' });

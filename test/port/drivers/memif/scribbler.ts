@@ -4,6 +4,7 @@
  */
 import { workerData } from 'node:worker_threads';
 import { MEMIF_DESC_NEXT, MEMIF_NEXT, RING_DESCS, RING_FLAGS } from '../../../../lib/port/drivers/memif/layout.js';
+import { xorshift } from '../../../xorshift.js';
 
 export interface Prey {
   readonly buffer: SharedArrayBuffer;
@@ -21,14 +22,7 @@ const prey = workerData as Prey;
 const u16 = new Uint16Array(prey.buffer);
 const u32 = new Uint32Array(prey.buffer);
 const control = new Int32Array(prey.control);
-let state = prey.seed >>> 0 || 1;
-
-function random(below: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) % below;
-}
+const random = xorshift(prey.seed);
 
 const LENGTHS = [0, 1, 13, 14, 60, 1500, 1792, 1793, 2048, 0x7fffffff, 0xffffffff];
 

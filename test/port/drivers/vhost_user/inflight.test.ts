@@ -75,7 +75,7 @@ for (const packed of [0, 1]) {
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     };
     try {
-      for (let tries = 0; tries < 1000; tries++) {
+      for (let tries = 0; tries < 6000; tries++) {
         keeper.turn();
         if (keeper.connected) break;
         await sleep(10);
@@ -85,7 +85,7 @@ for (const packed of [0, 1]) {
       for (let n = 0; n <= DEATHS; n++) {
         // Under way, both ways, before the next death; and the moment is any.
         const begun = (): boolean => driver.received.some(number => number >= n * EACH) && readLog(logOf(n)).length > 0;
-        if (!await driver.run(20_000, begun)) { t.fail(`back-end ${n} does not go on`); break; }
+        if (!await driver.run(60_000, begun)) { t.fail(`back-end ${n} does not go on`); break; }
         await driver.run(10 + Math.random() * 30);
         if (n === DEATHS) break;
         await end();
@@ -94,7 +94,7 @@ for (const packed of [0, 1]) {
       }
       driver.sending = false;
       const last = (): number => readLog(logOf(DEATHS)).at(-1) ?? -1;
-      t.ok(await driver.run(10_000, () => last() === driver.sent - 1), `all ${driver.sent} frames were taken`);
+      t.ok(await driver.run(60_000, () => last() === driver.sent - 1), `all ${driver.sent} frames were taken`);
       check(t, Array.from({ length: DEATHS + 1 }, (_, n) => readLog(logOf(n))), driver);
       host.close();
       t.equal(host.pool.audit().free, host.pool.size, 'the driver has every buffer');

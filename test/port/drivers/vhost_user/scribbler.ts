@@ -4,6 +4,7 @@
  */
 import { workerData } from 'node:worker_threads';
 import { DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_USED, DESC_WRITE, VQ_NEXT_AVAIL } from '../../../../lib/virtqueue/layout.js';
+import { xorshift } from '../../../xorshift.js';
 
 export interface Prey {
   readonly buffer: SharedArrayBuffer;
@@ -22,14 +23,7 @@ const prey = workerData as Prey;
 const u16 = new Uint16Array(prey.buffer);
 const u32 = new Uint32Array(prey.buffer);
 const control = new Int32Array(prey.control);
-let state = prey.seed >>> 0 || 1;
-
-function random(below: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) % below;
-}
+const random = xorshift(prey.seed);
 
 const LENGTHS = [0, 1, 12, 26, 72, 1500, 2048, 0x7fffffff, 0xffffffff];
 

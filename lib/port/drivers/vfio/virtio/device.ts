@@ -4,10 +4,10 @@ import { PollmodeError } from '../../../../errors.js';
 import { macBytes, macText } from '../../../../kernel/address.js';
 import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../../virtqueue/driver.js';
 import {
-  ringFormat, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MAC, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_RSS,
+  offloads, ringFormat, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_MAC, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MTU, VIRTIO_NET_F_RSS,
   VIRTIO_NET_F_SPEED_DUPLEX, VIRTIO_NET_F_STATUS, type RingFormat,
 } from '../../../../virtqueue/features.js';
-import { VQ_NOTIFY, VQ_READY, VQ_TELL } from '../../../../virtqueue/layout.js';
+import { OFFLOAD_FINISH, OFFLOAD_HASH, VQ_NOTIFY, VQ_READY, VQ_TELL } from '../../../../virtqueue/layout.js';
 import { openQueue } from '../../../../virtqueue/state.js';
 import type { LinkState, PortHost } from '../../../port.js';
 import type { QueueState } from '../../../queue.js';
@@ -20,7 +20,7 @@ import {
   CTRL_MAC_TABLE_SET, CTRL_MQ_PAIRS_SET, CTRL_MQ_RSS_CONFIG, CTRL_RX_ALLMULTI, CTRL_RX_PROMISC, CTRL_VLAN_ADD, CTRL_VLAN_DEL, NET_DUPLEX, NET_MAC, NET_MAX_PAIRS, NET_MTU, NET_SPEED,
   NET_STATUS, NET_S_LINK_UP, NO_VECTOR, STATUS_ACKNOWLEDGE, STATUS_DRIVER, STATUS_DRIVER_OK, STATUS_FEATURES_OK, STATUS_NEEDS_RESET,
 } from './registers.js';
-import { GONE, Transport } from './transport.js';
+import { Transport } from './transport.js';
 
 const ETHERNET_HEADER = 14;
 const OVERHEAD = ETHERNET_HEADER + 4; // a VLAN tag
@@ -34,6 +34,8 @@ export class VirtioNetDevice {
   readonly features: bigint;
   readonly format: RingFormat;
   readonly mtu: number;
+  /** OFFLOAD_* of its receive and of its send queues. */
+  readonly offloads: { readonly rx: number; readonly tx: number };
   /** With several queues, on a device that has it. */
   readonly rss: VirtioRss | undefined;
   readonly #name: string;
@@ -60,6 +62,9 @@ export class VirtioNetDevice {
     transport.addStatus(STATUS_FEATURES_OK);
     if ((transport.status & STATUS_FEATURES_OK) === 0) throw this.#unsupported('it does not work with the features that it offers');
     this.format = ringFormat(this.features);
+    const rx = offloads(this.features, 'receive');
+    const finish = rx === 0 || wishes.passOffloads ? 0 : OFFLOAD_FINISH;
+    this.offloads = { rx: rx | finish | (this.#has(VIRTIO_NET_F_HASH_REPORT) ? OFFLOAD_HASH : 0), tx: offloads(this.features, 'send') };
     const most = this.#has(VIRTIO_NET_F_MTU) ? transport.config.u16(NET_MTU) : 65_535;
     // A frame that is longer than a buffer comes in several where they are mergeable (5.1.6.3.1), and goes in several always.
     const room = this.#has(VIRTIO_NET_F_MRG_RXBUF) ? wishes.mtu : host.pool.room - ETHERNET_HEADER;
@@ -78,7 +83,8 @@ export class VirtioNetDevice {
 
   get link(): LinkState {
     const { status, config } = this.#transport;
-    if (status === GONE || (status & STATUS_NEEDS_RESET) !== 0) return { up: false, mbps: 0, fullDuplex: false };
+    // Broken, or reset by somebody else; one that has gone reads as all ones.
+    if ((status & (STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) !== STATUS_DRIVER_OK) return { up: false, mbps: 0, fullDuplex: false };
     const up = !this.#has(VIRTIO_NET_F_STATUS) || (config.u16(NET_STATUS) & NET_S_LINK_UP) !== 0;
     if (!up) return { up, mbps: 0, fullDuplex: false };
     if (!this.#has(VIRTIO_NET_F_SPEED_DUPLEX)) return { up, mbps: UNKNOWN_SPEED, fullDuplex: true };
@@ -101,7 +107,7 @@ export class VirtioNetDevice {
     const shared = this.#nic.dma(name, places.bytes).offset;
     const own = this.#nic.memory(`${name}/own`, driverPrivateBytes(size)).offset;
     const iova = this.#nic.iova;
-    resetDriver(state, { format: this.format, size, shared, own, iova: BigInt(iova), pool: this.#host.pool, longest: this.mtu + OVERHEAD });
+    resetDriver(state, { format: this.format, size, shared, own, iova: BigInt(iova), pool: this.#host.pool, longest: this.mtu + OVERHEAD, offloads: this.offloads[state.direction] });
     const at = iova + shared;
     const doorbell = this.#transport.placeQueue(index, {
       size, desc: at + places.desc, driver: at + places.avail, device: at + places.used, vector: state.direction === 'rx' ? CONFIG_VECTOR + 1 + index / 2 : NO_VECTOR,

@@ -1,12 +1,15 @@
 import type { BurstFunctions } from '../../../../burst/functions.js';
 import { burstFunctions } from '../../../../burst/module.js';
 import { binding } from '../../../../binding.js';
+import { RX_L4_CKSUM_GOOD, RX_RSS_HASH, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM } from '../../../../mbuf/layout.js';
 import { usedCount } from '../../../../virtqueue/driver.js';
-import { DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED, DRIVER_FOREIGN, DRIVER_RING_FULL, VQ_ROOM, VQ_SIZE } from '../../../../virtqueue/layout.js';
+import {
+  DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_OFFLOAD, DRIVER_BAD_USED, DRIVER_FOREIGN, DRIVER_RING_FULL, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_HASH, OFFLOAD_TSO4, OFFLOAD_TSO6, VQ_ROOM, VQ_SIZE,
+} from '../../../../virtqueue/layout.js';
 import { takeBack } from '../../../../virtqueue/returning.js';
 import { stopQueue } from '../../../../virtqueue/state.js';
 import { QUEUE_FD, QUEUE_LCORE } from '../../../layout.js';
-import type { PortHost, PortLink, PortRss } from '../../../port.js';
+import type { PortCapabilities, PortHost, PortLink, PortRss } from '../../../port.js';
 import type { QueueState } from '../../../queue.js';
 import { QueuePort, total, type QueuePortParts } from '../../../queue_port.js';
 import { VFIO_DEVICE, VFIO_VIRTIO } from '../layout.js';
@@ -26,6 +29,8 @@ export interface VirtioSettings {
   readonly promiscuous: boolean;
   /** Lets `vlanFilter` be used. */
   readonly vlanFilter?: boolean;
+  /** Frames come with what was left to be done, as TX_* flags. */
+  readonly passOffloads?: boolean;
   readonly mtu?: number;
 }
 
@@ -51,9 +56,9 @@ class Side {
     this.functions = burstFunctions(host.arena);
     this.nic = new NicDevice(host, settings.device);
     try {
-      const { queues, vlanFilter = false, mtu = 1500 } = settings;
+      const { queues, vlanFilter = false, passOffloads = false, mtu = 1500 } = settings;
       this.nic.vfio.busMaster(false);
-      this.device = new VirtioNetDevice(this.nic, host, { queues, vlanFilter, mtu });
+      this.device = new VirtioNetDevice(this.nic, host, { queues, vlanFilter, passOffloads, mtu });
       this.#vectors = this.nic.vectors(1 + queues);
       this.linkFd = this.#vectors[0]!;
       // Its rings are looked up when they are placed, so it must reach them by then.
@@ -174,7 +179,7 @@ function parts({ queues }: VirtioSettings, side: Side): QueuePortParts {
   return {
     mac: device.mac,
     capabilities: {
-      mtu: device.mtu, rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true,
+      mtu: device.mtu, rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, ...offered(device.offloads),
       mode: `virtio-net, ${device.format.packed ? 'packed' : 'split'} rings, IOVA base 0x${nic.iova.toString(16)}`,
     },
     rx(state, queue) {
@@ -187,11 +192,22 @@ function parts({ queues }: VirtioSettings, side: Side): QueuePortParts {
     },
     xstats(into, rx, tx) {
       Object.assign(into, {
-        rx_bad_used: total(rx, DRIVER_BAD_USED), rx_bad_length: total(rx, DRIVER_BAD_LENGTH), tx_bad_used: total(tx, DRIVER_BAD_USED),
+        rx_bad_used: total(rx, DRIVER_BAD_USED), rx_bad_length: total(rx, DRIVER_BAD_LENGTH) + total(rx, DRIVER_BAD_FRAME), rx_bad_offload: total(rx, DRIVER_BAD_OFFLOAD), tx_bad_used: total(tx, DRIVER_BAD_USED),
         tx_bad_frame: total(tx, DRIVER_BAD_FRAME), tx_ring_full: total(tx, DRIVER_RING_FULL), tx_not_mapped: total(tx, DRIVER_FOREIGN), ...side.counts,
       });
     },
     release: () => side.close(),
+  };
+}
+
+/** What the port's capabilities say of OFFLOAD_*. */
+function offered({ rx, tx }: VirtioNetDevice['offloads']): Pick<PortCapabilities, 'txOffloads' | 'rxOffloads' | 'rxLeaves'> {
+  const checksums = TX_TCP_CKSUM | TX_UDP_CKSUM;
+  const segments = (bits: number): number => (bits & OFFLOAD_TSO4) !== 0 && (bits & OFFLOAD_TSO6) !== 0 ? TX_TCP_SEG : 0;
+  return {
+    ...((tx & OFFLOAD_CSUM) === 0 ? {} : { txOffloads: checksums | segments(tx) }),
+    ...((rx & (OFFLOAD_CSUM | OFFLOAD_HASH)) === 0 ? {} : { rxOffloads: ((rx & OFFLOAD_CSUM) === 0 ? 0 : RX_L4_CKSUM_GOOD) | ((rx & OFFLOAD_HASH) === 0 ? 0 : RX_RSS_HASH) }),
+    ...((rx & OFFLOAD_CSUM) === 0 || (rx & OFFLOAD_FINISH) !== 0 ? {} : { rxLeaves: checksums | ((rx & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) === 0 ? 0 : TX_TCP_SEG) }),
   };
 }
 

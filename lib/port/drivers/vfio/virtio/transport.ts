@@ -11,7 +11,7 @@ import {
 
 const PAGE = 4096;
 /** Every register of a device that is not there reads as all ones. */
-export const GONE = 0xff;
+const GONE = 0xff;
 const RESET_MS = 1000;
 /** A generation that changes in every look is a broken device's. */
 const MOST_LOOKS = 100;

@@ -1,12 +1,12 @@
-/** What a frame leaves to be done, between a guest's struct virtio_net_hdr and an mbuf's header. The twin is burst/vhost_offload.ts. */
+/** What a frame leaves to be done, between struct virtio_net_hdr and an mbuf's header, on either side of a virtqueue. The twin is burst/virtqueue_offload.ts. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OL_FLAGS, MBUF_PKT_LEN, MBUF_TSO_SEGSZ, MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD,
   TX_IPV6, TX_IP_CKSUM, TX_L2_LEN_MASK, TX_L3_LEN_MASK, TX_L3_LEN_SHIFT, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM, TX_VLAN,
 } from '../../mbuf/layout';
 import { QUEUE_TABLE } from '../../port/layout';
 import {
-  DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, NET_DATA_VALID, NET_GSO_TCPV4, NET_GSO_TCPV6, NET_NEEDS_CSUM, OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6,
-  VQ_LONGEST, VQ_OFFLOADS, VQ_UNFINISHED,
+  DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, LONGEST_GSO, NET_CSUM_OFFSET, NET_DATA_VALID, NET_GSO_TCPV4, NET_GSO_TCPV6, NET_HEADER, NET_NEEDS_CSUM, NET_NUM_BUFFERS,
+  OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_TSO4, OFFLOAD_TSO6, VQ_LONGEST, VQ_OFFLOADS, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../wire/protocol_layout';
 import { fold, sumChain, turned } from './checksum';
@@ -15,8 +15,24 @@ import { NETWORK_FRAGMENT, NETWORK_SIX, NO_NETWORK, bytesOf, parseLink, parseNet
 
 /** In a header's first word: it asks for something. */
 export const ASKS: u64 = 0xff00 | NET_NEEDS_CSUM;
+/** The same, or tells something: what a driver is to look at. */
+export const SAYS: u64 = ASKS | NET_DATA_VALID;
 /** In ol_flags: a header says something of it. */
 export const TOLD: u32 = TX_TCP_CKSUM | TX_UDP_CKSUM | TX_TCP_SEG | TX_IP_CKSUM | TX_VLAN | RX_L4_CKSUM_GOOD;
+
+/** Bytes of the longest frame that may be received; what is still to be cut may be longer than frames are. */
+// @ts-ignore: decorator
+@inline
+export function longestReceived(queue: usize): u32 {
+  return load<u32>(queue, VQ_OFFLOADS) & (OFFLOAD_TSO4 | OFFLOAD_TSO6) ? LONGEST_GSO : load<u32>(queue, VQ_LONGEST);
+}
+
+/** The same as `accept`, of a driver: its device may have looked at the checksum (5.1.6.4). */
+export function acceptChecked(queue: usize, handle: u32, word: u64, offset: u32): bool {
+  const header = (load<u32>(queue, QUEUE_TABLE) as usize) + ((handle as usize) << HEADER_SHIFT);
+  if ((word & SAYS) == NET_DATA_VALID) store<u32>(header, load<u32>(header, MBUF_OL_FLAGS) | RX_L4_CKSUM_GOOD, MBUF_OL_FLAGS);
+  return accept(queue, handle, word, offset);
+}
 
 /**
  * Looks at a received frame whose header, of which `word` and `offset` are a copy, asks for something, or that is longer
@@ -50,6 +66,11 @@ function readOffload(queue: usize, header: usize, handle: u32, word: u64, offset
   const whole = network != NO_NETWORK && (network & NETWORK_FRAGMENT) == 0 && l2 + bytesOf(network) == start;
   const isTcp = whole && protocolOf(network) == PROTOCOL_TCP && offset == 16;
   if (!isTcp && !(whole && protocolOf(network) == PROTOCOL_UDP && offset == 6)) return kind == 0 && sumNow(queue, header, handle, start, offset, frame);
+  if (load<u32>(queue, VQ_OFFLOADS) & OFFLOAD_FINISH) {
+    if (kind != 0) return false;
+    store<u32>(header, load<u32>(header, MBUF_OL_FLAGS) | RX_L4_CKSUM_GOOD, MBUF_OL_FLAGS);
+    return sumNow(queue, header, handle, start, offset, frame);
+  }
   const six: u32 = (network & NETWORK_SIX) != 0 ? TX_IPV6 : 0;
   let flags: u32 = (isTcp ? TX_TCP_CKSUM : TX_UDP_CKSUM) | six;
   if (kind != 0) {
@@ -70,7 +91,7 @@ function readOffload(queue: usize, header: usize, handle: u32, word: u64, offset
   return true;
 }
 
-/** A checksum that is not the packet's own (a tunnel's inner one, say) is no flag's: it is written at once. */
+/** A checksum that is not the packet's own (a tunnel's inner one, say) is no flag's: it is written at once; or all are. */
 function sumNow(queue: usize, header: usize, handle: u32, start: u32, offset: u32, frame: usize): bool {
   const sum = sumChain(load<u32>(queue, QUEUE_TABLE), handle, start, load<u32>(header, MBUF_PKT_LEN) - start, 0);
   // As Linux does, whatever protocol it is: 0 would say that there is none (RFC 768).
@@ -78,7 +99,7 @@ function sumNow(queue: usize, header: usize, handle: u32, start: u32, offset: u3
   return true;
 }
 
-/** Does the driver take a frame with these flags? */
+/** Does the other side take a frame with these flags? */
 // @ts-ignore: decorator
 @inline
 export function takes(offloads: u32, flags: u32): bool {
@@ -87,7 +108,7 @@ export function takes(offloads: u32, flags: u32): bool {
   return !(flags & TX_TCP_SEG) || (offloads & (flags & TX_IPV6 ? OFFLOAD_TSO6 : OFFLOAD_TSO4)) != 0;
 }
 
-/** The header's first eight bytes for a frame that the driver takes with its flags. */
+/** The header's first eight bytes for a frame that the other side takes with its flags. What was checked only a driver may be told (5.1.6.2). */
 export function headerWord(queue: usize, header: usize, handle: u32, flags: u32): u64 {
   if (!(flags & (TX_TCP_CKSUM | TX_UDP_CKSUM))) return flags & RX_L4_CKSUM_GOOD && load<u32>(queue, VQ_OFFLOADS) & OFFLOAD_CSUM ? NET_DATA_VALID : 0;
   const start = csumStart(header);
@@ -107,9 +128,24 @@ function csumStart(header: usize): u32 {
   return (lengths & TX_L2_LEN_MASK) + ((lengths >> TX_L3_LEN_SHIFT) & TX_L3_LEN_MASK);
 }
 
-/** Where in the message the checksum stands that the driver is to compute. */
+/** Where in the message the checksum stands that the other side is to compute. */
 // @ts-ignore: decorator
 @inline
 export function csumOffset(flags: u32): u32 {
   return flags & TX_TCP_CKSUM ? 16 : flags & TX_UDP_CKSUM ? 6 : 0;
+}
+
+// @ts-ignore: decorator
+@inline
+export function writeHeader(to: usize, head: u32, buffers: u32, word: u64, offset: u32): void {
+  store<u64>(to, word);
+  store<u16>(to, offset as u16, NET_CSUM_OFFSET);
+  if (head >= (NET_HEADER as u32)) store<u16>(to, buffers as u16, NET_NUM_BUFFERS);
+}
+
+/** Has the frame the headers that its flags and lengths speak of, in its first segment? */
+export function isWhole(header: usize, flags: u32): bool {
+  if (flags & TX_TCP_SEG && (!(flags & TX_TCP_CKSUM) || load<u16>(header, MBUF_TSO_SEGSZ) == 0)) return false;
+  const needs: u32 = flags & TX_TCP_SEG ? 20 : flags & TX_TCP_CKSUM ? 18 : 8;
+  return csumStart(header) + needs <= (load<u16>(header, MBUF_DATA_LEN) as u32);
 }

@@ -1,12 +1,12 @@
-/** What a frame leaves to be done, between a guest's struct virtio_net_hdr and an mbuf's header, in plain TypeScript. The fast double is assembly/vhost_offload.ts; neither calls the other. */
+/** What a frame leaves to be done, between struct virtio_net_hdr and an mbuf's header, on either side of a virtqueue, in plain TypeScript. The fast double is assembly/virtqueue_offload.ts; neither calls the other. */
 import {
   HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OL_FLAGS, MBUF_PKT_LEN, MBUF_TSO_SEGSZ, MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD,
   TX_IPV6, TX_IP_CKSUM, TX_L2_LEN_MASK, TX_L3_LEN_MASK, TX_L3_LEN_SHIFT, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM, TX_VLAN,
 } from '../mbuf/layout.js';
 import { QUEUE_TABLE } from '../port/layout.js';
 import {
-  DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, NET_DATA_VALID, NET_GSO_TCPV4, NET_GSO_TCPV6, NET_NEEDS_CSUM, OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6,
-  VQ_LONGEST, VQ_OFFLOADS, VQ_UNFINISHED,
+  DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, LONGEST_GSO, NET_DATA_VALID, NET_FLAGS, NET_GSO_TCPV4, NET_GSO_TCPV6, NET_GSO_TYPE, NET_HEADER, NET_NEEDS_CSUM, OFFLOAD_CSUM,
+  OFFLOAD_FINISH, OFFLOAD_TSO4, OFFLOAD_TSO6, VQ_LONGEST, VQ_OFFLOADS, VQ_UNFINISHED,
 } from '../virtqueue/layout.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/protocol_layout.js';
 import type { ChecksumInternals } from './checksum.js';
@@ -19,15 +19,23 @@ export interface NetHeader { readonly flags: number; readonly kind: number; read
 export const NOTHING: NetHeader = { flags: 0, kind: 0, headers: 0, size: 0, start: 0, offset: 0 };
 
 export interface OffloadFunctions {
+  /** Bytes of the longest frame that may be received; what is still to be cut may be longer than frames are. */
+  longestReceived(queue: number): number;
   /**
    * Looks at a received frame whose header asks for something, or that is longer than frames are. False, and counted: it
    * is dropped.
    */
   accept(queue: number, handle: number, asked: NetHeader): boolean;
-  /** Does the driver take a frame with these flags? */
+  /** The same, of a driver: its device may have looked at the checksum (5.1.6.4). */
+  acceptChecked(queue: number, handle: number, asked: NetHeader): boolean;
+  /** Does the other side take a frame with these flags? */
   takes(queue: number, flags: number): boolean;
-  /** What the driver is told of a frame that it takes with its flags. */
+  /** Has the frame the headers that its flags and lengths speak of, in its first segment? */
+  isWhole(queue: number, handle: number): boolean;
+  /** What the other side is told of a frame that it takes with its flags. What was checked only a driver may be told (5.1.6.2). */
   tell(queue: number, handle: number): NetHeader;
+  readHeader(at: number): NetHeader;
+  writeHeader(to: number, head: number, buffers: number, asked: NetHeader): void;
 }
 
 export function asks({ flags, kind }: NetHeader): boolean {
@@ -35,7 +43,16 @@ export function asks({ flags, kind }: NetHeader): boolean {
 }
 
 export function offloadFunctions({ u8, u16, u32 }: ArenaViews, { networkOf }: ParseInternals, { sumChain }: ChecksumInternals): OffloadFunctions {
-  return { accept, takes, tell };
+  return { longestReceived, accept, acceptChecked, takes, isWhole, tell, readHeader, writeHeader };
+
+  function longestReceived(queue: number): number {
+    return (field(queue, VQ_OFFLOADS) & (OFFLOAD_TSO4 | OFFLOAD_TSO6)) !== 0 ? LONGEST_GSO : field(queue, VQ_LONGEST);
+  }
+
+  function acceptChecked(queue: number, handle: number, asked: NetHeader): boolean {
+    if (!asks(asked) && (asked.flags & NET_DATA_VALID) !== 0) u32[(headerOf(queue, handle) + MBUF_OL_FLAGS) >>> 2] |= RX_L4_CKSUM_GOOD;
+    return accept(queue, handle, asked);
+  }
 
   function accept(queue: number, handle: number, asked: NetHeader): boolean {
     const header = headerOf(queue, handle);
@@ -65,6 +82,12 @@ export function offloadFunctions({ u8, u16, u32 }: ArenaViews, { networkOf }: Pa
       sumNow(queue, handle, start, offset);
       return true;
     }
+    if ((field(queue, VQ_OFFLOADS) & OFFLOAD_FINISH) !== 0) {
+      if (kind !== 0) return false;
+      u32[(header + MBUF_OL_FLAGS) >>> 2] |= RX_L4_CKSUM_GOOD;
+      sumNow(queue, handle, start, offset);
+      return true;
+    }
     const { frame, ip, network } = found!;
     let wants = (isTcp ? TX_TCP_CKSUM : TX_UDP_CKSUM) | (network.family === 6 ? TX_IPV6 : 0);
     if (kind !== 0) {
@@ -88,7 +111,7 @@ export function offloadFunctions({ u8, u16, u32 }: ArenaViews, { networkOf }: Pa
     return isRight && start + bytes + size <= field(queue, VQ_LONGEST) ? start + bytes : 0;
   }
 
-  /** A checksum that is not the packet's own (a tunnel's inner one, say) is no flag's: it is written at once. */
+  /** A checksum that is not the packet's own (a tunnel's inner one, say) is no flag's: it is written at once; or all are. */
   function sumNow(queue: number, handle: number, start: number, offset: number): void {
     const header = headerOf(queue, handle);
     const sum = sumChain(field(queue, QUEUE_TABLE), handle, start, field(header, MBUF_PKT_LEN) - start, 0)!;
@@ -113,13 +136,40 @@ export function offloadFunctions({ u8, u16, u32 }: ArenaViews, { networkOf }: Pa
       const isGood = (flags & RX_L4_CKSUM_GOOD) !== 0 && (field(queue, VQ_OFFLOADS) & OFFLOAD_CSUM) !== 0;
       return isGood ? { ...NOTHING, flags: NET_DATA_VALID } : NOTHING;
     }
-    const lengths = field(header, MBUF_TX_OFFLOAD);
-    const start = (lengths & TX_L2_LEN_MASK) + ((lengths >>> TX_L3_LEN_SHIFT) & TX_L3_LEN_MASK);
+    const start = csumStart(header);
     const sums = { ...NOTHING, flags: NET_NEEDS_CSUM, start, offset: (flags & TX_TCP_CKSUM) !== 0 ? 16 : 6 };
     if ((flags & TX_TCP_SEG) === 0) return sums;
     const isThere = start + 20 <= u16[(header + MBUF_DATA_LEN) >>> 1];
     const headers = start + (isThere ? (u8[frameOf(header, handle) + start + 12] >>> 4) * 4 : 0);
     return { ...sums, kind: (flags & TX_IPV6) !== 0 ? NET_GSO_TCPV6 : NET_GSO_TCPV4, headers, size: u16[(header + MBUF_TSO_SEGSZ) >>> 1] };
+  }
+
+  function csumStart(header: number): number {
+    const lengths = field(header, MBUF_TX_OFFLOAD);
+    return (lengths & TX_L2_LEN_MASK) + ((lengths >>> TX_L3_LEN_SHIFT) & TX_L3_LEN_MASK);
+  }
+
+  function isWhole(queue: number, handle: number): boolean {
+    const header = headerOf(queue, handle);
+    const flags = field(header, MBUF_OL_FLAGS);
+    const [cuts, isTcp] = [(flags & TX_TCP_SEG) !== 0, (flags & TX_TCP_CKSUM) !== 0];
+    if (cuts && (!isTcp || u16[(header + MBUF_TSO_SEGSZ) >>> 1] === 0)) return false;
+    return csumStart(header) + (cuts ? 20 : isTcp ? 18 : 8) <= u16[(header + MBUF_DATA_LEN) >>> 1];
+  }
+
+  // At any alignment: it may be the other side's buffer.
+  function writeHeader(to: number, head: number, buffers: number, { flags, kind, headers, size, start, offset }: NetHeader): void {
+    u8[to + NET_FLAGS] = flags;
+    u8[to + NET_GSO_TYPE] = kind;
+    [headers, size, start, offset, ...(head >= NET_HEADER ? [buffers] : [])].forEach((word, i) => {
+      u8[to + 2 + 2 * i] = word & 0xff;
+      u8[to + 3 + 2 * i] = word >>> 8;
+    });
+  }
+
+  function readHeader(at: number): NetHeader {
+    const [headers, size, start, offset] = [2, 4, 6, 8].map(i => u8[at + i] | (u8[at + i + 1] << 8));
+    return { flags: u8[at + NET_FLAGS], kind: u8[at + NET_GSO_TYPE], headers: headers!, size: size!, start: start!, offset: offset! };
   }
 
   function frameOf(header: number, handle: number): number {
