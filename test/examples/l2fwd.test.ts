@@ -29,6 +29,6 @@ t.test('a mistake names the help, and the help writes defaults as they are typed
     t.match(wrong.stderr, /^error: (missing required argument|required option) .*\n\(--help tells what there is\)\n$/);
     t.notMatch(ended(name, '--help').stdout, /default: *["[]/);
   }
-  t.match(ended('l3fwd', '--help').stdout, /\(default: 65536\)/);
+  t.match(ended('l3fwd', '--help').stdout, /\(default:\s+65536\)/);
   t.match(ended('balancer', 'null:', '10.0.0.1/24', '--service', '10.0.0.100').stderr, /required option '--backend/, 'a balancer without one would serve nobody');
 });

@@ -24,68 +24,105 @@ export function turned(sum: u32): u32 {
   return ((sum & 0xff) << 8) | (sum >>> 8);
 }
 
-/** Of the upper halves of 32-bit lanes, rounded up: within 1.5 of the mean of eight. */
 // @ts-ignore: decorator
 @inline
-function mean(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): v128 {
-  const front = i16x8.avgr_u(i16x8.avgr_u(a, b), i16x8.avgr_u(c, d));
-  const back = i16x8.avgr_u(i16x8.avgr_u(e, f), i16x8.avgr_u(g, h));
-  return i32x4.shr_u(i16x8.avgr_u(front, back), 16);
+function mean(a: v128, b: v128): v128 {
+  return i16x8.avgr_u(a, b);
 }
+
+// @ts-ignore: decorator
+@inline
+function plus(a: v128, b: v128): v128 {
+  return i32x4.add(a, b);
+}
+
+/** The halves of each 32-bit lane, added up. */
+// @ts-ignore: decorator
+@inline
+function halves(lanes: v128): v128 {
+  return plus(v128.and(lanes, i32x4.splat(0xffff)), i32x4.shr_u(lanes, 16));
+}
+
+/** From so many bytes on, aligning the loads gains more than it costs. */
+const WORTH_ALIGNING: u32 = 1024;
 
 /**
- * The sum in memory order, not folded, congruent to the sum of 16-bit words modulo 65535, and 0 only for zeros.
+ * The sum in memory order, folded to 16 bits: 0 only for zeros.
  *
  * 128 bytes at a time, each 32-bit lane is added up modulo 2^32, and how often it went over is found afterwards: the
- * sum of the means of eight upper halves tells the true sum to within 2^29, so the multiple of 2^32 that is missing is
- * the nearest. Each counts 1, as 2^32 does modulo 65535. That is 17 operations instead of the 24 of adding halves; it
- * holds for 65535 bytes, which are all that a segment has.
+ * sum of the means of eight upper halves (rounded up, and so within 1.5 of the mean) tells the true sum to within 2^29,
+ * so the multiple of 2^32 that is missing is the nearest. Each counts 1, as 2^32 does modulo 65535. That is 17 operations
+ * instead of the 24 of adding halves; it holds for 65535 bytes, which are all that a segment has. What is left of 128
+ * bytes goes in without a loop: as eight words of which some are 0, then singly, the last by the 16 bytes that end there.
+ *
+ * A load costs as much as an operation here, so none is made twice: 256 bytes at a time V8 has no registers for.
  */
-function sumMemory(at: usize, length: u32): u64 {
-  let sum: u64 = 0;
-  const end = at + (length as usize);
-  if (length >= 128) {
-    let all = i32x4.splat(0);
-    let means = i32x4.splat(0);
-    for (; at + 128 <= end; at += 128) {
-      const a = v128.load(at);
-      const b = v128.load(at, 16);
-      const c = v128.load(at, 32);
-      const d = v128.load(at, 48);
-      const e = v128.load(at, 64);
-      const f = v128.load(at, 80);
-      const g = v128.load(at, 96);
-      const h = v128.load(at, 112);
-      means = i32x4.add(means, mean(a, b, c, d, e, f, g, h));
-      all = i32x4.add(all, i32x4.add(i32x4.add(i32x4.add(a, b), i32x4.add(c, d)), i32x4.add(i32x4.add(e, f), i32x4.add(g, h))));
-    }
-    const over = i32x4.shr_u(i32x4.add(i32x4.sub(i32x4.shl(means, 3), i32x4.shr_u(all, 16)), i32x4.splat(32768)), 16);
-    sum = pairs(all) + pairs(over);
-  }
-  if (at + 16 <= end) {
-    let low = i32x4.splat(0);
-    let high = i32x4.splat(0);
-    for (; at + 16 <= end; at += 16) {
-      const a = v128.load(at);
-      low = i32x4.add(low, v128.and(a, i32x4.splat(0xffff)));
-      high = i32x4.add(high, i32x4.shr_u(a, 16));
-    }
-    sum += pairs(i32x4.add(low, high));
-  }
-  for (; at + 4 <= end; at += 4) sum += load<u32>(at) as u64;
-  if (at + 2 <= end) {
-    sum += load<u16>(at) as u64;
-    at += 2;
-  }
-  return at < end ? sum + (load<u8>(at) as u64) : sum;
-}
-
-/** The sum of four lanes. */
 // @ts-ignore: decorator
 @inline
-function pairs(lanes: v128): u64 {
-  const two = i64x2.add(v128.and(lanes, i64x2.splat(0xffffffff)), i64x2.shr_u(lanes, 32));
-  return i64x2.extract_lane(two, 0) + i64x2.extract_lane(two, 1);
+function sumInline(at: usize, length: u32): u32 {
+  const end = at + (length as usize);
+  if (length < 16) return sumFew(at, end);
+  const places = i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const none = i32x4.splat(0);
+  let lanes = none;
+  let all = none;
+  let means = none;
+  if (length >= WORTH_ALIGNING && (at & 1) == 0) {
+    const head: u32 = (0 - (at as u32)) & 15;
+    lanes = halves(v128.and(v128.load(at), i8x16.lt_u(places, i8x16.splat(head as i8))));
+    at += head as usize;
+  }
+  for (; at + 128 <= end; at += 128) {
+    const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
+    const e = v128.load(at, 64), f = v128.load(at, 80), g = v128.load(at, 96), h = v128.load(at, 112);
+    means = plus(means, i32x4.shr_u(mean(mean(mean(a, b), mean(c, d)), mean(mean(e, f), mean(g, h))), 16));
+    all = plus(all, plus(plus(plus(a, b), plus(c, d)), plus(plus(e, f), plus(g, h))));
+  }
+  if (at + 64 <= end) {
+    const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
+    means = plus(means, i32x4.shr_u(mean(mean(mean(a, b), mean(c, d)), none), 16));
+    all = plus(all, plus(plus(a, b), plus(c, d)));
+    at += 64;
+  }
+  if (at + 32 <= end) {
+    const a = v128.load(at), b = v128.load(at, 16);
+    means = plus(means, i32x4.shr_u(mean(mean(mean(a, b), none), none), 16));
+    all = plus(all, plus(a, b));
+    at += 32;
+  }
+  if (at + 16 <= end) {
+    lanes = plus(lanes, halves(v128.load(at)));
+    at += 16;
+  }
+  if (at < end) {
+    // The bytes before were counted: what is left moves to the front, and 0 follows.
+    const counted: u32 = 16 - ((end - at) as u32);
+    lanes = plus(lanes, halves(i8x16.swizzle(v128.load(end - 16), i8x16.add(places, i8x16.splat(counted as i8)))));
+  }
+  const over = i32x4.shr_u(plus(i32x4.sub(i32x4.shl(means, 3), i32x4.shr_u(all, 16)), i32x4.splat(32768)), 16);
+  return across(plus(plus(lanes, halves(all)), over));
+}
+
+/** The same where a call more is none too many. */
+function sumMemory(at: usize, length: u32): u32 {
+  return sumInline(at, length);
+}
+
+function sumFew(at: usize, end: usize): u32 {
+  let sum: u32 = 0;
+  for (; at + 2 <= end; at += 2) sum += load<u16>(at) as u32;
+  if (at < end) sum += load<u8>(at) as u32;
+  return (sum & 0xffff) + (sum >>> 16);
+}
+
+/** The sum of four lanes, of less than 2^30 each, folded. */
+// @ts-ignore: decorator
+@inline
+function across(lanes: v128): u32 {
+  const two = plus(lanes, i32x4.shuffle(lanes, lanes, 2, 3, 0, 1));
+  const sum = i32x4.extract_lane(plus(two, i32x4.shuffle(two, two, 1, 0, 3, 2)), 0) as u32;
+  const once = (sum & 0xffff) + (sum >>> 16);
+  return (once & 0xffff) + (once >>> 16);
 }
 
 const NO_SUM: u32 = 0xffffffff;
@@ -96,8 +133,8 @@ const NO_SUM: u32 = 0xffffffff;
 export function sumChain(table: usize, handle: u32, start: u32, length: u32, initial: u64): u32 {
   const head = table + ((handle as usize) << HEADER_SHIFT);
   if (start + length <= (load<u16>(head, MBUF_DATA_LEN) as u32)) {
-    const whole = sumMemory(((handle as usize) << HANDLE_SHIFT) + (load<u16>(head, MBUF_DATA_OFF) as usize) + (start as usize), length);
-    return fold((turned(fold(whole)) as u64) + initial);
+    const whole = sumInline(((handle as usize) << HANDLE_SHIFT) + (load<u16>(head, MBUF_DATA_OFF) as usize) + (start as usize), length);
+    return initial == 0 ? turned(whole) : fold((turned(whole) as u64) + initial);
   }
   let sum: u64 = 0;
   let skip = start;
@@ -109,7 +146,7 @@ export function sumChain(table: usize, handle: u32, start: u32, length: u32, ini
     const from = min(skip, bytes);
     const part = min(bytes - from, left);
     const data = ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize) + (from as usize);
-    const partSum = fold(sumMemory(data, part));
+    const partSum = sumMemory(data, part);
     sum += (isOdd != 0 ? turned(partSum) : partSum) as u64;
     skip -= from;
     left -= part;
@@ -163,7 +200,7 @@ function messageBytes(ip: usize, network: u64, packet: u32, place: u32): u32 {
 @inline
 function pseudoSum(ip: usize, network: u64, protocol: u32, length: u32): u64 {
   if (protocol == PROTOCOL_ICMP) return 0;
-  const addresses: u64 = (network & NETWORK_SIX) == 0 ? (load<u32>(ip, 12) as u64) + (load<u32>(ip, 16) as u64) : sumMemory(ip + 8, 32);
+  const addresses: u64 = (network & NETWORK_SIX) == 0 ? (load<u32>(ip, 12) as u64) + (load<u32>(ip, 16) as u64) : (sumMemory(ip + 8, 32) as u64);
   return (turned(fold(addresses)) as u64) + (protocol as u64) + (length as u64);
 }
 
@@ -185,8 +222,8 @@ function one(table: usize, handle: u32, fills: bool): u32 {
   if (!isSix) {
     if (fills) {
       store<u16>(ip, 0, 10);
-      store<u16>(ip, ~fold(sumMemory(ip, bytes)) as u16, 10);
-    } else flags = fold(sumMemory(ip, bytes)) == 0xffff ? RX_IP_CKSUM_GOOD : RX_IP_CKSUM_BAD;
+      store<u16>(ip, ~sumMemory(ip, bytes) as u16, 10);
+    } else flags = sumMemory(ip, bytes) == 0xffff ? RX_IP_CKSUM_GOOD : RX_IP_CKSUM_BAD;
   }
   const protocol = protocolOf(network);
   const place = placeOf(protocol, isSix);

@@ -15,6 +15,7 @@ import { count64 } from './memory_ports';
 import { belongs, mbufFree, putFree, takeFree } from './mempool';
 import { ASKS, TOLD, accept, csumOffset, headerWord, longestReceived, takes, writeHeader } from './virtqueue_offload';
 import { enter, isPacked, leave } from './virtqueue';
+import { fillPlain, takePlain } from './vhost_plain';
 import { chainAt, gatherPacked, gatherSplit, PLACES_SHIFT, putPacked, putSplit } from './virtqueue_device';
 
 /** An Ethernet header. */
@@ -121,8 +122,9 @@ function takeChains(queue: usize, vector: usize, given: u32, lcore: u32): u32 {
   const first = v128.load(queue + QUEUE_TEMPLATE);
   const scratch: usize = load<u32>(queue, VQ_SCRATCH);
   const end = scratch + ((given as usize) << CHAIN_SHIFT);
-  let chain = scratch;
-  let slot = vector;
+  const plain = takePlain(queue, vector, given, lcore);
+  let chain = scratch + ((plain as usize) << CHAIN_SHIFT);
+  let slot = vector + ((plain as usize) << 2);
   let bytes: u32 = 0;
   for (; chain < end; chain += 1 << CHAIN_SHIFT) {
     const segments = load<u32>(chain, CHAIN_COUNT);
@@ -348,9 +350,9 @@ function fillChains(queue: usize, burst: usize, count: u32, chains: u32): u32 {
   const offloads = load<u32>(queue, VQ_OFFLOADS);
   const head = load<u32>(queue, VQ_HEADER);
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
-  let taken: u32 = 0;
-  let used: u32 = 0;
-  let packets: u32 = 0;
+  let taken = fillPlain(queue, burst, min(count, chains));
+  let used = taken;
+  let packets = taken;
   let bytes: u32 = 0;
   let why: u32 = 0;
   while (taken < count && used < chains) {

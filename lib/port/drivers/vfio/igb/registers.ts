@@ -46,6 +46,7 @@ export const REGISTERS = [
   ['UTA', 0x0a000, 'WO', 'unicast table, as the multicast table: for pools that take what is nobody\'s; 128 times 32 bits'],
   ['VFTA', 0x05600, 'RW', 'VLAN table: 128 times 32 bits'],
   ['MRQC', 0x05818, 'RW', 'several receive queues: RSS, and over which fields; pools'],
+  ['ETQF', 0x05cb0, 'RW', 'EtherType filters and their queues: 8 of them, 4 bytes apart'],
   ['RETA', 0x05c00, 'RW', 'redirection table: 128 bytes'],
   ['RSSRK', 0x05c80, 'RW', 'RSS key: 40 bytes'],
   // 8.12, transmit
@@ -145,6 +146,11 @@ export const MRQC_IPV6 = 1 << 20;
 export const MRQC_TCP_IPV6 = (1 << 18) | (1 << 21);
 export const MRQC_UDP_IPV4 = 1 << 22;
 export const MRQC_UDP_IPV6 = 1 << 23;
+// ETQF (8.10): the type below, its queue in three bits
+export const ETQF_COUNT = 8;
+export const ETQF_QUEUE_SHIFT = 16;
+export const ETQF_ENABLE = 1 << 26;
+export const ETQF_QUEUE_ENABLE = 0x80000000;
 // VT_CTL (8.14)
 export const VT_CTL_DEFAULT_POOL_SHIFT = 7;
 export const VT_CTL_REPLICATE = 1 << 30;

@@ -1,5 +1,6 @@
 /** What an Intel NIC's driver is made of: the port (port.ts) asks, the chip (e1000e, igb, igbvf, ixgbe) knows the registers. */
 import type { LinkState, PortRss, VirtualFunctions } from '../../../port.js';
+import type { IntelFlowRules } from './flow_rules.js';
 
 /** Where a descriptor ring is, for the device. */
 export interface RingPlace {
@@ -68,6 +69,8 @@ export interface Chip {
   readonly link: LinkState;
   /** After `reset`. */
   readonly rss?: PortRss | undefined;
+  /** After `reset`. Absent: it has no filters. */
+  readonly flowRules?: IntelFlowRules | undefined;
   readonly virtualFunctions?: (VirtualFunctions & { tell(): void }) | undefined;
 
   /** Interrupts off, reset. Throws EUNSUPPORTED for a device that does not come back, ETIMEOUT for a physical function that does not answer. */

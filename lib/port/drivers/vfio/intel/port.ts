@@ -7,6 +7,7 @@ import {
   RX_IP_CKSUM_BAD, RX_IP_CKSUM_GOOD, RX_L4_CKSUM_BAD, RX_L4_CKSUM_GOOD, RX_RSS_HASH, RX_VLAN_STRIPPED, TX_IP_CKSUM, TX_TCP_CKSUM, TX_UDP_CKSUM, TX_VLAN,
 } from '../../../../mbuf/layout.js';
 import { emptyStats, type Port, type PortCapabilities, type PortHost, type PortLink, type PortRss, type PortStats, type VirtualFunctions } from '../../../port.js';
+import type { PortFlowRules } from '../../../flow_rules.js';
 import { countRefused } from '../../../port_queue.js';
 import { queueStates, type QueueState } from '../../../queue.js';
 import { VFIO_DEVICE, VFIO_INTEL } from '../layout.js';
@@ -63,6 +64,7 @@ export class IntelPort implements Port {
   readonly link: PortLink;
   readonly removal: number;
   readonly rss?: PortRss;
+  readonly flowRules?: PortFlowRules;
   readonly virtualFunctions?: VirtualFunctions;
   readonly #host: PortHost;
   readonly #functions: BurstFunctions;
@@ -106,6 +108,7 @@ export class IntelPort implements Port {
       chip.startInterrupts(queues, settings.throttleUs);
       this.link = this.#linkOf(vectors[queues]!);
       if (chip.rss !== undefined) this.rss = chip.rss;
+      if (chip.flowRules !== undefined) this.flowRules = chip.flowRules;
       if (chip.virtualFunctions !== undefined) this.virtualFunctions = this.#serve(chip.virtualFunctions);
     } catch (cause) {
       this.#abandon(states);
@@ -186,6 +189,7 @@ export class IntelPort implements Port {
   /** Stops and gives everything back, from whatever stage of opening. */
   #abandon(states: readonly QueueState[]): void {
     clearInterval(this.#timer);
+    (this.#chip as Chip | undefined)?.flowRules?.close();
     (this.#chip as Chip | undefined)?.stop();
     try {
       this.#nic.busMaster(false);

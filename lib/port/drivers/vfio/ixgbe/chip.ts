@@ -8,11 +8,13 @@ import type { LinkState } from '../../../port.js';
 import { stationAddress } from '../intel/address.js';
 import type { Chip, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
 import { multicastTable, vlanTable } from '../intel/filters.js';
+import type { IntelFlowRules } from '../intel/flow_rules.js';
 import { IntelRss } from '../intel/rss.js';
 import type { Nic } from '../pci/device.js';
 import type { Registers } from '../pci/registers.js';
 import { COUNTERS } from './counters.js';
 import { ADVANCED } from './descriptors.js';
+import { ixgbeFlowRules } from './flow_rules.js';
 import {
   AUTOC_RESTART_AN, BAR0_BYTES, CAUSE_LSC, CAUSES, CTRL_EXT_DRV_LOAD, CTRL_LRST, CTRL_PCIE_MASTER_DISABLE, CTRL_RST, EEC_AUTO_RD,
   EEMNGCTL_CFG_DONE0_SHIFT, EITR_MAX, EITR_SHIFT, GCR_EXT_BUFFERS_CLEAR_FUNC, GPIE_EIAME, GPIE_MULTIPLE_MSIX, GPIE_OCD, GPIE_PBA_SUPPORT,
@@ -44,11 +46,13 @@ export class IxgbeChip implements Chip {
   readonly counters = COUNTERS;
   readonly registers: Registers<RegisterName>;
   readonly rss?: IntelRss;
+  readonly flowRules: IntelFlowRules;
   readonly #name: string;
 
   constructor(name: string, nic: Nic, queues: number) {
     this.#name = name;
     const registers = this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
+    this.flowRules = ixgbeFlowRules(registers, () => this.rss?.reta ?? [0]);
     if (queues === 1) return;
     this.rss = new IntelRss(name, queues, RSS_KIND, {
       key: (word, value) => { registers.write('RSSRK', value, 4 * word); },

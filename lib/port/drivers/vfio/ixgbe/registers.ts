@@ -52,7 +52,13 @@ export const REGISTERS = [
   ['RAL', 0x0a200, 'RW', 'receive address, low half; 128 of them, 8 bytes apart'],
   ['RAH', 0x0a204, 'RW', 'receive address, high half, and whether it is valid'],
   ['MPSAR', 0x0a600, 'RW', 'pools that an address is of: two for each of 128'],
-  ['FTQF', 0x0e600, 'RW', '5-tuple filters: 128 of them'],
+  ['ETQF', 0x05128, 'RW', 'EtherType filters: 8 of them'],
+  ['SAQF', 0x0e000, 'RW', '5-tuple filters, source address: 128 of them'],
+  ['DAQF', 0x0e200, 'RW', '5-tuple filters, destination address: 128 of them'],
+  ['SDPQF', 0x0e400, 'RW', '5-tuple filters, ports: 128 of them'],
+  ['FTQF', 0x0e600, 'RW', '5-tuple filters, protocol, and what is compared: 128 of them'],
+  ['L34TIMIR', 0x0e800, 'RW', '5-tuple filters, the queue: 128 of them (8.2.3.5)'],
+  ['ETQS', 0x0ec00, 'RW', 'EtherType filters, the queue: 8 of them'],
   ['RETA', 0x0eb00, 'RW', 'redirection table: 128 bytes, a queue in the low 4 bits of each'],
   ['RSSRK', 0x0eb80, 'RW', 'RSS key: 40 bytes'],
   ['MRQC', 0x0ec80, 'RW', 'several receive queues: RSS, and over which fields'],
@@ -146,7 +152,25 @@ export const RFCTL_RSC_DIS = 1 << 5;
 export const ADDRESSES = 128;
 // FTQF (8.2.3.7.19)
 export const FTQF_COUNT = 128;
+export const FTQF_PRIORITY_SHIFT = 2;
+export const FTQF_IGNORE_SOURCE = 1 << 25;
+export const FTQF_IGNORE_DESTINATION = 1 << 26;
+export const FTQF_IGNORE_SOURCE_PORT = 1 << 27;
+export const FTQF_IGNORE_DESTINATION_PORT = 1 << 28;
+export const FTQF_IGNORE_PROTOCOL = 1 << 29;
+export const FTQF_IGNORE_POOL = 1 << 30;
 export const FTQF_QUEUE_ENABLE = 0x80000000;
+// SDPQF (8.2.3.7.18): the source's port below
+export const SDPQF_DESTINATION_SHIFT = 16;
+// L34TIMIR (8.2.3.5): no look at the size; bits 13 to 19 are 1000000b
+export const L34TIMIR_SIZE_BYPASS = 1 << 12;
+export const L34TIMIR_RESERVED = 1 << 19;
+export const L34TIMIR_QUEUE_SHIFT = 21;
+// ETQF (8.2.3.7.21), ETQS (8.2.3.7.22)
+export const ETQF_COUNT = 8;
+export const ETQF_ENABLE = 0x80000000;
+export const ETQS_QUEUE_SHIFT = 16;
+export const ETQS_QUEUE_ENABLE = 0x80000000;
 // MRQC (8.2.3.7.12): RSS alone, in MRQE; and fields
 export const MRQC_RSS = 1;
 export const MRQC_TCP_IPV4 = 1 << 16;

@@ -18,8 +18,8 @@
  * - A driver in another thread is faster than the hardware is here: it may read back its own write before a step has seen it.
  * - Writing is 32 bits wide and aligned (section 8.1.1), since memory would take anything.
  *
- * Not modelled: virtualisation and DCB (one pool, one packet buffer, queues by RSS), Flow Director and the other queue
- * filters, header splitting, RSC, TCP segmentation, IPsec, LinkSec, FCoE, flow control, wake-up, manageability, time
+ * Not modelled: virtualisation and DCB (one pool, one packet buffer, queues by RSS), Flow Director, the SYN
+ * filter, header splitting, RSC, TCP segmentation, IPsec, LinkSec, FCoE, flow control, wake-up, manageability, time
  * stamps, throttled interrupts. Times are steps: a reset is over after three.
  */
 import { Bank, word, words } from './bank.js';

@@ -105,6 +105,45 @@ t.test('receive side scaling: the published vectors, and the queue that the tabl
   }
 });
 
+t.test('filters of queues: an EtherType, a 5-tuple of priority, and RSS for the rest', async t => {
+  const bench = start(new Bench(), { queues: [0, 1, 2, 3], filters: useRss(0x33 << 16) });
+  bench.set('ETQS', 0x80000000 | (3 << 16), 2);
+  bench.set('ETQF', 0x800088f7, 2);
+  const frame = forStation(frameOf({ source: '10.1.2.3', destination: '10.4.5.6', sourcePort: 1000, destinationPort: 53, protocol: 'udp', tags: 0, extensions: [], fragment: false }));
+  const tuple = (n: number, ignored: number, priority: number, queue: number): void => {
+    bench.set('SAQF', 0x0302010a, n);
+    bench.set('DAQF', 0x0605040a, n);
+    bench.set('SDPQF', 0x3500e803, n);
+    bench.set('L34TIMIR', (1 << 12) | (1 << 19) | (queue << 21), n);
+    bench.set('FTQF', (0x80000001 | (1 << 30) | (priority << 2) | (ignored << 25)) >>> 0, n);
+  };
+  const came = (bytes: Uint8Array): { queue: number; type: number } => {
+    t.ok(bench.model.receive(bytes));
+    const queue = [0, 1, 2, 3].find(each => bench.received(each, heads[each]!).done)!;
+    return { queue, type: bench.received(queue, heads[queue]!++).type };
+  };
+  const heads = [0, 0, 0, 0];
+  const event = plainFrame(60);
+  event.set([0x88, 0xf7], 12);
+  t.same(came(event), { queue: 3, type: 0x8020 }, 'the descriptor tells which');
+  t.equal(came(tagged(event, 0x8100, 5)).queue, 3, 'behind a tag');
+  tuple(100, 0, 1, 1);
+  tuple(7, 0x1f, 2, 2);
+  t.equal(came(frame).queue, 2, 'the higher priority');
+  bench.set('FTQF', 0, 7);
+  t.equal(came(frame).queue, 1);
+  for (const [at, bit] of [[26, 0], [30, 1], [34, 2], [36, 3], [23, 4]] as const) {
+    const other = frame.slice();
+    other[at]! ^= at === 23 ? 17 ^ 6 : 1;
+    tuple(100, 0, 1, 1);
+    const without = came(other).queue;
+    tuple(100, 1 << bit, 1, 1);
+    t.equal(came(other).queue, 1, `bit ${25 + bit} is not to compare`);
+    t.type(without, 'number');
+  }
+  clean(t, bench);
+});
+
 t.test('filters: unicast, broadcast, multicast by table and all, VLANs', async t => {
   const other = [2, 0, 0, 0, 0, 9], group = [0x01, 0x00, 0x5e, 0x00, 0x12, 0x34];
   const taken = (bench: Bench, to: readonly number[], tag?: number): boolean => bench.model.receive(tag === undefined ? plainFrame(60, 0, to) : tagged(plainFrame(60, 0, to), 0x8100, tag));

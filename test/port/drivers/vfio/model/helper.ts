@@ -189,7 +189,7 @@ function resetDevice(bench: Bench, unless: Unless): void {
 
 /** Section 4.6.7, what is not a queue's. */
 function receiveGeneral(bench: Bench, how: Start, unless: Unless): void {
-  for (const name of ['MTA', 'PFUTA', 'VFTA', 'PFVLVF', 'PFVLVFB', 'MPSAR']) unless(name, () => bench.fill(name, () => 0));
+  for (const name of ['MTA', 'PFUTA', 'VFTA', 'PFVLVF', 'PFVLVFB', 'MPSAR', 'FTQF']) unless(name, () => bench.fill(name, () => 0));
   bench.set('FCTRL', 1 << 10); // BAM
   how.filters?.(bench);
   unless('RDRXCTL', () => bench.modify('RDRXCTL', (1 << 1) | (3 << 25), 0x1f << 17));

@@ -65,7 +65,6 @@ const LACKING: readonly (readonly [register: string, bits: number, what: string,
   ['RSCCTL', 1, 'receive side coalescing', '7.11'],
   ['PFVTCTL', 1, 'virtualisation', '7.10'],
   ['MTQC', 3, 'DCB or virtualisation', '8.2.3.9.15'],
-  ['ETQF', 1 << 31, 'an Ethertype filter', '7.1.2.3'],
   ['SYNQF', 1, 'the SYN filter', '7.1.2.6'],
   ['FDIRCTRL', 3, 'Flow Director', '7.1.2.7'],
 ];

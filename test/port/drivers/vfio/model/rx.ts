@@ -7,6 +7,7 @@ import { word, words } from './bank.js';
 import { PCI_EXCEPTION, RX_MISS } from './interrupts.js';
 import { frameCheck, onesSum, parse, pseudoSum, type Packet } from './packet.js';
 import { DESCRIPTOR, ENABLE, address, entriesOf, type Parts } from './parts.js';
+import { QueueFilters } from './queue_filters.js';
 import type { RssResult } from './rss.js';
 import { checkReceiveInit, checkRing } from './rules.js';
 
@@ -22,6 +23,8 @@ interface Held {
   readonly packet: Packet;
   readonly rss: RssResult;
   readonly status: number;
+  /** Of the EtherType filter that it met. */
+  readonly etherType: number | undefined;
 }
 
 export class Rx {
@@ -40,6 +43,7 @@ export class Rx {
   private readonly rxcsum = word('RXCSUM');
   private readonly ctrlExt = word('CTRL_EXT');
   private readonly packetBuffer = words('RXPBSIZE')[0]!;
+  private readonly queueFilters: QueueFilters;
   private held: Held[] = [];
   private heldBytes = 0;
   /** Queues that are asked for and not yet enabled. */
@@ -48,6 +52,7 @@ export class Rx {
   constructor(parts: Parts) {
     this.parts = parts;
     const { bank, rules } = parts;
+    this.queueFilters = new QueueFilters(bank, sentence => rules.check(true, sentence));
     for (const name of ['RDBAL', 'RDBAH', 'RDLEN']) bank.on(name, (n, value) => this.program(name, n, value));
     bank.on('RXDCTL', (n, value, before) => this.control(n, value, before));
     bank.on('RDT', (n, value, before) => this.tail(n, value, before));
@@ -145,7 +150,8 @@ export class Rx {
       return false;
     }
     const result = rss.result(packet);
-    const item = { queue: result.queue, frame, packet, rss: result, status };
+    const filter = this.queueFilters.result(packet);
+    const item = { queue: filter.queue ?? result.queue, frame, packet, rss: result, status, etherType: filter.etherType };
     this.held.push(item);
     this.heldBytes += frame.length;
     return !this.drain().includes(item);
@@ -229,7 +235,7 @@ export class Rx {
     if (!last) return [[3, length], [2, DD]];
     const { status, vlan } = this.status(item);
     const hash = (this.parts.bank.get(this.rxcsum) & (1 << 13)) !== 0; // PCSD: the hash stands there, not the fragment checksum
-    return [[0, (hash ? item.rss.type : 0) | packetType(item.packet)], [1, hash ? item.rss.hash : 0], [3, length | (vlan << 16)], [2, status]];
+    return [[0, (hash ? item.rss.type : 0) | packetType(item)], [1, hash ? item.rss.hash : 0], [3, length | (vlan << 16)], [2, status]];
   }
 
   private status({ packet, queue, status }: Held): { status: number; vlan: number } {
@@ -239,7 +245,8 @@ export class Rx {
 }
 
 /** Bits 4 and up of the first word (section 7.1.6.2). */
-function packetType({ l3, extended, l4 }: Packet): number {
+function packetType({ packet: { l3, extended, l4 }, etherType }: Held): number {
+  if (etherType !== undefined) return (1 << 15) | (etherType << 4);
   const ip = l3 === 4 ? (extended ? 3 : 1) << 4 : l3 === 6 ? (extended ? 3 : 1) << 6 : 0;
   return ip | (l4 === 6 ? 1 << 8 : l4 === 17 ? 1 << 9 : l4 === 132 ? 1 << 10 : 0);
 }
