@@ -7,7 +7,8 @@ import { QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_POOL, QUEUE_TABLE } from '../../port/l
 import { copyHandles } from './copy';
 import { publish } from './intel_ring';
 import { count64 } from './memory_ports';
-import { headerOf, takeFree } from './mempool';
+import { takeFree } from './mempool';
+import { headerOf } from './owner';
 
 /** Gives the device empty buffers, up to one less than the ring has: with a tail at its head it has none. Returns how many it has. */
 export function intelFill(queue: usize, lcore: u32): u32 {

@@ -13,7 +13,8 @@ import { QUEUE_BYTES, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } f
 import { intelFill } from './intel_fill';
 import { descriptorAt, sideAt } from './intel_ring';
 import { count64 } from './memory_ports';
-import { headerOf, mbufFree } from './mempool';
+import { mbufFree } from './mempool';
+import { headerOf } from './owner';
 import { loadInOrder } from './order';
 
 /** An Ethernet header. */

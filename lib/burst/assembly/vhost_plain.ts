@@ -11,7 +11,7 @@ import { QUEUE_BYTES, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from
 import { CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, VQ_HEADER, VQ_LONGEST, VQ_OFFLOADS, VQ_SCRATCH } from '../../virtqueue/layout';
 import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
-import { headerOf } from './mempool';
+import { headerOf } from './owner';
 import { ASKS, TOLD, writeHeader } from './virtqueue_offload';
 
 /** An Ethernet header. */

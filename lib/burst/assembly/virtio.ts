@@ -11,7 +11,8 @@ import {
   VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
-import { headerOf, mbufFree, mbufOwn, takeFree } from './mempool';
+import { mbufFree, takeFree } from './mempool';
+import { headerOf, mbufOwn } from './owner';
 import { enter, isPacked, leave } from './virtqueue';
 import { SAYS, acceptChecked, csumOffset, headerWord, isWhole, longestReceived, takes, writeHeader } from './virtqueue_offload';
 import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
