@@ -33,8 +33,10 @@ function bench(t: Test, size: number, more: Record<string, string> = {}): Bench 
   t.teardown(() => { lab.close(); of.remove(); });
   const library = of.file('nic.so');
   execFileSync('cc', ['-shared', '-fPIC', '-O1', '-Wall', '-Werror', '-o', library, SOURCE, '-ldl']);
+  // The sanitizers' libraries want to be the first.
+  const preload = [process.env['LD_PRELOAD'], library].filter(Boolean).join(':');
   const bit = withNetns(lab.a.netns, () => featureNumber('veth0', 'rx-ntuple-filter').index);
-  const environment = { POLLMODE_RUN_DIR: of.run, LD_PRELOAD: library, NTUPLE_LINK: 'veth0', NTUPLE_FILE: of.file('nic'), NTUPLE_SIZE: String(size), NTUPLE_BIT: String(bit), LC_ALL: 'C', ...more };
+  const environment = { POLLMODE_RUN_DIR: of.run, LD_PRELOAD: preload, NTUPLE_LINK: 'veth0', NTUPLE_FILE: of.file('nic'), NTUPLE_SIZE: String(size), NTUPLE_BIT: String(bit), LC_ALL: 'C', ...more };
   const within = <T>(work: () => T): T => withNetns(lab.a.netns, work);
   const ethtool = (...words: string[]): string => {
     const { stdout, stderr } = within(() => spawnSync('ethtool', words, { encoding: 'utf8', env: { ...process.env, ...environment } }));
