@@ -1,6 +1,7 @@
 import type { Channels } from '../kernel/ethtool.js';
 import type { XdpFeatures } from '../kernel/features.js';
 import type { Link } from '../kernel/link.js';
+import { defaultRoutes } from '../kernel/routes.js';
 import type { Files } from './files.js';
 import { granted, type Machine } from './machine.js';
 
@@ -38,7 +39,7 @@ export function interfacesOf(machine: Machine): Interface[] {
   const { network, files } = machine;
   const links = network?.links() ?? sysfsLinks(files);
   const features = network === undefined ? undefined : granted(() => network.xdp());
-  const routed = defaultRoutes(files);
+  const routed = defaultRoutes(path => files.text(path));
   return links.map(link => {
     const { name, ifindex, kind, up, operstate, mtu, mac, rxQueues, txQueues } = link;
     const xdp = features?.find(each => each.ifindex === ifindex);
@@ -96,16 +97,6 @@ function sysfsLinks(files: Files): Link[] {
       xdp: { where: 'none', programId: 0 }, // sysfs does not tell
     }];
   });
-}
-
-const IPV6_DEFAULT = '0'.repeat(32);
-
-/** Interfaces with a default route (/proc/net/route, /proc/net/ipv6_route). */
-function defaultRoutes(files: Files): Set<string> {
-  const rows = (name: string): string[][] => (files.text(`/proc/thread-self/net/${name}`) ?? '').split('\n').map(line => line.trim().split(/\s+/));
-  const four = rows('route').filter(row => row[1] === '00000000' && row[7] === '00000000').map(row => row[0]!);
-  const six = rows('ipv6_route').filter(row => row[0] === IPV6_DEFAULT && row[1] === '00' && row[9] !== undefined && row[4] !== IPV6_DEFAULT).map(row => row[9]!);
-  return new Set([...four, ...six]);
 }
 
 /** The fastest way in that this release has a driver for. */

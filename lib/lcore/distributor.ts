@@ -84,7 +84,8 @@ export class Distributor {
   readonly #timer: NodeJS.Timeout | undefined;
   #restarts: number;
   #stopping = false;
-  #starting = true;
+  /** Until packets are distributed for the first time: how the distributing lcore ended before that, which `start` says. */
+  #starting: { end?: LcoreEnd } | undefined = {};
 
   private constructor(where: { readonly arena: Arena; readonly pool: Mempool }, steering: Steering, options: DistributorOptions) {
     this.steering = steering;
@@ -186,11 +187,10 @@ export class Distributor {
 
   /** The distributing lcore has all that it needs. Rejects with what it died of. */
   async #begun(): Promise<void> {
-    let end: LcoreEnd | undefined;
-    void this.#lcores.get('distributor')?.ended.then(how => { end = how; });
-    while (!this.steering.isDistributed && end === undefined) await wait(1);
-    this.#starting = false;
-    if (end !== undefined && end.how !== 'returned') throw end.error;
+    const starting = this.#starting!;
+    while (!this.steering.isDistributed && starting.end === undefined) await wait(1);
+    this.#starting = undefined;
+    if (starting.end !== undefined && starting.end.how !== 'returned') throw starting.end.error;
   }
 
   #launchOptions(who: Who): LaunchOptions {
@@ -208,7 +208,10 @@ export class Distributor {
   #ended(who: Who, end: LcoreEnd): void {
     if (this.#stopping) return;
     this.#lcores.delete(who);
-    if (who === 'distributor' && this.#starting) return; // `start` says it
+    if (who === 'distributor' && this.#starting !== undefined) {
+      this.#starting.end = end;
+      return;
+    }
     const restarts = this.#restarts > 0;
     if (restarts) this.#restart(who);
     else if (who !== 'distributor') this.steering.retire(who);
