@@ -61,7 +61,7 @@ async function askByKernel({ a, b }: Lab): Promise<void> {
   for (const word of ['hello', 'from', 'the', 'kernel']) {
     const started = performance.now();
     socket.send(word, 9, b.ip);
-    const [answer] = await once(socket, 'message') as [Buffer];
+    const [answer] = await once(socket, 'message', { signal: AbortSignal.timeout(5000) }) as [Buffer];
     console.log(`sent "${word}", "${String(answer)}" came back after ${(performance.now() - started).toFixed(2)} ms`);
   }
   socket.close();

@@ -21,9 +21,11 @@ const WIRE_EXTRA = 20;
 const SIZES = [64, 1518, 9018];
 
 const folder = mkdtempSync(join(tmpdir(), 'pollmode-lesson-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+const leave = (): void => rmSync(folder, { recursive: true, force: true });
+process.once('exit', leave);
 const socket = join(folder, 'vm.sock');
 const host = open(['ring:wire', `vhost:${socket},guest_memory=64,mtu=9000`, `virtio_user:${socket},mtu=9000`], { mbufs: 4096 });
+leave(); // both ends are connected, and nobody needs the name any more
 const [wire, machine, card] = host.ports as [Port, Port, Port];
 const { mbufs, pool } = host;
 const chains = new Chains(pool);

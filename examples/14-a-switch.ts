@@ -17,7 +17,8 @@ import { join } from 'node:path';
 import { build, describe, devicesOf, open, Switch, type Port, type SwitchConfig } from '../lib/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'pollmode-lesson-'));
-process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+const leave = (): void => rmSync(folder, { recursive: true, force: true });
+process.once('exit', leave);
 const socket = (vm: number): string => join(folder, `vm${vm}.sock`);
 
 const config: SwitchConfig = { bridges: {
@@ -33,6 +34,7 @@ const config: SwitchConfig = { bridges: {
 } };
 const devices = devicesOf(config);
 const host = open([...devices, 'ring:from-left,tx=to-right', 'ring:from-right,tx=to-left', ...[1, 2, 3].map(vm => `virtio_user:${socket(vm)}`)], { mbufs: 8192 });
+leave(); // both ends are connected, and nobody needs the name any more
 const [toRight, toLeft, ...machines] = host.ports.slice(devices.length) as [Port, Port, ...Port[]];
 const { mbufs, pool } = host;
 const burst = host.burst();
