@@ -172,6 +172,20 @@ for (const implementation of IMPLEMENTATIONS) {
       t.equal(receive(world, host, 4).length, 1);
       t.equal(get64(lab, host.rx, QUEUE_PACKETS), 1);
     });
+    t.test(`${kind}: places, ids and what is free of them each begin anew in the middle of a burst`, async t => {
+      for (const start of [0, 3, 6]) for (let firstId = 0; firstId < LONG.size; firstId++) {
+        const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed, start: packed ? 0x8000 | start : start, firstId });
+        const { guest, host } = world;
+        for (let i = 0; i < 6; i++) {
+          const [up, down] = [guest, host].map(side => send(world, side, Array<Outgoing>(9).fill(FRAME)).offered.map(({ bytes }) => bytes)) as [Buffer[], Buffer[]];
+          if (expectFrames(world, host, 9, up) + expectFrames(world, guest, 9, down) !== 18) throw new Error(`not all came in round ${i} from id ${firstId}, place ${start}`);
+          for (const side of [guest, host]) free(world, side, 9);
+          world.seed += 29;
+        }
+        drain(world, [], []);
+      }
+      t.pass();
+    });
     t.test(`${kind}: a length that cannot be is of one frame, whatever stands beside it`, async t => {
       for (const [written, longest] of [[12 + 13, LONGEST], [11, LONGEST], [0, LONGEST], [12 + ROOM + 1, LONGEST], [0xffffffff, LONGEST], [12 + 1001, 1000]] as const) {
         const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed, start: packed ? 0x8000 : 0 });
@@ -205,8 +219,8 @@ for (const implementation of IMPLEMENTATIONS) {
       t.same([get64(lab, guest.tx, DRIVER_FOREIGN), get64(lab, guest.tx, DRIVER_BAD_FRAME), get64(lab, guest.tx, QUEUE_PACKETS)], [3, 1, 5]);
     });
     t.test(`${kind}: what is made up is none, also where it stands side by side as honest ones do`, async t => {
-      // Behind the end of the side table there is what looks like an entry of it.
-      for (const [name, ids, counted] of [['again', [0, 1, 2, 3], 4], ['beyond', [13, 14, 15, 16], 1], ['all beyond', [16, 17, 18, 19], 4]] as const) {
+      // Behind the end of the side table there is what looks like entries of it.
+      for (const [name, ids, counted] of [['again', [0, 1, 2, 3], 4], ['beyond', [13, 14, 15, 16], 1], ['far beyond', [24, 25, 26, 27], 4]] as const) {
         const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed, start: packed ? 0x8000 : 0 });
         const { guest, host } = world;
         const ring = guest.tx;
@@ -214,8 +228,10 @@ for (const implementation of IMPLEMENTATIONS) {
         receive(world, host, 4);
         t.equal(lab.burst.virtioClean(ring, LCORE), 4);
         if (name !== 'again') send(world, guest, Array<Outgoing>(12).fill(FRAME));
-        set(lab, get(lab, ring, VQ_SIDE) + 16 * 8, 4, 1);
-        set(lab, get(lab, ring, VQ_SIDE) + 16 * 8, 0, 0xffff);
+        for (const id of ids.filter(each => each >= 16)) {
+          set(lab, get(lab, ring, VQ_SIDE) + id * 8, 0, guest.pool.handles[0]!);
+          set(lab, get(lab, ring, VQ_SIDE) + id * 8, 4, 1);
+        }
         const freed = () => guest.pool.handles.filter(handle => get(lab, headerOf(guest, handle), MBUF_OWNER) === 0).length;
         const before = freed();
         ids.forEach((id, i) => giveBack(world, ring, 4 + i, id));

@@ -154,8 +154,8 @@ export function pushFours(queue: usize, nth: u32, vector: usize, left: u32, kind
   if (idAt >= size) idAt -= size;
   let free = (load<u32>(queue, VQ_FREE) as usize) + ((idAt as usize) << 1);
   const id: u32 = load<u16>(free);
-  // All three side by side: the places, the ids in the ring of free ones, and the ids.
-  const run = min(min(left, place + 1), min(idAt, id) + 1) & ~3;
+  // Side by side both: the places, and the ids in the ring of free ones. That the ids themselves are is looked at.
+  const run = min(left, min(place, idAt) + 1) & ~3;
   if (run == 0) return 0;
   const head = load<u32>(queue, VQ_HEADER);
   const iova = i64x2.splat(load<u64>(queue, VQ_IOVA));
