@@ -10,7 +10,7 @@ import { count64 } from './memory_ports';
 import { loadInOrder64 } from './order';
 import { publish16, publish64 } from './publish';
 import { advance, availEvent, tellPacked, tellSplit } from './virtqueue';
-import { popPackedFours, popSplitFours, pushFours } from './virtqueue_fours';
+import { popBatchFours, popPackedFours, popSplitFours, pushFours } from './virtqueue_fours';
 
 // @ts-ignore: decorator
 @inline
@@ -299,6 +299,20 @@ function popInOrder(queue: usize, want: u32, packed: bool): u32 {
         continue;
       }
       batch = id | BATCH_OPEN;
+    }
+    if (want - i >= 4) {
+      const fours = popBatchFours(queue, want - i, tail, batch & 0xffff, pair);
+      if (fours > 0) {
+        const last: u32 = load<u16>(free + ((tail + fours - 1) as usize << 1));
+        if ((last | BATCH_OPEN) == batch) batch = 0;
+        tail += fours;
+        if (tail == size) tail = 0;
+        room += fours;
+        gone += fours;
+        pair += (fours as usize) << 3;
+        i += fours - 1;
+        continue;
+      }
     }
     const id: u32 = load<u16>(free + ((tail as usize) << 1));
     const out = load<u64>(side + ((id as usize) << SIDE_SHIFT));

@@ -105,6 +105,39 @@ export function popPackedFours(queue: usize, most: u32, pair: usize): u32 {
   return count;
 }
 
+/**
+ * The same in order: of a batch that ends with the id `last`, from place `tail` of the ring of free ids on, where they stand
+ * already. Lengths are 0; what is free is the caller's to count.
+ */
+export function popBatchFours(queue: usize, most: u32, tail: u32, last: u32, pair: usize): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  let free = (load<u32>(queue, VQ_FREE) as usize) + ((tail as usize) << 1);
+  const id: u32 = load<u16>(free);
+  // An id that is behind the last one belongs to the part of the batch before the ids begin anew.
+  const run = min(min(most, size - tail), last >= id ? last + 1 - id : u32.MAX_VALUE) & ~3;
+  const end = pair + ((run as usize) << 3);
+  const zero = i32x4.splat(0);
+  const start = pair;
+  let side = (load<u32>(queue, VQ_SIDE) as usize) + ((id as usize) << SIDE_SHIFT);
+  let ids = idsFrom(id);
+  for (; pair < end; pair += 32) {
+    const words = i32x4.extend_low_i16x8_u(v128.load_zero<u64>(free));
+    // No id is looked up before it is known to be one.
+    if (!i32x4.all_true(i32x4.eq(words, ids))) break;
+    const front = v128.load(side);
+    const behind = v128.load(side, 16);
+    if (!areOut(words, ids, front, behind)) break;
+    const handles = v128.shuffle<u32>(front, behind, 0, 2, 4, 6);
+    v128.store(pair, v128.shuffle<u32>(handles, zero, 0, 4, 1, 5));
+    v128.store(pair, v128.shuffle<u32>(handles, zero, 2, 6, 3, 7), 16);
+    empty(side, front, behind);
+    ids = i32x4.add(ids, i32x4.splat(4));
+    side += 4 << SIDE_SHIFT;
+    free += 8;
+  }
+  return ((pair - start) as u32) >> 3;
+}
+
 /** Pairs with the device's release of the flags. x86 keeps loads in their order, so that there the copy alone says it. */
 function areUsed(at: usize, turn: u32): bool {
   const wanted = (turn as u64) << 32;
@@ -125,10 +158,16 @@ function areOut(words: v128, wanted: v128, front: v128, behind: v128): bool {
 // @ts-ignore: decorator
 @inline
 function giveBack(side: usize, free: usize, ids: v128, front: v128, behind: v128): void {
+  empty(side, front, behind);
+  v128.store_lane<u64>(free, i16x8.narrow_i32x4_u(ids, ids), 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function empty(side: usize, front: v128, behind: v128): void {
   const rest = i64x2.splat(-1 << 32);
   v128.store(side, v128.and(front, rest));
   v128.store(side, v128.and(behind, rest), 16);
-  v128.store_lane<u64>(free, i16x8.narrow_i32x4_u(ids, ids), 0);
 }
 
 // @ts-ignore: decorator
