@@ -2,7 +2,10 @@ export { ringEnqueueSp, ringEnqueueMp, ringDequeueSc, ringDequeueMc, ringRecover
 export { mbufAlloc, mbufFree } from './mempool';
 export { mbufOwn } from './owner';
 export { nullRx, nullTx, ringRx, ringTx } from './memory_ports';
-export { xskRx, xskFill, xskTx, xskComplete } from './xsk';
+export { xskRx } from './xsk_rx';
+export { xskFill } from './xsk_fill';
+export { xskTx } from './xsk_tx';
+export { xskComplete } from './xsk_complete';
 export { toeplitz, rssHash } from './rss';
 export { steerDistribute, steerTake, steerRecord } from './steer';
 export { packetRx, packetTx } from './packet';
