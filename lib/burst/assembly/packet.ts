@@ -18,6 +18,7 @@ import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
 import { belongs, mbufFree, takeFree } from './mempool';
 import { headerOf, mbufOwn } from './owner';
+import { takeSome } from './queue_mbufs';
 
 /** A packet's header, as the type that lengths have here. */
 const HEADER: u32 = TP3_HEADER;
@@ -73,18 +74,6 @@ function returnBlock(queue: usize): void {
   atomic.store<u32>(blockOf(queue), TP_STATUS_KERNEL, BLOCK_STATUS);
   const following = load<u32>(queue, PACKET_BLOCK) + 1;
   store<u32>(queue, following == load<u32>(queue, PACKET_BLOCKS) ? 0 : following, PACKET_BLOCK);
-}
-
-/** `want` mbufs, or as many as the pool has when it runs dry: halves of it are tried. What is not had stays in the ring. */
-// @ts-ignore: decorator
-@inline
-function takeSome(queue: usize, lcore: u32, vector: usize, want: u32): u32 {
-  const pool: usize = load<u32>(queue, QUEUE_POOL);
-  for (; want > 0; want >>= 1) {
-    if (takeFree(pool, lcore, vector, want) > 0) return want;
-  }
-  count64(queue + QUEUE_NOMBUF, 1);
-  return 0;
 }
 
 /** In what `takePackets` returns: the pool has not as many mbufs as the next frame takes. */
