@@ -2,11 +2,11 @@
 import {
   QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from '../../port/layout';
-import { MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
+import { MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
 import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../port/drivers/memory_layout';
 import { RING_FLAGS, RING_SC, RING_SP } from '../../ring/layout';
 import { freeCounting, takeFree } from './mempool';
-import { headerOf } from './owner';
+import { headerOf, writeHeader } from './owner';
 import { ringDequeueMc, ringDequeueSc, ringEnqueueMp, ringEnqueueSp } from './ring';
 
 // @ts-ignore: decorator
@@ -38,14 +38,6 @@ export function nullRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   count64(queue + QUEUE_PACKETS, max);
   count64(queue + QUEUE_BYTES, max * load<u32>(queue, NULL_FRAME));
   return max;
-}
-
-// @ts-ignore: decorator
-@inline
-function writeHeader(header: usize, first: v128, second: v128, owner: u32): void {
-  v128.store(header, first);
-  v128.store(header, second, 16);
-  store<u32>(header, owner, MBUF_OWNER);
 }
 
 export function nullTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
