@@ -46,6 +46,12 @@ export const REGISTERS = [
   ['UTA', 0x0a000, 'WO', 'unicast table, as the multicast table: for pools that take what is nobody\'s; 128 times 32 bits'],
   ['VFTA', 0x05600, 'RW', 'VLAN table: 128 times 32 bits'],
   ['MRQC', 0x05818, 'RW', 'several receive queues: RSS, and over which fields; pools'],
+  ['SAQF', 0x05980, 'RW', '5-tuple filters, source address: 8 of them, 4 bytes apart'],
+  ['DAQF', 0x059a0, 'RW', '5-tuple filters, destination address: 8 of them, 4 bytes apart'],
+  ['SPQF', 0x059c0, 'RW', '5-tuple filters, source port: 8 of them, 4 bytes apart'],
+  ['FTQF', 0x059e0, 'RW', '5-tuple filters, protocol, what is compared, and the queue: 8 of them, 4 bytes apart'],
+  ['IMIR', 0x05a80, 'RW', '5-tuple filters, destination port and priority; immediate interrupts: 8 of them, 4 bytes apart'],
+  ['IMIREXT', 0x05aa0, 'RW', '5-tuple filters, size and TCP flags: 8 of them, 4 bytes apart'],
   ['ETQF', 0x05cb0, 'RW', 'EtherType filters and their queues: 8 of them, 4 bytes apart'],
   ['RETA', 0x05c00, 'RW', 'redirection table: 128 bytes'],
   ['RSSRK', 0x05c80, 'RW', 'RSS key: 40 bytes'],
@@ -146,11 +152,28 @@ export const MRQC_IPV6 = 1 << 20;
 export const MRQC_TCP_IPV6 = (1 << 18) | (1 << 21);
 export const MRQC_UDP_IPV4 = 1 << 22;
 export const MRQC_UDP_IPV6 = 1 << 23;
-// ETQF (8.10): the type below, its queue in three bits
+// ETQF (8.11): the type below, its queue in three bits
 export const ETQF_COUNT = 8;
 export const ETQF_QUEUE_SHIFT = 16;
+/** The last queue that its filters of either kind can name. */
+export const ETQF_LAST_QUEUE = 7;
 export const ETQF_ENABLE = 1 << 26;
 export const ETQF_QUEUE_ENABLE = 0x80000000;
+// FTQF (8.11): the protocol below; for all pools; bits that say what is not compared
+export const FTQF_COUNT = 8;
+export const FTQF_QUEUE_ENABLE = 1 << 8;
+export const FTQF_IGNORE_POOL = 1 << 15;
+export const FTQF_QUEUE_SHIFT = 16;
+export const FTQF_IGNORE_PROTOCOL = 1 << 28;
+export const FTQF_IGNORE_SOURCE = 1 << 29;
+export const FTQF_IGNORE_DESTINATION = 1 << 30;
+export const FTQF_IGNORE_SOURCE_PORT = 0x80000000;
+// IMIR (8.11.1): the destination port below, and whether it is not compared
+export const IMIR_IGNORE_PORT = 1 << 17;
+export const IMIR_PRIORITY_SHIFT = 29;
+// IMIREXT (8.11.2): no look at the size, or at TCP's flags
+export const IMIREXT_SIZE_BYPASS = 1 << 12;
+export const IMIREXT_FLAGS_BYPASS = 1 << 19;
 // VT_CTL (8.14)
 export const VT_CTL_DEFAULT_POOL_SHIFT = 7;
 export const VT_CTL_REPLICATE = 1 << 30;
