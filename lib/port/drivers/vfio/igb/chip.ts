@@ -91,7 +91,7 @@ export class IgbChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
-    registers.pause(1); // no access for a microsecond
+    registers.pause(1); // no look at it within a millisecond (4.2.1.6.1)
     if (!registers.waitFor('CTRL', CTRL_RST, 0, 100) || registers.read('STATUS') === 0xffffffff) {
       throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC did not come back from its reset: start the machine anew, from cold.`);
     }
@@ -192,7 +192,7 @@ export class IgbChip implements Chip {
     registers.write('TCTL', TCTL_EN | TCTL_PSP | (15 << TCTL_CT_SHIFT) | (63 << TCTL_COLD_SHIFT));
   }
 
-  /** 7.3: each queue and the rest signal a vector, which clears and masks its cause; who wants to sleep lifts the mask. */
+  /** 7.3 (IVAR 7.3.1.2, GPIE 7.3.2.11): each queue and the rest signal a vector, which clears and masks its cause; who wants to sleep lifts the mask. */
   startInterrupts(queues: number, throttleUs: number): void {
     const { registers } = this;
     this.#other = 1 << queues;

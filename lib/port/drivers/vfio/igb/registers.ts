@@ -14,7 +14,7 @@ export const REGISTERS = [
   ['MDIC', 0x00020, 'RW', 'access to the PHY\'s registers'],
   // 8.4, NVM
   ['EECD', 0x00010, 'RW', 'NVM control: whether the automatic read after a reset is over'],
-  // 8.8, interrupts; ICR, IMS and IMC by their aliases, which all of the family have and Intel's own drivers use
+  // 8.8, interrupts (EIAC 8.8.5, EIAM 8.8.6, IVAR 8.8.13); ICR, IMS and IMC by their aliases, which all of the family have and Intel's own drivers use
   ['ICR', 0x000c0, 'RW', 'causes that are no queue\'s; writing a 1 clears one'],
   ['IMS', 0x000d0, 'RW', 'writing a 1 lets such a cause be one of the extended ones'],
   ['IMC', 0x000d8, 'WO', 'writing a 1 keeps it from that'],
@@ -27,7 +27,7 @@ export const REGISTERS = [
   ['EITR', 0x01680, 'RW', 'least time between two interrupts of a vector, in us, from bit 2 on; 25 of them, 4 bytes apart'],
   ['IVAR', 0x01700, 'RW', 'which queue goes to which vector: receive and transmit of queue n and n + 8; 8 of them, 4 bytes apart'],
   ['IVAR_MISC', 0x01740, 'RW', 'the same for the other causes'],
-  // 8.10, receive
+  // 8.10, receive (RCTL 8.10.1, SRRCTL 8.10.2, RXDCTL 8.10.10)
   ['RCTL', 0x00100, 'RW', 'receive control'],
   ['RXCSUM', 0x05000, 'RW', 'checksums; what stands in the descriptor, a checksum or an RSS hash'],
   ['RLPML', 0x05004, 'RW', 'bytes of the longest long packet, with FCS'],
@@ -55,7 +55,7 @@ export const REGISTERS = [
   ['ETQF', 0x05cb0, 'RW', 'EtherType filters and their queues: 8 of them, 4 bytes apart'],
   ['RETA', 0x05c00, 'RW', 'redirection table: 128 bytes'],
   ['RSSRK', 0x05c80, 'RW', 'RSS key: 40 bytes'],
-  // 8.12, transmit
+  // 8.12, transmit (TXDCTL 8.12.13)
   ['TCTL', 0x00400, 'RW', 'transmit control'],
   ['TIPG', 0x00410, 'RW', 'gaps between frames'],
   ['TDBAL', 0x0e000, 'RW', 'descriptor ring: address, low half'],
@@ -109,7 +109,7 @@ export const MDIC_READY = 1 << 28;
 /** Register 0 of any PHY (IEEE 802.3 section 22.2.4.1): negotiation on, and begun anew. */
 export const PHY_CONTROL = 0;
 export const PHY_NEGOTIATE = 0x1000 | 0x0200;
-// GPIE (8.8)
+// GPIE (7.3.2.11)
 export const GPIE_NSICR = 1 << 0;
 export const GPIE_MSIX_MODE = 1 << 4;
 export const GPIE_EIAME = 1 << 30;
@@ -133,10 +133,10 @@ export const RCTL_SECRC = 1 << 26;
 export const RXCSUM_IPOFLD = 1 << 8;
 export const RXCSUM_TUOFLD = 1 << 9;
 export const RXCSUM_PCSD = 1 << 13;
-// SRRCTL: advanced descriptors with one buffer
+// SRRCTL (8.10.2): advanced descriptors with one buffer
 export const SRRCTL_ONE_BUFFER = 1 << 25;
 export const SRRCTL_DROP_EN = 0x80000000;
-/** RXDCTL, TXDCTL: the queue is on; fetch below 8 in hand, from 8 on at once; write back each one (PTHRESH, HTHRESH, WTHRESH). */
+/** RXDCTL (8.10.10), TXDCTL (8.12.13): the queue is on; fetch below 8 in hand, from 8 on at once; write back each one (PTHRESH, HTHRESH, WTHRESH). */
 export const QUEUE_ENABLE = 1 << 25;
 export const THRESHOLDS = 8 | (8 << 8) | (1 << 16);
 // RAH
