@@ -16,6 +16,8 @@ export class Datagram {
   /** Bytes that are there, and that there will be; 0 while the end has not come. */
   got = 0;
   total = 0;
+  /** Of each of the four ECN fields that its fragments have, a bit (RFC 3168 section 5). */
+  ecn = 0;
   deadline = 0;
   isUsed = false;
   /** Overlapping: whatever comes of it is dropped. */
@@ -59,7 +61,7 @@ export class Datagram {
 
   /** `deadline` and key stay. */
   clear(): void {
-    this.count = this.got = this.total = 0;
+    this.count = this.got = this.total = this.ecn = 0;
     this.isUsed = this.isDead = false;
   }
 }

@@ -37,7 +37,7 @@ export interface ReassemblerStats {
   duplicates: number;
   /** A first fragment without all of its transport header, or TCP flags in a second one (RFC 1858, RFC 8200 section 4.5). */
   tiny: number;
-  /** A length that is no multiple of 8 before the end, nothing in it, two ends, several segments, or held by others too. */
+  /** A length that is no multiple of 8 before the end, nothing in it, two ends, several segments, held by others too, or of a datagram that both met congestion and was of no ECN (RFC 3168 section 5.3). */
   malformed: number;
   /** Ending beyond 65535 bytes. */
   tooLong: number;
@@ -156,6 +156,7 @@ export class Reassembler {
     if (isBeyond || isBefore) return this.#kill(datagram, handle, 'malformed');
     if (datagram.count === datagram.handles.length) return this.#kill(datagram, handle, 'tooMany');
     datagram.insert(at, handle, start, start + length, place);
+    datagram.ecn |= 1 << (ip === this.#six ? this.#six.trafficClass & 3 : this.#four.ecn);
     if (!more) datagram.total = start + length;
     return datagram.got === datagram.total ? this.#finish(datagram) : 0;
   }
@@ -179,8 +180,25 @@ export class Reassembler {
     return best;
   }
 
+  /** What every fragment has passed; the whole may still not do. */
+  #check({ handles, places, total, ecn }: Datagram): Drop | undefined {
+    this.#ether.at(handles[0]!);
+    const ahead = places[0]! - this.#ether.end - (this.#isSix ? IPV6_BYTES + 8 : 0); // longer than another's, perhaps: options are the first one's
+    if (ahead + total > 0xffff) return 'tooLong';
+    return (ecn & NO_ECN_AND_CONGESTION) === NO_ECN_AND_CONGESTION ? 'malformed' : undefined;
+  }
+
+  get #isSix(): boolean {
+    return this.#key[9]! >>> 8 === 6;
+  }
+
   #finish(datagram: Datagram): number {
-    const { handles, places, starts, ends, count, total } = datagram;
+    const { handles, places, starts, ends, count, total, ecn } = datagram;
+    const why = this.#check(datagram);
+    if (why !== undefined) {
+      this.#forget(datagram, why);
+      return 0;
+    }
     for (let i = 0; i < count; i++) {
       this.#mbufs.trim(handles[i]!, this.#mbufs.dataLen(handles[i]!) - places[i]! - (ends[i]! - starts[i]!));
       if (i > 0) this.#mbufs.adjust(handles[i]!, places[i]!);
@@ -188,26 +206,28 @@ export class Reassembler {
     const head = handles[0]!;
     // From the back, so that no walk is long.
     for (let i = count - 1; i > 0; i--) this.#chains.chain(handles[i - 1]!, handles[i]!);
-    this.#ether.at(head);
-    if (this.#key[9]! >>> 8 === 4) this.#mend4(head, total);
-    else this.#mend6(head, total);
+    const isMarked = ecn >>> CONGESTION !== 0; // on any: the receiver has to know
+    if (this.#isSix) this.#mend6(head, total, isMarked);
+    else this.#mend4(head, total, isMarked);
     datagram.clear();
     this.stats.datagrams++;
     return head;
   }
 
-  #mend4(head: number, total: number): void {
+  #mend4(head: number, total: number, isMarked: boolean): void {
     this.#four.at(head, this.#ether.end);
+    if (isMarked) this.#four.ecn = CONGESTION;
     this.#four.totalLength = this.#four.length + total;
     this.#four.moreFragments = false;
     this.#four.updateChecksum();
   }
 
   /** The fragment header goes, and what stands before it moves up. */
-  #mend6(head: number, total: number): void {
+  #mend6(head: number, total: number, isMarked: boolean): void {
     const ip = this.#six;
     const { view, u8 } = this.#mbufs;
     ip.at(head, this.#ether.end);
+    if (isMarked) ip.trafficClass |= CONGESTION;
     const gone = ip.fragmentStart;
     let before = ip.start + 6;
     while (ip.nextExtension() && ip.extensionStart !== gone) before = ip.extensionStart;
@@ -241,6 +261,9 @@ export class Reassembler {
 
 /** No protocol: a first fragment whose extension headers go on in the next (RFC 7112). */
 const INCOMPLETE = -1;
+/** The ECN field that says "congestion experienced"; and the bits of that and of "no ECN". */
+const CONGESTION = 3;
+const NO_ECN_AND_CONGESTION = (1 << CONGESTION) | 1;
 
 /** `left`: bytes of the packet behind IP's headers in this fragment. */
 function isTiny(kind: number, start: number, more: boolean, left: number): boolean {
