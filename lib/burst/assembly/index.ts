@@ -12,6 +12,7 @@ export { intelTx, intelClean } from './intel_tx';
 export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm4Mbufs, lpm6Lookup, lpm6Mbufs } from './lpm';
 export { aclClassify } from './acl';
+export { forward4 } from './forward';
 export { maglevLookup } from './maglev';
 export { switchForward } from './switch';
 export { vhostRx, vhostTx, memifRx, memifTx } from './vhost';
