@@ -17,7 +17,7 @@ const { values, positionals: filters } = parseArgs({
   allowPositionals: true,
   options: { 'no-skips': { type: 'boolean', default: process.env['POLLMODE_NO_SKIPS'] === '1' }, guest: { type: 'boolean', default: false }, timeout: { type: 'string' } },
 });
-const seconds = Number(values.timeout ?? (process.env['POLLMODE_LONG'] === '1' ? 1200 : values.guest ? 600 : 180));
+const seconds = Number(values.timeout ?? (process.env['POLLMODE_LONG'] === '1' ? 1200 : 180));
 if (!(seconds > 0)) fail(`--timeout=${values.timeout}: give a number of seconds.`);
 
 // The sources are what says which tests there are: a compiled file may be older than its source's removal.

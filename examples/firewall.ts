@@ -22,7 +22,7 @@ import { FlowKeys } from './parts/flow_keys.js';
 import { Leg } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
-import { main, run, type RunOptions } from './parts/run.js';
+import { main, run, seconds, type RunOptions } from './parts/run.js';
 
 interface Options extends RunOptions { readonly gateway: string[]; readonly publish: string[]; readonly connections: string; readonly reassemble?: boolean }
 
@@ -228,6 +228,6 @@ await main(new Command('firewall').description('Lets out what hosts inside begin
   .option('--publish <service>', 'a service inside that may be reached from outside, as tcp:8080=10.0.0.5:80 or tcp:[fd01::5]:80; may be given several times', collect, [])
   .option('--reassemble', 'put fragments together, and let them pass')
   .option('--connections <n>', 'connections at once, at most 50000', '32768')
-  .option('--seconds <s>', 'stop after so long', Number)
+  .option('--seconds <s>', 'stop after so long', seconds)
   .option('--quiet', 'no line every second')
   .action(firewall));

@@ -17,7 +17,7 @@ import {
 import { Leg, prefixOf } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
-import { main, run, type RunOptions } from './parts/run.js';
+import { main, run, seconds, type RunOptions } from './parts/run.js';
 
 /** Next hops of the tables that are not adjacencies: our own addresses, and networks whose hosts we have not asked for yet, one for each leg. */
 const OWN = 0;
@@ -271,6 +271,6 @@ await main(new Command('l3fwd').description('Routes IPv4 and IPv6 between its le
   .argument('<device address...>', 'for each leg a device string and its address in its network, or one of each family: af_xdp:eth0 10.0.1.1/24,fd01::1/64 af_xdp:eth1 10.0.2.1/24,fd02::1/64')
   .option('--route <prefix=gateway>', 'a network behind a neighbour (10.9.0.0/16=10.0.2.9, ::/0=fd02::9); may be given several times', collect, [])
   .option('--routes <n>', 'routes that each family\'s table may hold', '65536')
-  .option('--seconds <s>', 'stop after so long', Number)
+  .option('--seconds <s>', 'stop after so long', seconds)
   .option('--quiet', 'no line every second')
   .action(l3fwd));

@@ -11,7 +11,8 @@ export interface Bench {
 
 /**
  * What a measurement found: `value` in the row's unit, or several by name; `userShare`, where it is known, is the
- * measured thread's user time over its CPU time.
+ * measured thread's user time over its CPU time; `apart` and `apartAfterwards`, nanoseconds of a cache line's way to the
+ * other CPU and back.
  */
 export type Figures = Readonly<Record<string, number>>;
 

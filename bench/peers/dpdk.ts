@@ -77,6 +77,25 @@ function lastRates(output: string, ports: number): TestpmdRates {
   return rates;
 }
 
+/** One of dpdk-test's autotests: what it prints until `wanted` has come; it is ended then, for it may go on with other tests for minutes. */
+export async function autotest(machine: Machine, { measured, other }: Cpus, name: string, wanted: RegExp, seconds: number): Promise<string> {
+  const program = machine.start('stdbuf', ['-oL', 'dpdk-test', ...environmentOptions(measured, other)], { environment: { DPDK_TEST: name, RUNTIME_DIRECTORY: machine.folder } });
+  try {
+    await program.expect(wanted, seconds);
+    return program.output;
+  } finally {
+    program.kill();
+    await program.exited;
+  }
+}
+
+/** The number that `pattern` catches in an autotest's output. */
+export function printed(output: string, pattern: RegExp): number {
+  const found = pattern.exec(output);
+  if (found === null) throw new Error(`the autotest printed nothing like ${String(pattern)}`);
+  return Number(found[1]);
+}
+
 /** Cycles of ring_perf_autotest's bulks of 32 pointers, on one thread; per bulk, enqueue and dequeue together. */
 export interface RingPerf {
   readonly spSc: number;

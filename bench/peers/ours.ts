@@ -25,6 +25,8 @@ export interface OursResult {
   /** Of the virtqueue programs: part of the time in which nothing could be moved, and packets of a burst that moved some. */
   readonly idle?: number;
   readonly burst?: number;
+  /** Of round-trip. */
+  readonly nanoseconds?: number;
 }
 
 export function startOurs(machine: Machine, name: string, { measured, other }: Cpus, { seconds, netns, more = [] }: OursOptions): Program {

@@ -15,6 +15,8 @@ export interface Outcome {
   readonly userShare?: number;
   /** Of our time, the part in which there was nothing to move: the other end is the limit. */
   readonly idle?: number;
+  /** Rounds that do not count, since the host below moved a CPU between the two measurements. */
+  readonly moved: number;
 }
 
 /** One round's figures by measurement; a text where it failed. */
@@ -25,24 +27,38 @@ export function outcome(row: Row, rounds: readonly Round[]): Outcome {
   const shares: number[] = [];
   const idles: number[] = [];
   let skipped = '';
+  let moved = 0;
   for (const round of rounds) {
     const [peer, ours] = [round.get(row.peerFigure[0]), round.get(row.oursFigure[0])];
     if (typeof peer !== 'object' || typeof ours !== 'object') {
       skipped ||= [peer, ours].find(each => typeof each === 'string') ?? 'not measured';
       continue;
     }
+    if (!sameDistance(peer, ours)) {
+      moved++;
+      continue;
+    }
     pairs.push([peer[row.peerFigure[1]]!, ours[row.oursFigure[1]]!]);
     if (ours['userShare'] !== undefined) shares.push(ours['userShare']);
     if (ours['idle'] !== undefined) idles.push(ours['idle']);
   }
-  if (pairs.length === 0) return { row, skipped };
+  if (pairs.length === 0) return { row, moved, skipped: skipped || 'in each round the two CPUs were nearer to each other for one than for the other: run it again, with more rounds' };
   const ratio = spread(pairs.map(([peer, ours]) => row.unit === 'cycles' ? peer / ours : ours / peer));
   return {
-    row, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)),
+    row, moved, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)),
     ...(row.target === undefined ? {} : { reached: ratio.median >= row.target }),
     ...(shares.length === 0 ? {} : { userShare: median(shares) }),
     ...(idles.length === 0 ? {} : { idle: median(idles) }),
   };
+}
+
+/** The ways between CPUs that share a cache and CPUs that do not differ by much more, those of one kind by less. */
+const SAME = 1.5;
+
+/** Were the two CPUs as far apart, all the time, for the peer as for ours? True of what has nothing to do with that. */
+function sameDistance(peer: Figures, ours: Figures): boolean {
+  const ways = [peer, ours].flatMap(({ apart, apartAfterwards }) => [apart, apartAfterwards]).filter(way => way !== undefined);
+  return ways.length === 0 || Math.max(...ways) <= SAME * Math.min(...ways);
 }
 
 export function table(outcomes: readonly Outcome[]): string {
@@ -76,8 +92,9 @@ function figure(value: number): string {
 
 /** Who was raced and what was counted, once for each row. */
 export function notes(outcomes: readonly Outcome[]): string {
-  return outcomes.map(({ row, skipped }) => {
-    const text = `${row.name}\n    peer: ${row.peer}\n    ours: ${row.ours}\n    counted: ${row.counted}`;
+  return outcomes.map(({ row, skipped, moved }) => {
+    const leftOut = moved === 0 ? '' : `\n    left out: ${moved} round${moved === 1 ? '' : 's'}, in which the two CPUs were nearer to each other for one than for the other (a virtual machine's CPUs move)`;
+    const text = `${row.name}\n    peer: ${row.peer}\n    ours: ${row.ours}\n    counted: ${row.counted}${leftOut}`;
     return skipped === undefined ? text : `${text}\n    NOT RACED: ${skipped}`;
   }).join('\n');
 }

@@ -35,6 +35,14 @@ export const rows: readonly Row[] = [
   lookup('L3 forwarding, 4,096 destinations, loop in TypeScript', 'l3fwd-few', 1, `${FORWARDING}; 4,096 mbufs in turn, so that packets and the entries they meet stay in L2; ${ROUTES}`),
   ...([['IPv4 LPM, bulk lookup of 32', 'bulk', 'lpm-lookup', 1], ['IPv4 LPM, add, all routes', 'add', 'lpm-add-all', 50]] as const).map(([name, figure, ours, target]) => lookupAutotest(name, 'lpm_perf_autotest', figure, ours, target, ROUTES)),
   ...([['hash 16-byte key, bulk lookup', 'bulk', 'hash-lookup'], ['hash 16-byte key, add', 'add', 'hash-add']] as const).map(([name, figure, ours]) => lookupAutotest(name, 'hash_perf_autotest', figure, ours, 1, `the autotest's 524,288 keys, bulks of 16, jhash; ours: ${KEYS}`)),
+  {
+    name: 'Internet checksum, 1500 B', peer: 'dpdk-test cksum_perf_autotest (rte_raw_cksum, aligned blocks), Debian\'s generic build', peerFigure: ['cksum_perf_autotest', 'value'],
+    ours: 'lib/wire Checksums, asc -O3', oursFigure: ['checksum', 'value'], unit: 'cycles', target: 1, counted: 'time-stamp counter cycles per sum of 1500 bytes; its mean, our median of slices of 640',
+  },
+  {
+    name: 'Internet checksum, 1500 B, against AVX-512', peer: 'C on rte_raw_cksum, gcc -O3 -march=native: vectors four times as long as WebAssembly\'s, where the machine has them (bench/peers/checksum.c)', peerFigure: ['C checksum', 'value'],
+    ours: 'lib/wire Checksums, asc -O3', oursFigure: ['checksum', 'value'], unit: 'cycles', counted: 'the same; medians of slices of 640',
+  },
   packets('null to null, io', 'testpmd null io', 'null-io', 3, FORWARDED),
   packets('null to null, MAC swap in TypeScript', 'testpmd null macswap', 'null-macswap', 1.5, FORWARDED),
   packets('ring ports, io', 'testpmd ring io', 'ring-io', 1, `${FORWARDED}; 256 circle in each ring; packets are counted, as net_ring does`),

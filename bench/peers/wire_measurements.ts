@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { missingCapabilities } from '../../lib/kernel/caps.js';
 import type { Lab } from '../../lib/lab/veth.js';
-import { addNeighbour } from '../../lib/kernel/link.js';
+import { addNeighbour } from '../../lib/kernel/link_addresses.js';
 import { withNetns } from '../../lib/kernel/netns.js';
 import type { Bench, Figures, Measurement } from './bench.js';
 import { CProgram } from './c_program.js';

@@ -5,10 +5,10 @@
 import { constants } from 'node:os';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { ipv4Bytes, macBytes, macText } from './address.js';
+import { macBytes, macText } from './address.js';
 import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
-import { concat, fromCString, getI32, getU32, getU64, setI32, setU16, setU32 } from './bytes.js';
-import { AF_INET, AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from './constants.js';
+import { concat, fromCString, getI32, getU32, getU64, setI32, setU32 } from './bytes.js';
+import { AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_DUMP } from './constants.js';
 import { netlinkRequest, type Message } from './netlink.js';
 
 const { errno } = constants;
@@ -16,9 +16,6 @@ const { errno } = constants;
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
-const RTM_NEWADDR = 20;
-const RTM_GETADDR = 22;
-const RTM_NEWNEIGH = 28;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
@@ -26,23 +23,14 @@ const IFLA_OPERSTATE = 16;
 const IFLA_LINKINFO = 18;
 const IFLA_STATS64 = 23;
 const IFLA_AF_SPEC = 26;
-const IFLA_NET_NS_FD = 28;
 const IFLA_NUM_TX_QUEUES = 31;
 const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_XDP = 43;
 const IFLA_XDP_ATTACHED = 2;
 const IFLA_XDP_PROG_ID = 4;
 const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
-const VETH_INFO_PEER = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
-const IFA_ADDRESS = 1;
-const IFA_LOCAL = 2;
-const RT_SCOPE_LINK = 253;
-const NDA_DST = 1;
-const NDA_LLADDR = 2;
-const NUD_PERMANENT = 0x80;
 const IFINFO_SIZE = 16;
 
 /** RFC 2863 operational states, by number. */
@@ -80,47 +68,11 @@ export interface Link {
   xdp: AttachedXdp;
 }
 
-export interface VethEnd {
-  name: string;
-  mac?: string;
-  /** The namespace to put it in, by descriptor; the calling thread's where absent. */
-  netns?: number;
-}
-
-export interface VethOptions {
-  a: VethEnd;
-  b: VethEnd;
-  /** Receive and transmit queues of each end; 1 where absent. May exceed the number of CPUs. */
-  queues?: number;
-  mtu?: number;
-}
-
 export interface LinkChange {
   up?: boolean;
   mac?: string;
   mtu?: number;
   name?: string;
-}
-
-/** Makes a veth pair, both ends down, with no IPv6 addresses of their own. EEXISTS when a name is taken. */
-export function createVeth(options: VethOptions): void {
-  const peer = concat([ifinfo(0), ...endAttributes(options.b, options)]);
-  const payload = concat([
-    ifinfo(0), ...endAttributes(options.a, options),
-    nest(IFLA_LINKINFO, textAttribute(IFLA_INFO_KIND, 'veth'), nest(IFLA_INFO_DATA, nest(VETH_INFO_PEER, peer))),
-  ]);
-  netlinkRequest(NETLINK_ROUTE, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, `create veth ${options.a.name}`);
-}
-
-function endAttributes(end: VethEnd, { queues = 1, mtu }: VethOptions): Uint8Array[] {
-  if (!Number.isInteger(queues) || queues < 1 || queues > 4096) {
-    throw new PollmodeError('EOPTION', `${queues} is no number of veth queues: ask for 1 to 4096.`);
-  }
-  const attributes = [nameAttribute(end.name), u32Attribute(IFLA_NUM_RX_QUEUES, queues), u32Attribute(IFLA_NUM_TX_QUEUES, queues)];
-  if (mtu !== undefined) attributes.push(u32Attribute(IFLA_MTU, mtu));
-  if (end.mac !== undefined) attributes.push(attribute(IFLA_ADDRESS, macBytes(end.mac)));
-  if (end.netns !== undefined) attributes.push(u32Attribute(IFLA_NET_NS_FD, end.netns));
-  return attributes;
 }
 
 export function setLink(ifindex: number, change: LinkChange): void {
@@ -250,54 +202,15 @@ function carries({ operstate, flags }: Link): boolean {
   return operstate === 'up' || (operstate === 'unknown' && (flags & IFF_LOWER_UP) !== 0);
 }
 
-/** Gives the link an IPv4 address; `prefix` is the length of its network part in bits. */
-export function addAddress(ifindex: number, ip: string, prefix: number): void {
-  const header = new Uint8Array(8); // struct ifaddrmsg
-  header[0] = AF_INET;
-  header[1] = prefix;
-  setU32(header, 4, ifindex);
-  const payload = concat([header, attribute(IFA_LOCAL, ipv4Bytes(ip)), attribute(IFA_ADDRESS, ipv4Bytes(ip))]);
-  netlinkRequest(NETLINK_ROUTE, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload, `add address ${ip}`);
-}
-
-/** An address of an interface; `text` is an IPv4 address, or an IPv6 one with all its zeros. */
-export interface InterfaceAddress {
-  ifindex: number;
-  text: string;
-  prefix: number;
-  /** Good on its own link only, as every interface has one in IPv6. */
-  linkLocal: boolean;
-}
-
-/** Also of interfaces that are down, or without a carrier. */
-export function listAddresses(): InterfaceAddress[] {
-  return netlinkRequest(NETLINK_ROUTE, RTM_GETADDR, NLM_F_DUMP, new Uint8Array(8), 'list addresses')
-    .filter((answer) => answer.type === RTM_NEWADDR).map(({ payload }) => {
-      const found = parseAttributes(payload.subarray(8));
-      const bytes = found.get(IFA_LOCAL) ?? found.get(IFA_ADDRESS) ?? new Uint8Array();
-      const groups = Array.from({ length: bytes.length >> 1 }, (_, i) => ((bytes[2 * i]! << 8) | bytes[2 * i + 1]!).toString(16));
-      return { ifindex: getU32(payload, 4), text: payload[0] === AF_INET ? bytes.join('.') : groups.join(':'), prefix: payload[1]!, linkLocal: payload[3] === RT_SCOPE_LINK };
-    });
-}
-
-/** A neighbour that is never asked for: no ARP on the link for it. */
-export function addNeighbour(ifindex: number, ip: string, mac: string): void {
-  const header = new Uint8Array(12); // struct ndmsg
-  header[0] = AF_INET;
-  setI32(header, 4, ifindex);
-  setU16(header, 8, NUD_PERMANENT);
-  const payload = concat([header, attribute(NDA_DST, ipv4Bytes(ip)), attribute(NDA_LLADDR, macBytes(mac))]);
-  netlinkRequest(NETLINK_ROUTE, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload, `add neighbour ${ip}`);
-}
-
 /** struct ifinfomsg about one link, or about none. */
-function ifinfo(ifindex: number): Uint8Array {
+export function ifinfo(ifindex: number): Uint8Array {
   const header = new Uint8Array(IFINFO_SIZE);
   setI32(header, 4, ifindex);
   return header;
 }
 
-function nameAttribute(name: string): Uint8Array {
+/** EOPTION unless it is a name that the kernel takes. */
+export function nameAttribute(name: string): Uint8Array {
   checkName(name);
   return textAttribute(IFLA_IFNAME, name);
 }

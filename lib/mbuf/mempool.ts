@@ -12,7 +12,7 @@ import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_O
 import { mbufsOf, type Mbufs } from './mbufs.js';
 import { reclaimHeld, reclaimStray } from './reclaim.js';
 import {
-  CACHE_MAX, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
+  CACHE_MAX, CACHE_ONE, CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_KIND,
   POOL_MAGIC, POOL_RECLAIMED, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
 } from './pool_layout.js';
 
@@ -59,6 +59,8 @@ export class Mempool {
   readonly mbufs: Mbufs;
   readonly #zone: Memzone;
   private readonly burstFunctions: BurstFunctions;
+  /** Offset of this lcore's vector of one. */
+  private readonly one: number;
   private open = true;
   /** What stays readable after close. */
   #final: { readonly audit: PoolAudit; readonly stats: MempoolStats } | undefined;
@@ -74,6 +76,7 @@ export class Mempool {
     this.buffers = arena.find(`${zone.name}/buffers`);
     this.mbufs = mbufsOf(arena);
     this.burstFunctions = burstFunctions(arena);
+    this.one = zone.offset + POOL_CACHES + arena.lcore * CACHE_STRIDE + CACHE_ONE;
   }
 
   /** Throws EOPTION, EEXISTS, EARENAFULL; ESYSCALL when huge pages must be had and cannot. */
@@ -130,6 +133,19 @@ export class Mempool {
   free(burst: Burst, from: number, to: number): void {
     if (!(from >= 0 && to > from && to <= burst.capacity) || !this.open) return;
     this.burstFunctions.mbufFree(this.offset, this.arena.lcore, burst.offset + from * 4, to - from);
+  }
+
+  /** One new mbuf, as `alloc` makes them (DPDK's rte_pktmbuf_alloc): its handle, or 0 when the pool is dry (counted). A call per packet: for bursts there is `alloc`. */
+  allocOne(): number {
+    if (!this.open || this.burstFunctions.mbufAlloc(this.offset, this.arena.lcore, this.one, 1) === 0) return 0;
+    return this.arena.u32[this.one >>> 2]!;
+  }
+
+  /** Gives up one hold on one packet (DPDK's rte_pktmbuf_free), as `free` does on many. A call per packet: for bursts there is `free`. */
+  freeOne(handle: number): void {
+    if (!this.open) return;
+    this.arena.u32[this.one >>> 2] = handle;
+    this.burstFunctions.mbufFree(this.offset, this.arena.lcore, this.one, 1);
   }
 
   /** Free mbufs, the caches' included, at some moment of the call. */

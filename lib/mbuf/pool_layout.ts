@@ -36,6 +36,8 @@ export const POOL_RECLAIMED = 64;
 export const POOL_CACHES = 128;
 /** u32 length, then the slots one cache line on. 65 lines, so that caches do not all start in the same L1 set. */
 export const CACHE_LENGTH = 0;
+/** u32: a vector of one, for the lcore's calls of a single mbuf. */
+export const CACHE_ONE = 16;
 export const CACHE_SLOTS = 64;
 export const CACHE_CAPACITY = 1024;
 export const CACHE_STRIDE = 4160;

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Arena, MAX_ARENA, MIN_ARENA } from '../../lib/arena/arena.js';
 import { Burst } from '../../lib/burst/burst.js';
+import { Chains } from '../../lib/mbuf/chains.js';
+import * as layout from '../../lib/mbuf/layout.js';
 import { Mempool, type MempoolOptions } from '../../lib/mbuf/mempool.js';
 import { open } from '../../lib/port/host.js';
 import { Ring } from '../../lib/ring/ring.js';
@@ -61,6 +63,38 @@ for (const [build, high] of PLACES) {
       if (arena.zones().some(({ name }) => name.startsWith('pool'))) throw new Error('zones are left');
     }), { numRuns: 40 });
     t.ok(tally.got > 100 && tally.dry > 30, `${tally.got} allocations, ${tally.dry} dry`);
+    arena.close();
+  });
+
+  t.test(`one at a time, ${build}${high ? ' above 2 GiB' : ''}: the same pool, its holds and its chains; dry is 0`, async t => {
+    const arena = arenaOf(build, high);
+    const pool = Mempool.create(arena, 'pool', { count: 32, bufferSize: 2048 });
+    const handles = Array.from({ length: 33 }, () => pool.allocOne());
+    t.equal(handles[32], 0);
+    t.equal(new Set(handles).size, 33, 'no mbuf twice');
+    t.match(pool.stats(), { dry: 1 });
+    t.match(pool.audit(), { free: 0, app: 32 });
+    const [first, second, third] = handles as [number, number, number];
+    t.same([pool.mbufs.refcnt(first), pool.mbufs.pktLen(first), pool.mbufs.headroom(first)], [1, 0, 256]);
+    pool.mbufs.hold(first);
+    pool.freeOne(first);
+    t.match(pool.audit(), { free: 0 }, 'another holds it still');
+    pool.freeOne(first);
+    t.match(pool.audit(), { free: 1 });
+    const chains = new Chains(pool);
+    t.ok(chains.chain(second, third));
+    pool.freeOne(second);
+    t.match(pool.audit(), { free: 3 }, 'with its chain');
+    pool.freeOne((pool.buffers.offset >>> 11) - 1);
+    t.match(pool.stats(), { foreign: 1 });
+    t.not(pool.allocOne(), 0);
+    for (const handle of handles.slice(3, 32)) pool.freeOne(handle);
+    pool.freeOne([first, second, third].find(handle => pool.mbufs.owner(handle) >>> 24 === layout.OWNER_APP)!);
+    t.match(pool.audit(), { free: 32, twice: 0, stray: 0 });
+    chains.close();
+    pool.close();
+    pool.freeOne(second);
+    t.equal(pool.allocOne(), 0, 'closed');
     arena.close();
   });
 

@@ -228,3 +228,18 @@ t.test('a distributor that cannot begin says so when it is started, and leaves n
   t.equal(host.arena.zones().length, zones);
   host.close();
 });
+
+t.test('of two that replace one worker at once, one does', async t => {
+  const host = open(['ring:a']);
+  OrderBook.create(host.arena, 'book', 1);
+  const workers = [{ module: new URL('./order_worker.js', import.meta.url), args: { book: 'book', lossy: true, recordEvery: 0, workers: 1, seed: 1 } }];
+  const rps = await Distributor.start(host, { from: [{ port: host.ports[0]!.number }], workers, onEnd: () => undefined });
+  await rps.lcore(0)!.terminate();
+  while (rps.lcore(0) !== undefined) await new Promise(resolve => { setImmediate(resolve); });
+  rps.steering.retire(0); // asks the distributor for something, which both wait for
+  const outcomes = await Promise.allSettled([rps.replace(0), rps.replace(0)]);
+  t.same(outcomes.map(outcome => outcome.status === 'fulfilled' ? 'replaced' : (outcome.reason as { code: string }).code).sort(), ['EBUSYQUEUE', 'replaced']);
+  t.ok(rps.lcore(0) !== undefined && rps.steering.inService(0));
+  await rps.stop();
+  host.close();
+});

@@ -14,6 +14,8 @@ export interface Job {
   /** Shell words that make the host's side of its taps, in a network namespace that goes with QEMU. Needs root. Default: this process's namespace. */
   readonly network?: string;
   readonly minutes?: number;
+  /** So long without a line of the job, the machine counts as frozen and is ended. Default: never. */
+  readonly silentMinutes?: number;
   readonly memoryMb?: number;
   /** More words of the kernel's command line. */
   readonly append?: string;
@@ -29,8 +31,8 @@ export interface Outcome {
   readonly output: string;
   /** The guest's kernel log and console: IOMMU faults stand here. */
   readonly console: string;
-  /** The signal that ended QEMU, when nobody here sent it: one of its own assertions failed. */
-  readonly crash?: NodeJS.Signals;
+  /** How QEMU broke down, when nobody here ended it for another reason: the signal of an assertion of its own, or `silence`. */
+  readonly crash?: NodeJS.Signals | 'silence';
 }
 
 export const QEMU = 'qemu-system-x86_64';
@@ -70,15 +72,20 @@ export function guestArguments(image: Image, folder: string, append: string): st
 }
 
 /** Runs QEMU to its end, or kills it. What the guest prints on its second port comes back. */
-function run(args: readonly string[], { minutes = 10, line, monitorMark, network }: Job, monitor: string): Promise<{ output: string; crash?: NodeJS.Signals }> {
+function run(args: readonly string[], { minutes = 10, silentMinutes, line, monitorMark, network }: Job, monitor: string): Promise<Pick<Outcome, 'output' | 'crash'>> {
   const [program, ...words] = network === undefined ? [QEMU] : ['unshare', '-n', 'sh', '-c', `${network} && exec ${QEMU} "$@"`, 'sh'];
   const child = spawn(program!, [...words, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let stopped = false;
+  let silent = false;
   const stop = (): void => {
     stopped = true;
     child.kill('SIGKILL');
   };
   const timer = setTimeout(stop, minutes * 60_000);
+  const silence = silentMinutes === undefined ? undefined : setTimeout(() => {
+    silent = true;
+    stop();
+  }, silentMinutes * 60_000);
   process.once('exit', stop);
   let output = '';
   let rest = '';
@@ -88,6 +95,7 @@ function run(args: readonly string[], { minutes = 10, line, monitorMark, network
     process.stderr.write(chunk); // a device that finds fault with its driver says so here
   });
   child.stdout.on('data', (chunk: Buffer) => {
+    silence?.refresh();
     const text = String(chunk).replace(/\r/g, '');
     output += text;
     const lines = (rest + text).split('\n');
@@ -101,8 +109,10 @@ function run(args: readonly string[], { minutes = 10, line, monitorMark, network
     child.on('error', cause => reject(new Error(`qemu-system-x86_64 cannot be run: ${cause.message}; apt-get install qemu-system-x86.`)));
     child.on('close', (code, signal) => {
       clearTimeout(timer);
+      clearTimeout(silence);
       process.off('exit', stop);
-      if (code === 0 || output !== '') resolve({ output, ...signal === null || stopped ? {} : { crash: signal } });
+      const crash = silent ? 'silence' : stopped ? null : signal;
+      if (code === 0 || output !== '' || silent) resolve({ output, ...crash === null ? {} : { crash } });
       else reject(new Error(`QEMU ended with ${String(code ?? signal)}: ${errors}`));
     });
   });

@@ -9,7 +9,7 @@ import {
 import { count64 } from './memory_ports';
 import { loadInOrder64 } from './order';
 import { publish16, publish64 } from './publish';
-import { advance, availEvent, tellPacked, tellSplit } from './virtqueue';
+import { advance, availEvent, tellSplit, tellUnlessDisabled } from './virtqueue';
 import { popBatchFours, popPackedFours, popSplitFours, pushFours } from './virtqueue_fours';
 
 // @ts-ignore: decorator
@@ -231,12 +231,6 @@ export function pushChain(queue: usize, nth: u32, count: u32, indirect: bool, ha
   return packed ? count : 1;
 }
 
-/**
- * A place to be told of counts however long ago it was passed. A device that sleeps has said where anew, or should have:
- * QEMU's may go on past the place by itself and leave it as it is, and would then sleep for ever.
- */
-const EVER: u32 = 0x7fff;
-
 /** The device sees what was pushed since the last time: `count` chains in a split ring, `count` descriptors in a packed one. */
 // @ts-ignore: decorator
 @inline
@@ -250,7 +244,7 @@ export function publishAvail(queue: usize, count: u32, packed: bool): void {
     publish64(at + 8, load<u64>(load<u32>(queue, VQ_SCRATCH)));
     const next = advance(old, count, size);
     store<u32>(queue, next, VQ_NEXT_AVAIL);
-    tellPacked(queue, used, next, EVER);
+    tellUnlessDisabled(queue, used);
   } else {
     const index = (old + count) & 0xffff;
     store<u32>(queue, index, VQ_NEXT_AVAIL);
