@@ -8,7 +8,7 @@ import { PollmodeError } from '../errors.js';
 import { macBytes, macText } from './address.js';
 import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
 import { concat, fromCString, getI32, getU32, getU64, setI32, setU32 } from './bytes.js';
-import { AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_DUMP } from './constants.js';
+import { AF_INET6, IFF_LOWER_UP, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_DUMP } from './constants.js';
 import { netlinkRequest, type Message } from './netlink.js';
 
 const { errno } = constants;
@@ -39,9 +39,6 @@ export type Operstate = (typeof OPERSTATES)[number];
 
 /** XDP_ATTACHED_*, by number. `several`: one program in the driver and another in the stack. */
 const XDP_ATTACHED = ['none', 'native', 'generic', 'hardware', 'several'] as const;
-
-/** linux/if.h: the driver has a carrier. */
-const IFF_LOWER_UP = 0x10000;
 
 /** What stands at the interface's XDP hooks. */
 export interface AttachedXdp {

@@ -212,6 +212,13 @@ export function dieAt(lab: Lab, point: number, work: () => unknown): boolean {
   }
 }
 
+/** The whole zone, byte by byte. */
+export function expectSameBytes(left: Lab, right: Lab): void {
+  if (left.zone.equals(right.zone)) return;
+  const at = left.zone.findIndex((byte, i) => byte !== right.zone[i]) & ~3;
+  throw new Error(`at ${at} of the zone: ${left.zone.readUInt32LE(at)} and ${right.zone.readUInt32LE(at)}`);
+}
+
 /** Throws, so that fast-check can shrink. */
 export function expectEqual(found: unknown, wanted: unknown): void {
   const [a, b] = [JSON.stringify(found), JSON.stringify(wanted)];

@@ -2,7 +2,7 @@
 import { binding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError, type ErrorCode } from '../../../errors.js';
-import { POLLIN } from '../../../kernel/constants.js';
+import { EFD_NONBLOCK, POLLIN } from '../../../kernel/constants.js';
 import { check } from '../../../kernel/errno.js';
 import { hasEnded, seqpacketSocket } from '../../../kernel/unix.js';
 import { giveTurns, takeTurns } from '../../../vhost_user/turns.js';
@@ -20,7 +20,6 @@ import { longestFrame, socketAddress, type MemifSettings } from './options.js';
 import { takeBack } from './outstanding.js';
 import { makeRing, startCopying, startSharing, wakeLate } from './ring.js';
 
-const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
 /** How often the connection is looked at beside the bursts; how long after a failure it is tried again; how long a server may take to answer, and to let go at the end. */
 const PERIOD_MS = 10;

@@ -1,6 +1,6 @@
 /** The server's side of a memif port: one client at a time, each message checked, then done, then acknowledged. In the thread that opened the port. */
 import { binding } from '../../../binding.js';
-import { POLLIN } from '../../../kernel/constants.js';
+import { EFD_NONBLOCK, POLLIN } from '../../../kernel/constants.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import { takeTurns } from '../../../vhost_user/turns.js';
 import { VQ_GENERATION, VQ_TELL } from '../../../virtqueue/layout.js';
@@ -16,7 +16,6 @@ import { longestFrame, type MemifSettings } from './options.js';
 import type { ClientRegions } from './regions.js';
 import { ringBytes, startServer, wakeLate } from './ring.js';
 
-const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
 /** How often the socket gets its turn beside the bursts, in milliseconds. */
 const PERIOD_MS = 10;

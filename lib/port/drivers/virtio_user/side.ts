@@ -3,6 +3,7 @@ import type { Memzone } from '../../../arena/directory.js';
 import { binding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
+import { EFD_NONBLOCK } from '../../../kernel/constants.js';
 import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../virtqueue/driver.js';
 import {
   ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
@@ -19,7 +20,6 @@ import type { QueueState } from '../../queue.js';
 import { FrontEnd, type SharedRegion, type SharedVring } from './frontend.js';
 import type { VirtioUserOptions } from './options.js';
 
-const EFD_NONBLOCK = 0x800;
 const PAGE = 4096;
 /** What is added to an offset in the arena to make the address that the back-end knows: no address is 0, and none looks like an offset. */
 const IOVA = 1n << 32n;
