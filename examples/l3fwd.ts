@@ -122,11 +122,11 @@ class Router {
     return got;
   }
 
-  /** An IPv4 packet to our MAC address, sound, and to one host. */
+  /** An IPv4 packet to our MAC address, sound, and to one host. What has a VLAN tag is of another network than the leg's, here and at the other end. */
   #isRoutable(handle: number, leg: Leg): boolean {
     const ether = this.#ether;
     const ip = this.#ip;
-    return ether.at(handle) && ether.type === ETHERTYPE_IPV4 && ether.destinationIs(leg.mac) && ip.at(handle, ether.end, ether.limit) && ip.checksumValid
+    return ether.at(handle) && ether.type === ETHERTYPE_IPV4 && ether.tags === 0 && ether.destinationIs(leg.mac) && ip.at(handle, ether.end, ether.limit) && ip.checksumValid
       && ip.destination >>> 28 < 14;
   }
 
@@ -174,7 +174,7 @@ class Router {
 
   #other(handle: number, leg: Leg): void {
     const ether = this.#ether;
-    if (ether.at(handle) && ether.type === ETHERTYPE_ARP) leg.takeArp(handle, ether.end);
+    if (ether.at(handle) && ether.type === ETHERTYPE_ARP && ether.tags === 0) leg.takeArp(handle, ether.end);
     else if (ether.type === ETHERTYPE_IPV6 && leg.six !== undefined) this.#sixes.handles[this.#sixCount++] = handle;
     else this.drops.put(handle, 'not for a router');
   }
@@ -205,6 +205,7 @@ class Router {
     const ip = this.#ip6;
     ether.at(handle);
     ip.at(handle, ether.end, ether.limit);
+    if (hop === OWN && ip.destinationIsLinkLocal && !from.isOwn6(this.#host.mbufs.u8, ip.destinationAt)) return this.drops.put(handle, 'of the link only');
     if (hop === OWN) return from.take6(handle, ip);
     if (hop === LPM_NONE) return from.refuse(handle, 'no route');
     if (ip.sourceIsLinkLocal) return this.drops.put(handle, 'of the link only');

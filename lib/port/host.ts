@@ -1,6 +1,7 @@
 import { Arena, DEFAULT_ARENA, MAX_ARENA, type ArenaOptions } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import { BACKING_HUGE } from '../arena/layout.js';
+import { freshName } from '../arena/names.js';
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import { undoLeftOnce } from '../journal/left.js';
@@ -75,7 +76,7 @@ export class Host {
     this.#ownsArena = options.arena === undefined && this.#ownsPool;
     this.arena = options.pool?.arena ?? options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize + demand.reduce((sum, each) => sum + (each.overlays ?? 0), 0)));
     try {
-      this.pool = options.pool ?? Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
+      this.pool = options.pool ?? Mempool.create(this.arena, freshName(this.arena, () => `pool/${hosts++}.${this.arena.lcore}`), {
         count, bufferSize,
         hugePages: options.hugePages ?? hugePagesFor(demand),
         ...(demand.some(each => each.ownFile === true) ? { file: 'own' as const } : {}),
@@ -84,7 +85,7 @@ export class Host {
       this.mbufs = this.pool.mbufs;
       refuseSmallPages(plans, this.pool);
       for (const plan of plans) this.#open(plan);
-      if (this.arena.named) this.#publisher = new StatsPublisher(this.arena, `${hosts++}.${this.arena.lcore}`, this.#ports);
+      if (this.arena.named) this.#publisher = new StatsPublisher(this.arena, () => `${hosts++}.${this.arena.lcore}`, this.#ports);
     } catch (cause) {
       this.#abandon();
       throw cause;
