@@ -30,6 +30,8 @@ const TX_OWNER = 0x03000001;
 export interface VqShape {
   readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
   readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly outside: boolean; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
+  /** The driver's ids begin with this one, as after others came back in another order. Default 0. */
+  readonly firstId?: number;
   /** OFFLOAD_*, in both directions. `finish`: the guest does not pass checksums on, and takes nothing that is to be cut. */
   readonly offloads: number; readonly finish?: boolean;
 }
@@ -37,7 +39,7 @@ export interface VqShape {
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
   mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10, 20), outside: fc.boolean(),
-  guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
+  guestBuffers: fc.constantFrom(6, 14, 28), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4), firstId: fc.constantFrom(0, 0, 1, 6),
   offloads: fc.constantFrom(0, 1, 3, 5, 7, 7), finish: fc.boolean(),
 }).map(({ power, odd, start, ...shape }) => ({
   ...shape,
@@ -86,12 +88,18 @@ const plain: fc.Arbitrary<Outgoing> = fc.record({
 
 const asking: fc.Arbitrary<Outgoing> = fc.oneof(plain, fc.tuple(plain, packet).map(([frame, front]) => ({ ...frame, packet: front })));
 
+/** What is done for four at once; with one of another kind among them now and then. */
+const alike: fc.Arbitrary<Outgoing[]> = fc.array(
+  fc.oneof({ weight: 30, arbitrary: fc.integer({ min: 14, max: 100 }).map(length => ({ parts: [length], shift: 0, held: false })) }, { weight: 1, arbitrary: plain }),
+  { minLength: 4, maxLength: 14 },
+);
+
 /** `asks`: frames leave something to be done. */
 export function vqCommands(hostile: boolean, asks: boolean): fc.Arbitrary<VqCommand[]> {
   const count = fc.integer({ min: 1, max: 14 });
   const outgoing = asks ? asking : plain;
   const usual = [
-    ...(['guestSend', 'hostSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.array(outgoing, { minLength: 1, maxLength: 6 }) })),
+    ...(['guestSend', 'hostSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.oneof(fc.array(outgoing, { minLength: 1, maxLength: 6 }), alike) })),
     ...(['guestReceive', 'hostReceive', 'guestFree', 'hostFree'] as const).map(kind => fc.record({ kind: fc.constant(kind), count })),
   ];
   const value = fc.oneof(fc.constantFrom(0, 1, 2, 4, 0x8000, 0x00010003, 0xffff, 0x7fffffff, 0xffffffff), fc.nat({ max: 0xffffffff }));
@@ -169,7 +177,7 @@ function makeRings(lab: Lab, { packed, size, start }: VqShape): Rings {
 function makeDriver(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: number, bufferBytes: number): number {
   const queue = makeVirtqueue(lab, pool, { ...shape, inOrder: shape.inOrder && owner === TX_OWNER }, rings, owner);
   const [side, free] = [reserve(lab, shape.size * 8), reserve(lab, shape.size * 2)];
-  for (let id = 0; id < shape.size; id++) lab.u16[(free >>> 1) + id] = id;
+  for (let i = 0; i < shape.size; i++) lab.u16[(free >>> 1) + i] = (i + (shape.firstId ?? 0)) % shape.size;
   const fields = [
     [VQ_POOL, lab.base], [VQ_POOL_BYTES, bufferBytes], [VQ_BUFFER_MASK, 2047], [VQ_SIDE, side], [VQ_FREE, free],
     [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra], [VQ_LONGEST, shape.offloads === 0 || owner !== TX_OWNER ? LONGEST : LONGEST_UNCUT],
@@ -248,8 +256,8 @@ export function bytesOf({ lab }: Pick<VqWorld, 'lab'>, side: Side, first: number
 
 export interface Sent { readonly bytes: Buffer; readonly frame: Outgoing }
 
-/** Builds frames of new mbufs and offers them. Returns what was offered and how many were taken; the rest is freed. */
-export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): { offered: Sent[]; taken: number } {
+/** Builds frames of new mbufs and offers them, with `written` at byte `where` of those that are so long. Returns what was offered and how many were taken; the rest is freed. */
+export function send(world: VqWorld, side: Side, frames: readonly Outgoing[], written: readonly number[] = [], where = 0): { offered: Sent[]; taken: number } {
   const { lab, vector } = world;
   const [offered, heads]: [Sent[], number[]] = [[], []];
   for (const frame of frames) {
@@ -261,6 +269,8 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
     lab.u16[(head + MBUF_NB_SEGS) >>> 1] = count;
     set(lab, head, MBUF_PKT_LEN, frame.parts.reduce((sum, part) => sum + part, 0));
     if (frame.packet !== undefined) writePacket(world, side, handles[0]!, frame, frame.packet);
+    const part = Math.floor(where / ROOM);
+    if (part < count) lab.zone.set(written, (handles[part]! << HANDLE_SHIFT >>> 0) + HEADROOM + where % ROOM - lab.base);
     offered.push({ bytes: bytesOf(world, side, handles[0]!), frame });
     if (frame.held) {
       lab.u16[(head + 2) >>> 1] = 2;
