@@ -5,7 +5,7 @@ import {
 import { MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
 import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../port/drivers/memory_layout';
 import { RING_FLAGS, RING_SC, RING_SP } from '../../ring/layout';
-import { freeCounting, takeFree } from './mempool';
+import { freeCounting, spreadFrames, takeFree } from './mempool';
 import { headerOf } from './owner';
 import { ringDequeueMc, ringDequeueSc, ringEnqueueMp, ringEnqueueSp } from './ring';
 
@@ -35,6 +35,7 @@ export function nullRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     writeHeader(headerOf(table, load<u32>(slot, 12)), first, second, owner);
   }
   for (; slot < end; slot += 4) writeHeader(headerOf(table, load<u32>(slot)), first, second, owner);
+  spreadFrames(load<u32>(queue, QUEUE_POOL), table, burst, max);
   count64(queue + QUEUE_PACKETS, max);
   count64(queue + QUEUE_BYTES, max * load<u32>(queue, NULL_FRAME));
   return max;
