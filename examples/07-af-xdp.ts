@@ -12,22 +12,25 @@
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { build, describe, open, poll, PollmodeError, swapMacs } from '../lib/index.js';
+import { build, describe, open, poll, PollmodeError, swapMacs, type Host } from '../lib/index.js';
 import { withNetns } from '../lib/kernel/netns.js';
 import { openLab, type Lab } from '../lib/lab/veth.js';
 
-const lab = tryLab();
-const host = lab === undefined ? open(['ring:there,tx=back', 'ring:back,tx=there']) : withNetns(lab.b.netns, () => open([`af_xdp:${lab.b.name}`]));
+const { lab, host } = setUp();
 const port = host.ports[0]!;
 console.log(`port ${port.name}: ${port.capabilities.mode}`);
 
-function tryLab(): Lab | undefined {
+function setUp(): { lab?: Lab; host: Host } {
+  let lab: Lab | undefined;
   try {
-    return openLab({ txChecksum: false }); // checksums whole, as on a wire
+    lab = openLab({ txChecksum: false }); // checksums whole, as on a wire
+    const { netns, name } = lab.b;
+    return { lab, host: withNetns(netns, () => open([`af_xdp:${name}`])) };
   } catch (error) {
+    lab?.close();
     if (!(error instanceof PollmodeError)) throw error;
     console.log(`No real frames: ${error.message}`);
-    return undefined;
+    return { host: open(['ring:there,tx=back', 'ring:back,tx=there']) };
   }
 }
 
@@ -49,7 +52,7 @@ const echo = poll(() => {
   for (let i = 0; i < got; i++) swapAddresses(host.mbufs.data(burst.handles[i]!));
   const sent = port.tx[0]!.txBurst(burst, got);
   if (sent < got) host.pool.free(burst, sent, got);
-}, { signal: stop.signal });
+}, { signal: stop.signal, turnMs: 0.1 }); // short turns: the asking socket below is of the same thread
 
 /** The other end: an ordinary kernel socket. With a look-up that answers at once, `bind` makes it inside the namespace. */
 async function askByKernel({ a, b }: Lab): Promise<void> {

@@ -4,7 +4,7 @@
  * You will learn
  * - how one queue becomes many in software (receive packet steering, RPS): one lcore hashes, and hands each worker its flows;
  * - how a flow follows the program that reads it (receive flow steering, RFS): where it is read is noted, and its bucket moves;
- * - why that waits until its old worker is done with all that it has of it: so that no packet overtakes another.
+ * - why that waits for a gap, in which its old worker has nothing of it any more: so that no packet overtakes another.
  *
  * Eight flows of numbered packets go through one ring to a distributor and two workers. In the middle of it the programs
  * that read flows 3 and 6 move to the other worker. Each packet is held against the last one of its flow, whoever saw that.
@@ -17,6 +17,8 @@ const FLOWS = 8;
 const PACKETS = 10_000; // of each flow
 const WORK_MS = 0.005; // what a program does with each
 const WINDOW = 200; // packets of a flow on their way
+/** After so many packets of each flow nobody sends until all are seen. A flow whose old worker always has some of it could never move. */
+const GAP = 1000;
 const FIRST_PORT = 4000;
 /** Where a frame has its flow's port, and behind the headers its number. */
 const [PORT_AT, NUMBER_AT] = [34, 42];
@@ -69,7 +71,9 @@ async function main(): Promise<void> {
   let number = 0;
   /** Rounds of one packet of each flow, as long as no worker is far behind: its ring has 1024 places, and what finds none is dropped. */
   const send = (): void => {
-    for (; number < PACKETS && number - Math.min(...args.next) < WINDOW && pool.alloc(burst, FLOWS) > 0; number++) {
+    const seen = Math.min(...args.next);
+    const most = Math.min(PACKETS, seen + WINDOW, seen - seen % GAP + GAP);
+    for (; number < most && pool.alloc(burst, FLOWS) > 0; number++) {
       for (let i = 0; i < FLOWS; i++) {
         mbufs.copyIn(burst.handles[i]!, frames[i]!);
         mbufs.view.setUint32(mbufs.data(burst.handles[i]!) + NUMBER_AT, number);
@@ -78,7 +82,7 @@ async function main(): Promise<void> {
     }
   };
   for (const until = performance.now() + 20_000; performance.now() < until && Math.min(...args.next) < PACKETS; await wait(1)) {
-    if (number >= PACKETS / 2) for (const flow of [3, 6]) args.reader[flow] = 1 - before[flow]!.worker;
+    if (number > PACKETS / 2) for (const flow of [3, 6]) args.reader[flow] = 1 - before[flow]!.worker;
     send();
   }
 

@@ -28,6 +28,7 @@ export const SO_BUSY_POLL_BUDGET = 70;
 export const SO_NETNS_COOKIE = 71;
 export const SOL_PACKET = 263;
 export const SOL_NETLINK = 270;
+export const MSG_PEEK = 0x2;
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 

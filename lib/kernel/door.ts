@@ -44,6 +44,15 @@ export class Door {
     }
   }
 
+  /** Tells once when somebody knocks, and again after each `rearm` of the watch that it returns. When that cannot be had it throws, and the door is closed. */
+  watch(knocked: () => void): number {
+    const watch = binding().watch(this.fd, knocked);
+    if (watch < 0) this.close();
+    check(watch, 'uv_poll_init');
+    binding().rearm(watch);
+    return watch;
+  }
+
   /** A connection that never waits, or undefined when nobody knocks any more. */
   accept(): number | undefined {
     const fd = binding().accept(this.fd, SOCK_NONBLOCK);

@@ -62,7 +62,8 @@ export function openLab(options: LabOptions = {}): Lab {
   const held: number[] = [];
   const close = (): void => { for (const fd of held.splice(0)) binding().close(fd); };
   try {
-    const [left, right] = [createNetns(), createNetns()].map((fd) => (held.push(fd), fd)) as [number, number];
+    const netns = (): number => held[held.push(createNetns()) - 1]!;
+    const [left, right] = [netns(), netns()];
     for (const fd of held) withNetns(fd, silenceIpv6);
     withNetns(left, () => createVeth({ a, b: { ...b, netns: right }, ...sizes(options) }));
     const lab: Lab = { a: raise(left, a, b, options), b: raise(right, b, a, options), close };

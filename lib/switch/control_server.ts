@@ -9,7 +9,6 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { SOCK_STREAM } from '../kernel/constants.js';
 import { Door } from '../kernel/door.js';
-import { check } from '../kernel/errno.js';
 import { LONGEST_REQUEST, idOf, parseRequest, type ControlAnswer, type ControlRequest } from './protocol.js';
 
 export interface ControlOptions {
@@ -37,8 +36,7 @@ export class ControlServer {
     this.path = path;
     this.#answer = answer;
     this.#door = new Door(path, [], SOCK_STREAM);
-    this.#watch = check(binding().watch(this.#door.fd, () => this.#welcome()), 'uv_poll_init');
-    binding().rearm(this.#watch);
+    this.#watch = this.#door.watch(() => this.#welcome());
   }
 
   /** Visitors see their connection end, after the answers that they have not read yet; the file is gone. A second call does nothing. */

@@ -10,6 +10,8 @@ export const LONGEST_UNCUT = 8000;
 export interface VqShape {
   readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
   readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly outside: boolean; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
+  /** The driver's ids begin with this one, as after others came back in another order. Default 0. */
+  readonly firstId?: number;
   /** OFFLOAD_*, in both directions. `finish`: the guest does not pass checksums on, and takes nothing that is to be cut. */
   readonly offloads: number; readonly finish?: boolean;
 }
@@ -17,7 +19,7 @@ export interface VqShape {
 export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
   packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
   mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10, 20), outside: fc.boolean(),
-  guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
+  guestBuffers: fc.constantFrom(6, 14, 28), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4), firstId: fc.constantFrom(0, 0, 1, 6),
   offloads: fc.constantFrom(0, 1, 3, 5, 7, 7), finish: fc.boolean(),
 }).map(({ power, odd, start, ...shape }) => ({
   ...shape,
@@ -66,12 +68,18 @@ const plain: fc.Arbitrary<Outgoing> = fc.record({
 
 const asking: fc.Arbitrary<Outgoing> = fc.oneof(plain, fc.tuple(plain, packet).map(([frame, front]) => ({ ...frame, packet: front })));
 
+/** What is done for four at once; with one of another kind among them now and then. */
+const alike: fc.Arbitrary<Outgoing[]> = fc.array(
+  fc.oneof({ weight: 30, arbitrary: fc.integer({ min: 14, max: 100 }).map(length => ({ parts: [length], shift: 0, held: false })) }, { weight: 1, arbitrary: plain }),
+  { minLength: 4, maxLength: 14 },
+);
+
 /** `asks`: frames leave something to be done. */
 export function vqCommands(hostile: boolean, asks: boolean): fc.Arbitrary<VqCommand[]> {
   const count = fc.integer({ min: 1, max: 14 });
   const outgoing = asks ? asking : plain;
   const usual = [
-    ...(['guestSend', 'hostSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.array(outgoing, { minLength: 1, maxLength: 6 }) })),
+    ...(['guestSend', 'hostSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.oneof(fc.array(outgoing, { minLength: 1, maxLength: 6 }), alike) })),
     ...(['guestReceive', 'hostReceive', 'guestFree', 'hostFree'] as const).map(kind => fc.record({ kind: fc.constant(kind), count })),
   ];
   const value = fc.oneof(fc.constantFrom(0, 1, 2, 4, 0x8000, 0x00010003, 0xffff, 0x7fffffff, 0xffffffff), fc.nat({ max: 0xffffffff }));

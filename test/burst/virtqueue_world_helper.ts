@@ -84,7 +84,7 @@ function makeRings(lab: Lab, { packed, size, start }: VqShape): Rings {
 function makeDriver(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: number, bufferBytes: number): number {
   const queue = makeVirtqueue(lab, pool, { ...shape, inOrder: shape.inOrder && owner === TX_OWNER }, rings, owner);
   const [side, free] = [reserve(lab, shape.size * 8), reserve(lab, shape.size * 2)];
-  for (let id = 0; id < shape.size; id++) lab.u16[(free >>> 1) + id] = id;
+  for (let i = 0; i < shape.size; i++) lab.u16[(free >>> 1) + i] = (i + (shape.firstId ?? 0)) % shape.size;
   const fields = [
     [VQ_POOL, lab.base], [VQ_POOL_BYTES, bufferBytes], [VQ_BUFFER_MASK, 2047], [VQ_SIDE, side], [VQ_FREE, free],
     [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra], [VQ_LONGEST, shape.offloads === 0 || owner !== TX_OWNER ? LONGEST : LONGEST_UNCUT],
@@ -148,8 +148,8 @@ export function guardsStand({ lab, guards }: Pick<VqWorld, 'lab' | 'guards'>): b
 
 export interface Sent { readonly bytes: Buffer; readonly frame: Outgoing }
 
-/** Builds frames of new mbufs and offers them. Returns what was offered and how many were taken; the rest is freed. */
-export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): { offered: Sent[]; taken: number } {
+/** Builds frames of new mbufs and offers them, with `written` at byte `where` of those that are so long. Returns what was offered and how many were taken; the rest is freed. */
+export function send(world: VqWorld, side: Side, frames: readonly Outgoing[], written: readonly number[] = [], where = 0): { offered: Sent[]; taken: number } {
   const { lab, vector } = world;
   const [offered, heads]: [Sent[], number[]] = [[], []];
   for (const frame of frames) {
@@ -161,6 +161,8 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
     lab.u16[(head + MBUF_NB_SEGS) >>> 1] = count;
     set(lab, head, MBUF_PKT_LEN, frame.parts.reduce((sum, part) => sum + part, 0));
     if (frame.packet !== undefined) writePacket(world, side, handles[0]!, frame, frame.packet);
+    const part = Math.floor(where / ROOM);
+    if (part < count) lab.zone.set(written, (handles[part]! << HANDLE_SHIFT >>> 0) + HEADROOM + where % ROOM - lab.base);
     offered.push({ bytes: bytesOf(world, side, handles[0]!), frame });
     if (frame.held) {
       lab.u16[(head + 2) >>> 1] = 2;

@@ -17,6 +17,7 @@ export { intelClean } from './intel_clean';
 export { hashLookup, hashAdd, hashDelete, hashExpire } from './hash';
 export { lpm4Lookup, lpm4Mbufs, lpm6Lookup, lpm6Mbufs } from './lpm';
 export { aclClassify } from './acl';
+export { forward4 } from './forward';
 export { maglevLookup } from './maglev';
 export { switchForward } from './switch';
 export { vhostRx, memifRx } from './vhost_rx';

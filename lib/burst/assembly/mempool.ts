@@ -150,8 +150,23 @@ export function mbufFree(pool: usize, lcore: u32, from: usize, count: u32): void
 // @ts-ignore: decorator
 @inline
 export function freeCounting(pool: usize, lcore: u32, from: usize, count: u32): u32 {
-  const table: usize = load<u32>(pool, POOL_TABLE);
   const end = from + ((count as usize) << 2);
+  const freed = freeLeading(pool, lcore, from, end);
+  const slot = (freed >> 32) as usize;
+  return slot < end ? (freed as u32) + freeRest(pool, lcore, slot, end) : freed as u32;
+}
+
+/** Frees the first mbufs as long as they are plain, whoever owned them; in the checking build only the program's. Returns how many. */
+export function freePlain(pool: usize, lcore: u32, from: usize, count: u32): u32 {
+  const slot = (freeLeading(pool, lcore, from, from + ((count as usize) << 2)) >> 32) as usize;
+  return ((slot - from) as u32) >> 2;
+}
+
+/** Returns their bytes and, in the upper half, where the first stands that is not plain. */
+// @ts-ignore: decorator
+@inline
+function freeLeading(pool: usize, lcore: u32, from: usize, end: usize): u64 {
+  const table: usize = load<u32>(pool, POOL_TABLE);
   const first = i32x4.splat(load<u32>(pool, POOL_FIRST));
   const span = i32x4.splat(load<u32>(pool, POOL_SPAN));
   const stepMask = i32x4.splat(load<u32>(pool, POOL_STEP_MASK));
@@ -181,7 +196,7 @@ export function freeCounting(pool: usize, lcore: u32, from: usize, count: u32): 
     bytes += load<u32>(header, MBUF_PKT_LEN);
   }
   if (slot > from) putFree(pool, lcore, from, ((slot - from) as u32) >> 2);
-  return slot < end ? bytes + freeRest(pool, lcore, slot, end) : bytes;
+  return (bytes as u64) | ((slot as u64) << 32);
 }
 
 /** Checking build: and held by the program; freeOne reports it otherwise. */

@@ -1,6 +1,6 @@
 /** The driver's side of the rings: makes descriptors available, and takes what was used. The twin is burst/virtqueue_driver.ts. */
-import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../../mbuf/layout';
-import { QUEUE_ROOM, QUEUE_TABLE } from '../../port/layout';
+import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OWNER } from '../../mbuf/layout';
+import { QUEUE_OWNER, QUEUE_ROOM, QUEUE_TABLE } from '../../port/layout';
 import {
   DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DESC_WRITE, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, NO_ID, RING_ENTRIES, RING_INDEX,
   SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_DESC, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_HEADER, VQ_IN_ORDER, VQ_IOVA,
@@ -10,6 +10,7 @@ import { count64 } from './memory_ports';
 import { loadInOrder64 } from './order';
 import { publish16, publish64 } from './publish';
 import { advance, availEvent, tellSplit, tellUnlessDisabled } from './virtqueue';
+import { popBatchFours, popPackedFours, popSplitFours, pushFours } from './virtqueue_fours';
 
 // @ts-ignore: decorator
 @inline
@@ -111,7 +112,7 @@ export function pushFrames(queue: usize, nth: u32, vector: usize, count: u32, pa
   pushRun(queue, nth, vector, count, 0, packed);
 }
 
-/** And empty ones, for the device to fill, with a header. */
+/** And empty ones, for the device to fill, with a header; it owns them from now on. */
 export function pushEmpty(queue: usize, nth: u32, vector: usize, count: u32, packed: bool): void {
   pushRun(queue, nth, vector, count, DESC_WRITE, packed);
 }
@@ -119,33 +120,54 @@ export function pushEmpty(queue: usize, nth: u32, vector: usize, count: u32, pac
 // @ts-ignore: decorator
 @inline
 function pushRun(queue: usize, nth: u32, vector: usize, count: u32, kind: u32, packed: bool): void {
+  // From the last to the first: a device without work looks at the first again and again, and each look takes its line away from here.
+  let left = count;
+  while (left > 0) {
+    const fours = left >= 4 ? pushFours(queue, nth, vector, left, kind, packed) : 0;
+    left -= fours;
+    // Where those stopped at a ring's end, there are more behind it.
+    const ones = fours ? min(left, 4) : left;
+    if (ones > 0) pushOnes(queue, nth, vector, left, ones, kind, packed);
+    left -= ones;
+  }
+  const size = load<u32>(queue, VQ_SIZE);
+  const idAt = load<u32>(queue, VQ_FREE_HEAD) + count;
+  store<u32>(queue, idAt >= size ? idAt - size : idAt, VQ_FREE_HEAD);
+  store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
+}
+
+/** Of the first `left` mbufs of a run, the last `count`. */
+// @ts-ignore: decorator
+@inline
+function pushOnes(queue: usize, nth: u32, vector: usize, left: u32, count: u32, kind: u32, packed: bool): void {
   const size = load<u32>(queue, VQ_SIZE);
   const head = load<u32>(queue, VQ_HEADER);
   const side: usize = load<u32>(queue, VQ_SIDE);
   const free: usize = load<u32>(queue, VQ_FREE);
   const headers: usize = load<u32>(queue, QUEUE_TABLE);
+  const mine = load<u32>(queue, QUEUE_OWNER);
   const iova = load<u64>(queue, VQ_IOVA);
   const table: usize = load<u32>(queue, VQ_DESC);
   const tableEnd = table + ((size as usize) << DESC_SHIFT);
   const entries = (load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES;
   const whole = load<u32>(queue, QUEUE_ROOM) + head;
-  const last = nth + count - 1;
+  const last = nth + left - 1;
   let next = load<u32>(queue, VQ_NEXT_AVAIL);
   next = packed ? advance(next, last, size) : next + last;
-  let idAt = load<u32>(queue, VQ_FREE_HEAD) + count;
+  let idAt = load<u32>(queue, VQ_FREE_HEAD) + left;
   if (idAt >= size) idAt -= size;
-  store<u32>(queue, idAt, VQ_FREE_HEAD);
   let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
   let turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
   // See writePacked.
-  const held: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) : 0;
-  // From the last to the first: a device without work looks at the first again and again, and each look takes its line away from here.
-  for (let slot = vector + (((count - 1) as usize) << 2); slot >= vector; slot -= 4) {
+  const held: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) as usize : 0;
+  const stop = vector + (((left - count) as usize) << 2);
+  for (let slot = vector + (((left - 1) as usize) << 2); slot >= stop; slot -= 4) {
     const handle = load<u32>(slot);
     const header = headers + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = kind == DESC_WRITE ? HEADROOM : load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = kind == DESC_WRITE ? whole : (load<u16>(header, MBUF_DATA_LEN) as u32) + head;
     const address = iova + (((handle << HANDLE_SHIFT) + offset - head) as u64);
+    if (kind == DESC_WRITE) store<u32>(header, mine, MBUF_OWNER);
     if (idAt == 0) idAt = size;
     idAt--;
     const id: u32 = load<u16>(free + ((idAt as usize) << 1));
@@ -166,7 +188,6 @@ function pushRun(queue: usize, nth: u32, vector: usize, count: u32, kind: u32, p
       next--;
     }
   }
-  store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
 }
 
 /** Writes `count` segments (SEGMENT_* in the scratch memory) as one chain, in a table of its own where `indirect`. Returns the places that it took in the ring. */
@@ -273,6 +294,20 @@ function popInOrder(queue: usize, want: u32, packed: bool): u32 {
       }
       batch = id | BATCH_OPEN;
     }
+    if (want - i >= 4) {
+      const fours = popBatchFours(queue, want - i, tail, batch & 0xffff, pair);
+      if (fours > 0) {
+        const last: u32 = load<u16>(free + ((tail + fours - 1) as usize << 1));
+        if ((last | BATCH_OPEN) == batch) batch = 0;
+        tail += fours;
+        if (tail == size) tail = 0;
+        room += fours;
+        gone += fours;
+        pair += (fours as usize) << 3;
+        i += fours - 1;
+        continue;
+      }
+    }
     const id: u32 = load<u16>(free + ((tail as usize) << 1));
     const out = load<u64>(side + ((id as usize) << SIDE_SHIFT));
     if (((out >> 32) as u16) == 1) {
@@ -326,17 +361,32 @@ function usedPacked(queue: usize, next: u32): u32 {
 
 function popSplit(queue: usize, want: u32): u32 {
   const used: usize = load<u32>(queue, VQ_USED);
-  const size = load<u32>(queue, VQ_SIZE);
-  const next = load<u32>(queue, VQ_NEXT_USED);
   // Pairs with the device's release of the index: entries and buffers before it.
-  const ready = ((atomic.load<u16>(used, RING_INDEX) as u32) - next) & 0xffff;
-  if (ready > size) {
+  const ready = ((atomic.load<u16>(used, RING_INDEX) as u32) - load<u32>(queue, VQ_NEXT_USED)) & 0xffff;
+  if (ready > load<u32>(queue, VQ_SIZE)) {
     count64(queue + DRIVER_BAD_USED, 1);
     return 0;
   }
-  const take = min(ready, want);
-  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
-  const start = pair;
+  const start = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  let pair = start;
+  let left = min(ready, want);
+  while (left > 0) {
+    const fours = left >= 4 ? popSplitFours(queue, left, pair) : 0;
+    pair += (fours as usize) << 3;
+    left -= fours;
+    // Where those stopped at a ring's end, there are more behind it.
+    const ones = fours ? min(left, 4) : left;
+    if (ones > 0) pair = popSplitOnes(queue, ones, pair);
+    left -= ones;
+  }
+  return ((pair - start) as u32) >> 3;
+}
+
+/** Entries that are there. Returns where the next pair will stand. */
+function popSplitOnes(queue: usize, take: u32, pair: usize): usize {
+  const used: usize = load<u32>(queue, VQ_USED);
+  const size = load<u32>(queue, VQ_SIZE);
+  const next = load<u32>(queue, VQ_NEXT_USED);
   for (let i: u32 = 0; i < take; i++) {
     const entry = load<u64>(used + RING_ENTRIES + ((((next + i) & (size - 1)) as usize) << 3));
     const handle = release(queue, entry as u32, size, false);
@@ -345,10 +395,27 @@ function popSplit(queue: usize, want: u32): u32 {
     pair += 8;
   }
   store<u32>(queue, (next + take) & 0xffff, VQ_NEXT_USED);
-  return ((pair - start) as u32) >> 3;
+  return pair;
 }
 
 function popPacked(queue: usize, want: u32): u32 {
+  const start = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  let pair = start;
+  while (want > 0) {
+    const fours = want >= 4 ? popPackedFours(queue, want, pair) : 0;
+    pair += (fours as usize) << 3;
+    want -= fours;
+    const ones = fours ? min(want, 4) : want;
+    const popped = popPackedOnes(queue, ones, pair);
+    pair += ((popped as u32) as usize) << 3;
+    if (((popped >> 32) as u32) < ones) break;
+    want -= ones;
+  }
+  return ((pair - start) as u32) >> 3;
+}
+
+/** Returns how many pairs it wrote, and in the upper half, how many used descriptors it looked at. */
+function popPackedOnes(queue: usize, want: u32, pair: usize): u64 {
   const table: usize = load<u32>(queue, VQ_DESC);
   const size = load<u32>(queue, VQ_SIZE);
   const tableEnd = table + ((size as usize) << DESC_SHIFT);
@@ -359,9 +426,9 @@ function popPacked(queue: usize, want: u32): u32 {
   let counter = next & 0x8000;
   let room = load<u32>(queue, VQ_ROOM);
   let tail = load<u32>(queue, VQ_FREE_TAIL);
-  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  let left = want;
   const start = pair;
-  for (; want > 0; want--) {
+  for (; left > 0; left--) {
     // Pairs with the device's release of the flags. Length, id and flags in one.
     const word = loadInOrder64(at + 8);
     const turn: u32 = counter ? DESC_AVAIL | DESC_USED : 0;
@@ -394,7 +461,7 @@ function popPacked(queue: usize, want: u32): u32 {
   store<u32>(queue, room, VQ_ROOM);
   store<u32>(queue, tail, VQ_FREE_TAIL);
   store<u32>(queue, (((at - table) as u32) >> DESC_SHIFT) | counter, VQ_NEXT_USED);
-  return ((pair - start) as u32) >> 3;
+  return (((want - left) as u64) << 32) | ((pair - start) as u64 >> 3);
 }
 
 /** What is out under an id comes back, and its descriptors are free. 0 for an id under which nothing is. */

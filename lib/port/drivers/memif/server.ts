@@ -108,7 +108,7 @@ export class MemifServer implements Interface {
   /** Its turn. `patient`: a handshake that is under way is waited for, for a moment. */
   service(patient = false): void {
     this.#listener?.service();
-    const end = performance.now() + TURN_MS;
+    const end = patient ? performance.now() + TURN_MS : 0;
     for (let messages = 0; messages < MOST_MESSAGES && this.#channel !== undefined; messages++) {
       const received = this.#channel.receive();
       if (received === 'end') this.#hangUp();
