@@ -23,6 +23,14 @@ t.test('a ratio is the median of the rounds\' own ratios', async t => {
   t.match(table([found]), /packets +4\.000 +5\.000 +Mpps +1\.50x +1\.25\.\.2\.00 +1\.5x +reached +20%/);
 });
 
+t.test('how far anybody can get ahead of a peer, and what bounds both, is said', async t => {
+  const both: Round = new Map([['them', { value: 4, userShare: 0.02 }], ['us', { value: 4, userShare: 0.03, idle: 0.8 }]]);
+  const found = outcome({ ...packets, orIdle: true, limit: 'the kernel' }, [both]);
+  t.match(found, { userShare: 0.03, peerUserShare: 0.02, idle: 0.8, reached: false });
+  t.match(table([found]), /idle 80%: the other end is the limit +3% +2%$/);
+  t.match(notes([found]), /counted: frames\n {4}limit: the kernel$/);
+});
+
 t.test('a peer that is a measure only is not reached or missed', async t => {
   const { target: _, ...measure } = packets;
   const found = outcome(measure, [round(4, 5)]);
