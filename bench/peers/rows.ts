@@ -31,8 +31,14 @@ export const rows: readonly Row[] = [
   lookup('hash 16-byte key, bulk lookup of 32', 'hash-lookup', 1, `${PER_LOOKUP}; ${KEYS}; all hits, in another order than they were added`),
   lookup('hash 16-byte key, add', 'hash-add', 1, `cycles per key into a new table; ${KEYS}; ours in bulks of 32, rte_hash one by one, as it has no other`),
   lookup('ACL 1,000 rules, bulk of 32', 'acl', 0.5, `${PER_LOOKUP}; 5-tuples of prefixes and port ranges, 16,384 packets, four in five in some rule; rte_acl chooses its SIMD itself`),
-  lookup('L3 forwarding, 65,536 destinations, loop in TypeScript', 'l3fwd', 1, `${FORWARDING}; 65,536 mbufs in turn, so that tables and packets come from L3 and memory; ${ROUTES}`),
-  lookup('L3 forwarding, 4,096 destinations, loop in TypeScript', 'l3fwd-few', 1, `${FORWARDING}; 4,096 mbufs in turn, so that packets and the entries they meet stay in L2; ${ROUTES}`),
+  ...([['65,536', 'l3fwd', 'tables and packets come from L3 and memory'], ['4,096', 'l3fwd-few', 'packets and the entries they meet stay in L2']] as const).flatMap(([count, work, where]): Row[] => {
+    const counted = `${FORWARDING}; ${count} mbufs in turn, so that ${where}, frames spread over the cache's sets on both sides; ${ROUTES}`;
+    const { target: _, ...plain } = lookup(`L3 forwarding, ${count} destinations, each packet in TypeScript`, work, 1, `${counted}; ours looks a burst up in a call, and does the rest packet by packet`);
+    return [
+      lookup(`L3 forwarding, ${count} destinations, loop in TypeScript`, work, 1, `${counted}; ours forwards a burst in a call`),
+      { ...plain, oursFigure: [`lookup ${work}-plain`, 'value'] },
+    ];
+  }),
   ...([['IPv4 LPM, bulk lookup of 32', 'bulk', 'lpm-lookup', 1], ['IPv4 LPM, add, all routes', 'add', 'lpm-add-all', 50]] as const).map(([name, figure, ours, target]) => lookupAutotest(name, 'lpm_perf_autotest', figure, ours, target, ROUTES)),
   ...([['hash 16-byte key, bulk lookup', 'bulk', 'hash-lookup'], ['hash 16-byte key, add', 'add', 'hash-add']] as const).map(([name, figure, ours]) => lookupAutotest(name, 'hash_perf_autotest', figure, ours, 1, `the autotest's 524,288 keys, bulks of 16, jhash; ours: ${KEYS}`)),
   {

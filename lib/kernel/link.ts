@@ -2,36 +2,29 @@
  * Network interfaces through rtnetlink (linux/rtnetlink.h, linux/if_link.h). Every call is about the network namespace
  * that the calling thread is in: see `withNetns`. Reading needs no rights; every change needs CAP_NET_ADMIN there.
  */
-import { constants } from 'node:os';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { macBytes, macText } from './address.js';
 import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
-import { concat, fromCString, getI32, getU32, getU64, setI32, setU32 } from './bytes.js';
-import { AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_DUMP } from './constants.js';
+import { concat, fromCString, getI32, getU32, getU64, setU32 } from './bytes.js';
+import { AF_INET6, IFF_LOWER_UP, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_DUMP } from './constants.js';
+import { ENODEV } from './errno.js';
 import { netlinkRequest, type Message } from './netlink.js';
+import {
+  IFINFO_SIZE, IFLA_ADDRESS, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, RTM_NEWLINK, ifinfo,
+} from './rtnetlink.js';
 
-const { errno } = constants;
-
-const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
-const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
 const IFLA_OPERSTATE = 16;
-const IFLA_LINKINFO = 18;
 const IFLA_STATS64 = 23;
 const IFLA_AF_SPEC = 26;
-const IFLA_NUM_TX_QUEUES = 31;
-const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_XDP = 43;
 const IFLA_XDP_ATTACHED = 2;
 const IFLA_XDP_PROG_ID = 4;
-const IFLA_INFO_KIND = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
-const IFINFO_SIZE = 16;
 
 /** RFC 2863 operational states, by number. */
 const OPERSTATES = ['unknown', 'notpresent', 'down', 'lowerlayerdown', 'testing', 'dormant', 'up'] as const;
@@ -39,9 +32,6 @@ export type Operstate = (typeof OPERSTATES)[number];
 
 /** XDP_ATTACHED_*, by number. `several`: one program in the driver and another in the stack. */
 const XDP_ATTACHED = ['none', 'native', 'generic', 'hardware', 'several'] as const;
-
-/** linux/if.h: the driver has a carrier. */
-const IFF_LOWER_UP = 0x10000;
 
 /** What stands at the interface's XDP hooks. */
 export interface AttachedXdp {
@@ -110,7 +100,7 @@ export function readLink(which: string | number): Link {
     const [answer] = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, 0, payload, `read link ${which}`);
     if (answer !== undefined) return parseLink(answer);
   } catch (cause) {
-    if (!(cause instanceof PollmodeError) || cause.errno !== errno.ENODEV) throw cause;
+    if (!(cause instanceof PollmodeError) || cause.errno !== ENODEV) throw cause;
     throw noSuchLink(which, cause);
   }
   throw noSuchLink(which);
@@ -119,7 +109,7 @@ export function readLink(which: string | number): Link {
 /** Begins in lower case: who opens a device puts its name before it. */
 function noSuchLink(which: string | number, cause?: PollmodeError): PollmodeError {
   const what = typeof which === 'number' ? `number ${which}` : `"${which}"`;
-  return new PollmodeError('ENOTFOUND', `there is no interface ${what} in this network namespace (ip link shows them).`, { cause, syscall: 'netlink', errno: errno.ENODEV });
+  return new PollmodeError('ENOTFOUND', `there is no interface ${what} in this network namespace (ip link shows them).`, { cause, syscall: 'netlink', errno: ENODEV });
 }
 
 /** `readLink` for a driver, whose device string stands before what the kernel refuses: "af_xdp:eth0: there is no ...". */
@@ -200,13 +190,6 @@ export function waitForCarrier(ifindex: number, timeoutMs = 2000): Link {
 /** A tap or a loopback never says "up": its state is unknown, and the flag tells. */
 function carries({ operstate, flags }: Link): boolean {
   return operstate === 'up' || (operstate === 'unknown' && (flags & IFF_LOWER_UP) !== 0);
-}
-
-/** struct ifinfomsg about one link, or about none. */
-export function ifinfo(ifindex: number): Uint8Array {
-  const header = new Uint8Array(IFINFO_SIZE);
-  setI32(header, 4, ifindex);
-  return header;
 }
 
 /** EOPTION unless it is a name that the kernel takes. */

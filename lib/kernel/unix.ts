@@ -7,12 +7,10 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { cString, getU32, getU64, setU16 } from './bytes.js';
 import { AF_UNIX, MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, POLLERR, POLLHUP, SOCK_NONBLOCK, SOCK_SEQPACKET, SOL_SOCKET, SO_NETNS_COOKIE, SO_PEERCRED } from './constants.js';
-import { check } from './errno.js';
+import { check, EAGAIN, ECONNRESET } from './errno.js';
 
 /** sizeof(sun_path), linux/un.h. */
 const SUN_PATH = 108;
-const EAGAIN = 11;
-const ECONNRESET = 104;
 
 /** The fds of one message that are looked at: one more than any message here has, so that a surplus is seen. */
 const FDS_SEEN = 2;

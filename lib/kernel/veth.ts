@@ -4,17 +4,11 @@ import { macBytes } from './address.js';
 import { attribute, nest, textAttribute, u32Attribute } from './attributes.js';
 import { concat } from './bytes.js';
 import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_EXCL } from './constants.js';
-import { ifinfo, nameAttribute } from './link.js';
+import { nameAttribute } from './link.js';
 import { netlinkRequest } from './netlink.js';
+import { IFLA_ADDRESS, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, RTM_NEWLINK, ifinfo } from './rtnetlink.js';
 
-const RTM_NEWLINK = 16;
-const IFLA_ADDRESS = 1;
-const IFLA_MTU = 4;
-const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_FD = 28;
-const IFLA_NUM_TX_QUEUES = 31;
-const IFLA_NUM_RX_QUEUES = 32;
-const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
 

@@ -12,7 +12,7 @@ import type { Lpm } from './lpm.js';
 export interface ForwarderOptions {
   /** 6 bytes: only frames to this address go on. Default: all do, for a port that filters by itself. */
   readonly station?: Uint8Array;
-  /** Whether packets with a wrong header checksum are left (RFC 1812 section 5.2.2 wants that). Default: not looked at, for a port that has looked. */
+  /** Whether packets are left whose header checksum is wrong, or whose total length is not there (RFC 1812 section 5.2.2). Default: not looked at, for a port that has looked. */
   readonly checksum?: boolean;
 }
 

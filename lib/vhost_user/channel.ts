@@ -2,10 +2,9 @@
 import { binding } from '../binding.js';
 import { concat, getU32, setU32 } from '../kernel/bytes.js';
 import { MSG_DONTWAIT } from '../kernel/constants.js';
+import { EAGAIN } from '../kernel/errno.js';
 import { closeAll } from '../kernel/unix.js';
 import { FDS_SEEN, fitsPayload, FLAG_NEED_REPLY, FLAG_REPLY, FLAG_VERSION, HEADER_BYTES, MOST_PAYLOAD, requestNamed, SHAPES, type RequestName } from './messages.js';
-
-const EAGAIN = 11;
 
 export interface Message {
   readonly name: RequestName;

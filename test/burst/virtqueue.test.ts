@@ -8,7 +8,9 @@ import {
   NO_EVENTS, VQ_AVAIL, VQ_DESC, VQ_LOCK, VQ_LONGEST, VQ_NEXT_AVAIL, VQ_NOTIFY, VQ_READY, VQ_SIDE, VQ_SIZE, VQ_UNFINISHED, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
 import { expectEqual, get, get64, HIGH_BASE, IMPLEMENTATIONS, makeLab, readVector, set, writeVector } from './layout_helper.js';
-import { accounted, apply, bytesOf, guardsStand, headerOf, LCORE, LONGEST, makeVqWorld, receive, ROOM, send, free, vqCommands, vqShapes, type Outgoing, type Side, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
+import { LONGEST, ROOM, vqCommands, vqShapes, type Outgoing, type VqShape } from './virtqueue_commands_helper.js';
+import { bytesOf, headerOf, type Side } from './virtqueue_packets_helper.js';
+import { accounted, apply, guardsStand, LCORE, makeVqWorld, receive, send, free, type VqWorld } from './virtqueue_world_helper.js';
 
 const RUNS = process.env['POLLMODE_LONG'] === '1' ? 4000 : 120;
 const EVERYWHERE = [...IMPLEMENTATIONS, { build: 'fast', base: HIGH_BASE } as const, { build: 'twin', base: HIGH_BASE } as const];

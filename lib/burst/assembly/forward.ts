@@ -4,7 +4,7 @@ import {
   FORWARD_LPM, FORWARD_MAC, FORWARD_STATION, FORWARD_SUM, FORWARD_TABLE, FORWARD_VALUES,
 } from '../../lookup/forward_layout';
 import { LPM_ROOT, LPM_ROOT_BITS, LPM_WIDE } from '../../lookup/lpm_layout';
-import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../../mbuf/layout';
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_PKT_LEN } from '../../mbuf/layout';
 import { deeper4, entryAt, groupBit } from './lpm';
 
 /** Ethernet and an IPv4 header without options. */
@@ -29,7 +29,7 @@ function forward<T>(forwarder: usize, burst: usize, count: u32): u32 {
   let done: u32 = count & ~7;
   let left: u32 = 0;
   if (done > 0) {
-    if (areLong(forwarder, burst, done)) left = forwardAll<T>(forwarder, (done as usize) << 2);
+    if (areLong(forwarder, burst, done)) left = forwardAll<T>(forwarder, burst, (done as usize) << 2);
     else done = 0; // a short one is among them: one by one
   }
   for (; done < count; done++) left += forwardOne<T>(forwarder, load<u32>(burst + ((done as usize) << 2)), forwarder + FORWARD_VALUES + ((done as usize) << 2));
@@ -38,10 +38,10 @@ function forward<T>(forwarder: usize, burst: usize, count: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-function forwardAll<T>(forwarder: usize, bytes: usize): u32 {
+function forwardAll<T>(forwarder: usize, burst: usize, bytes: usize): u32 {
   findPlaces<T>(forwarder, bytes);
-  if (load<u32>(forwarder, FORWARD_CHECKS) != 0) dropUnsound<T>(forwarder, bytes);
-  if (takeEntries<T>(forwarder, bytes)) takeDeeper<T>(forwarder, bytes);
+  if (load<u32>(forwarder, FORWARD_CHECKS) != 0) dropUnsound(forwarder, burst, bytes);
+  if (takeEntries<T>(forwarder, bytes)) takeDeeper<T>(forwarder, burst, bytes);
   return rewrite(forwarder, bytes);
 }
 
@@ -115,9 +115,9 @@ function findPlaces<T>(forwarder: usize, bytes: usize): void {
 }
 
 /** What else was asked for, packet by packet. */
-function dropUnsound<T>(forwarder: usize, bytes: usize): void {
+function dropUnsound(forwarder: usize, burst: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 4) {
-    if (!isSound(forwarder, load<u32>(forwarder + FORWARD_FRAMES + i))) store<u32>(forwarder + FORWARD_VALUES + i, 0);
+    if (!isSound(forwarder, load<u32>(burst + i), load<u32>(forwarder + FORWARD_FRAMES + i))) store<u32>(forwarder + FORWARD_VALUES + i, 0);
   }
 }
 
@@ -176,11 +176,11 @@ function takeWide(at: usize): v128 {
 }
 
 /** Where an entry named a group: all that have no adjacency until now are looked at again, one by one. */
-function takeDeeper<T>(forwarder: usize, bytes: usize): void {
+function takeDeeper<T>(forwarder: usize, burst: usize, bytes: usize): void {
   const nowhere: usize = load<u32>(forwarder, FORWARD_ADJACENCIES) + ADJACENCY_NOWHERE;
   for (let i: usize = 0; i < bytes; i += 4) {
     const place = forwarder + FORWARD_VALUES + i;
-    if (load<u32>(place) == (nowhere as u32)) store<u32>(place, adjacencyOf<T>(forwarder, load<u32>(forwarder + FORWARD_FRAMES + i)));
+    if (load<u32>(place) == (nowhere as u32)) store<u32>(place, adjacencyOf<T>(forwarder, load<u32>(burst + i), load<u32>(forwarder + FORWARD_FRAMES + i)));
   }
 }
 
@@ -228,7 +228,7 @@ function forwardOne<T>(forwarder: usize, handle: u32, value: usize): u32 {
   store<u32>(value, ADJACENCY_NONE);
   if (spare(header) < 0) return 1;
   const frame = frameOf(header, handle);
-  const adjacency = v128.load(adjacencyOf<T>(forwarder, frame));
+  const adjacency = v128.load(adjacencyOf<T>(forwarder, handle, frame));
   if (i32x4.extract_lane(adjacency, 3) < 0) return 1;
   store<u32>(value, i32x4.extract_lane(adjacency, 3));
   rewriteOne(frame, adjacency);
@@ -236,11 +236,11 @@ function forwardOne<T>(forwarder: usize, handle: u32, value: usize): u32 {
 }
 
 /** Where the adjacency of a frame that has its headers stands. */
-function adjacencyOf<T>(forwarder: usize, frame: usize): usize {
+function adjacencyOf<T>(forwarder: usize, handle: u32, frame: usize): usize {
   const lpm: usize = load<u32>(forwarder, FORWARD_LPM);
   const adjacencies: usize = load<u32>(forwarder, FORWARD_ADJACENCIES);
   const address = bswap<u32>(load<u32>(frame, 30));
-  const isForwardable = (load<u32>(frame, 12) & 0xffffff) == 0x450008 && load<u8>(frame, 22) > 1 && address < 0xe0000000 && isSound(forwarder, frame);
+  const isForwardable = (load<u32>(frame, 12) & 0xffffff) == 0x450008 && load<u8>(frame, 22) > 1 && address < 0xe0000000 && isSound(forwarder, handle, frame);
   if (!isForwardable) return adjacencies + ADJACENCY_NOWHERE;
   const entry = entryAt<T>(load<u32>(lpm, LPM_ROOT), address >>> (32 - load<u32>(lpm, LPM_ROOT_BITS)));
   const hop = entry & groupBit<T>() ? deeper4<T>(lpm, address) : entry - 1;
@@ -248,18 +248,19 @@ function adjacencyOf<T>(forwarder: usize, frame: usize): usize {
 }
 
 /** FORWARD_CHECKS. */
-function isSound(forwarder: usize, frame: usize): bool {
+function isSound(forwarder: usize, handle: u32, frame: usize): bool {
   const checks = load<u32>(forwarder, FORWARD_CHECKS);
   if (checks & FORWARD_STATION && (load<u64>(frame) ^ load<u64>(forwarder, FORWARD_MAC)) << 16 != 0) return false;
-  return (checks & FORWARD_SUM) == 0 || isWhole(frame);
+  return (checks & FORWARD_SUM) == 0 || isWhole(frame, load<u32>(headerOf(load<u32>(forwarder, FORWARD_TABLE), handle), MBUF_PKT_LEN));
 }
 
 /** RFC 1071: the header's words sum up to 0xffff, in whatever byte order. */
-function isWhole(frame: usize): bool {
+function isWhole(frame: usize, length: u32): bool {
   const first = load<u64>(frame, 14), second = load<u64>(frame, 22);
   let sum = (first & 0xffffffff) + (first >>> 32) + (second & 0xffffffff) + (second >>> 32) + (load<u32>(frame, 30) as u64);
   sum = (sum & 0xffff) + ((sum >>> 16) & 0xffff) + (sum >>> 32);
   sum = (sum & 0xffff) + (sum >>> 16);
   sum = (sum & 0xffff) + (sum >>> 16);
-  return sum == 0xffff && (bswap<u16>(load<u16>(frame, 16)) as u32) >= 20;
+  const total = bswap<u16>(load<u16>(frame, 16)) as u32;
+  return sum == 0xffff && total >= 20 && total + 14 <= length;
 }

@@ -1,5 +1,6 @@
 import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
+import { EAGAIN } from '../../../kernel/errno.js';
 import {
   HANDLE_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PORT, OWNER_APP, OWNER_SHIFT,
 } from '../../../mbuf/layout.js';
@@ -8,8 +9,6 @@ import { PortRxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
 import { TAP_CHAIN_NOMBUF, TAP_HELD, TAP_SPILL, TAP_SPILL_BYTES, TAP_TRUNCATED } from './layout.js';
 import { TapVectors } from './vectors.js';
-
-const EAGAIN = 11;
 
 /**
  * Receive side: one read(2) per packet, all of a burst's in one native call, straight into mbufs. They are taken from

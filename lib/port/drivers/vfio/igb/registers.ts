@@ -116,7 +116,6 @@ export const GPIE_EIAME = 1 << 30;
 export const GPIE_PBA = 0x80000000;
 // ICR, IMS, IMC
 export const CAUSE_LSC = 1 << 2;
-export const CAUSE_VMMB = 1 << 8;
 export const IVAR_VALID = 0x80;
 /** EITR: us stand from bit 2 on, 13 bits. */
 export const EITR_SHIFT = 2;

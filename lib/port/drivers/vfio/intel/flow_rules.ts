@@ -2,6 +2,7 @@
  * Filters of an Intel NIC that lead packets to queues, by EtherType and by IPv4's 5-tuple; to a queue that is off, where the
  * device drops them.
  */
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../../../wire/protocol_layout.js';
 import type { PortFlowEntry, PortFlowMatch, PortFlowRule, PortFlowRules } from '../../../flow_rules.js';
 
 /** Whole addresses in network order, a protocol with ports; what is undefined is not compared. */
@@ -32,9 +33,6 @@ export interface FilterKind {
   unruled(): readonly number[];
 }
 
-const TYPE_IPV4 = 0x0800;
-const TYPE_IPV6 = 0x86dd;
-
 export class IntelFlowRules implements PortFlowRules {
   readonly where: string;
   /** No section that was to be had says what becomes of a first fragment. */
@@ -61,9 +59,9 @@ export class IntelFlowRules implements PortFlowRules {
     if (queue === undefined) return 'its filters drop into a queue that is off, and every queue that they can name is on: open it with fewer';
     const { destinationMac, sourceMac, vlan, etherType } = match;
     if ((destinationMac ?? sourceMac ?? vlan) !== undefined) return 'its filters of queues do not look at MAC addresses or VLANs';
-    if (Object.keys(match).length > 1 || etherType === undefined || etherType === TYPE_IPV4) return this.#fiveTuple(match, queue);
+    if (Object.keys(match).length > 1 || etherType === undefined || etherType === ETHERTYPE_IPV4) return this.#fiveTuple(match, queue);
     // The device would take such packets for no IP: no checksums, no RSS.
-    if (etherType === TYPE_IPV6) return 'its EtherType filters are not for IP';
+    if (etherType === ETHERTYPE_IPV6) return 'its EtherType filters are not for IP';
     return this.#entry(this.#etherTypes.add(etherType, queue));
   }
 
@@ -74,7 +72,7 @@ export class IntelFlowRules implements PortFlowRules {
 
   #fiveTuple({ source, destination, protocol, sourcePort, destinationPort, etherType }: PortFlowMatch, queue: number): PortFlowEntry | string {
     const { protocols, needsAddress = false } = this.#kind.fiveTuples;
-    const four = etherType === TYPE_IPV4 || (source ?? destination)?.bytes.length === 4;
+    const four = etherType === ETHERTYPE_IPV4 || (source ?? destination)?.bytes.length === 4;
     if (!four) return 'its 5-tuple filters are for IPv4';
     if ((source ?? destination ?? protocol) === undefined) return 'its filters are not for all of IP';
     if ([source, destination].some(each => each !== undefined && each.length !== 32)) return 'its 5-tuple filters compare whole addresses';
