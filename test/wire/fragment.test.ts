@@ -265,3 +265,17 @@ t.test('fragments of two VLANs are of two datagrams', async t => {
   reassembler.close();
   allFree();
 });
+
+t.test('what is longer than any datagram is no datagram to cut', async t => {
+  const fragmenter = new Fragmenter(pool);
+  const [four, six] = [{ source: '10.0.0.1', destination: '10.0.0.2' }, { source: '::1', destination: '::2' }];
+  const data = new Uint8Array(70_000);
+  for (const parts of [[build.ipv4({ ...four, totalLength: 0 }), udp, data], [build.ipv6({ ...six, payloadLength: 0 }), udp, data], [build.ipv4({ ...four, fragmentOffset: 8 * 8191, protocol: 17 }), new Uint8Array(1600)]]) {
+    const handle = fresh(build.frame(build.ethernet(), ...parts));
+    t.equal(fragmenter.fragment(handle, 1500, pieces), 0);
+    free(handle);
+  }
+  t.equal(fragmenter.stats.notWhole, 3);
+  fragmenter.close();
+  allFree();
+});
