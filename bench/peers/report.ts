@@ -73,8 +73,9 @@ const IDLE = 0.05;
 
 function verdict({ row, reached, idle = 0 }: Outcome): string {
   if (reached === undefined) return '';
-  if (reached || row.orIdle !== true || idle < IDLE) return reached ? 'reached' : 'NOT reached';
-  return `idle ${(idle * 100).toFixed(0)}%: the other end is the limit`;
+  if (reached) return 'reached';
+  if (idle < IDLE) return 'NOT reached';
+  return `${row.orIdle === true ? '' : 'NOT reached, '}idle ${(idle * 100).toFixed(0)}%: the other end is the limit`;
 }
 
 function cells(outcome: Outcome): string[] {
