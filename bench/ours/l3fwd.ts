@@ -90,14 +90,24 @@ function write({ u8, u16 }: Mbufs, at: number, destination: number): void {
   u16[(at + 24) >>> 1] = ~((sum & 0xffff) + (sum >>> 16));
 }
 
-/** The receive. In the C program it is four loads and stores of 64 bytes. */
+/** The receive. In the C program it is four loads and stores of 64 bytes; here 16 of 8, without a loop as there. */
 function copyBurst(to: Float64Array, from: Float64Array, at: number): void {
-  for (let i = 0; i < BURST / 2; i += 4) {
-    to[i] = from[at + i];
-    to[i + 1] = from[at + i + 1];
-    to[i + 2] = from[at + i + 2];
-    to[i + 3] = from[at + i + 3];
-  }
+  to[0] = from[at];
+  to[1] = from[at + 1];
+  to[2] = from[at + 2];
+  to[3] = from[at + 3];
+  to[4] = from[at + 4];
+  to[5] = from[at + 5];
+  to[6] = from[at + 6];
+  to[7] = from[at + 7];
+  to[8] = from[at + 8];
+  to[9] = from[at + 9];
+  to[10] = from[at + 10];
+  to[11] = from[at + 11];
+  to[12] = from[at + 12];
+  to[13] = from[at + 13];
+  to[14] = from[at + 14];
+  to[15] = from[at + 15];
 }
 
 /** All frames once, in bursts. */

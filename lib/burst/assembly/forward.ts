@@ -16,7 +16,7 @@ const HEADERS: u32 = 34;
  * Eight at a time in four steps over the burst, each with all of its packets' loads under way at once and without a
  * branch for what a packet is: one that does not go on is looked up in a place where nothing is, meets the adjacency that
  * is not known, and what would be written into its frame goes to the dump. Loops ask at their end whether to go on, since
- * V8 moves nothing out of one that may not run.
+ * V8 moves nothing out of one that may not run, and each turn is eight packets, since it looks at the stack's end in each.
  */
 export function forward4(forwarder: usize, burst: usize, count: u32): u32 {
   if (load<u32>(load<u32>(forwarder, FORWARD_LPM), LPM_WIDE)) return forward<u32>(forwarder, burst, count);
@@ -73,16 +73,23 @@ function areLong(forwarder: usize, burst: usize, count: u32): bool {
   const end = burst + ((count as usize) << 2);
   let short: i32 = 0;
   do {
-    const a = load<u32>(burst), b = load<u32>(burst, 4), c = load<u32>(burst, 8), d = load<u32>(burst, 12);
-    const ha = headerOf(table, a), hb = headerOf(table, b), hc = headerOf(table, c), hd = headerOf(table, d);
-    store<u32>(burst + frames, frameOf(ha, a));
-    store<u32>(burst + frames, frameOf(hb, b), 4);
-    store<u32>(burst + frames, frameOf(hc, c), 8);
-    store<u32>(burst + frames, frameOf(hd, d), 12);
-    short |= spare(ha) | spare(hb) | spare(hc) | spare(hd);
-    burst += 16;
+    short |= findFrames(table, burst, frames) | findFrames(table, burst + 16, frames);
+    burst += 32;
   } while (burst < end);
   return short >= 0;
+}
+
+/** Of four mbufs. Negative where one is too short. */
+// @ts-ignore: decorator
+@inline
+function findFrames(table: usize, burst: usize, frames: usize): i32 {
+  const a = load<u32>(burst), b = load<u32>(burst, 4), c = load<u32>(burst, 8), d = load<u32>(burst, 12);
+  const ha = headerOf(table, a), hb = headerOf(table, b), hc = headerOf(table, c), hd = headerOf(table, d);
+  store<u32>(burst + frames, frameOf(ha, a));
+  store<u32>(burst + frames, frameOf(hb, b), 4);
+  store<u32>(burst + frames, frameOf(hc, c), 8);
+  store<u32>(burst + frames, frameOf(hd, d), 12);
+  return spare(ha) | spare(hb) | spare(hc) | spare(hd);
 }
 
 /**
@@ -99,19 +106,26 @@ function findPlaces<T>(forwarder: usize, bytes: usize): void {
   let at = forwarder + FORWARD_FRAMES;
   const end = at + bytes;
   do {
-    const a: usize = load<u32>(at), b: usize = load<u32>(at, 4), c: usize = load<u32>(at, 8), d: usize = load<u32>(at, 12);
-    // Of bytes 8 to 23: type, version and header length in the second word; hop limit in the fourth.
-    const ab = i32x4.shuffle(v128.load(a, 8), v128.load(b, 8), 1, 3, 5, 7), cd = i32x4.shuffle(v128.load(c, 8), v128.load(d, 8), 1, 3, 5, 7);
-    const shapes = i32x4.eq(v128.and(i32x4.shuffle(ab, cd, 0, 2, 4, 6), i32x4.splat(0xffffff)), i32x4.splat(0x450008));
-    const lives = i32x4.gt_s(v128.and(i32x4.shuffle(ab, cd, 1, 3, 5, 7), i32x4.splat(0xff0000)), i32x4.splat(0x1ffff));
-    const networkOrder = v128.load32_lane(d, v128.load32_lane(c, v128.load32_lane(b, v128.load32_zero(a, 30), 1, 30), 2, 30), 3, 30);
-    const addresses = i8x16.swizzle(networkOrder, i8x16(3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
-    const places = i32x4.add(i32x4.shl(i32x4.shr_u(addresses, shift), alignof<T>() as i32), roots);
-    // 224.0.0.0 and above are negative, and 0xe0000000 the least of them that is.
-    const groups = i32x4.gt_u(addresses, i32x4.splat(0xdfffffff));
-    v128.store(at + values, v128.andnot(v128.and(v128.and(shapes, lives), places), groups));
-    at += 16;
+    findFour<T>(at, values, roots, shift);
+    findFour<T>(at + 16, values, roots, shift);
+    at += 32;
   } while (at < end);
+}
+
+// @ts-ignore: decorator
+@inline
+function findFour<T>(at: usize, values: usize, roots: v128, shift: u32): void {
+  const a: usize = load<u32>(at), b: usize = load<u32>(at, 4), c: usize = load<u32>(at, 8), d: usize = load<u32>(at, 12);
+  // Of bytes 8 to 23: type, version and header length in the second word; hop limit in the fourth.
+  const ab = i32x4.shuffle(v128.load(a, 8), v128.load(b, 8), 1, 3, 5, 7), cd = i32x4.shuffle(v128.load(c, 8), v128.load(d, 8), 1, 3, 5, 7);
+  const shapes = i32x4.eq(v128.and(i32x4.shuffle(ab, cd, 0, 2, 4, 6), i32x4.splat(0xffffff)), i32x4.splat(0x450008));
+  const lives = i32x4.gt_s(v128.and(i32x4.shuffle(ab, cd, 1, 3, 5, 7), i32x4.splat(0xff0000)), i32x4.splat(0x1ffff));
+  const networkOrder = v128.load32_lane(d, v128.load32_lane(c, v128.load32_lane(b, v128.load32_zero(a, 30), 1, 30), 2, 30), 3, 30);
+  const addresses = i8x16.swizzle(networkOrder, i8x16(3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
+  const places = i32x4.add(i32x4.shl(i32x4.shr_u(addresses, shift), alignof<T>() as i32), roots);
+  // 224.0.0.0 and above are negative, and 0xe0000000 the least of them that is.
+  const groups = i32x4.gt_u(addresses, i32x4.splat(0xdfffffff));
+  v128.store(at + values, v128.andnot(v128.and(v128.and(shapes, lives), places), groups));
 }
 
 /** What else was asked for, packet by packet. */
@@ -194,19 +208,26 @@ function rewrite(forwarder: usize, bytes: usize): u32 {
   let at = forwarder + FORWARD_VALUES;
   const end = at + bytes;
   do {
-    const a = v128.load(load<u32>(at)), b = v128.load(load<u32>(at, 4)), c = v128.load(load<u32>(at, 8)), d = v128.load(load<u32>(at, 12));
-    const values = i32x4.shuffle(i32x4.shuffle(a, b, 2, 3, 6, 7), i32x4.shuffle(c, d, 2, 3, 6, 7), 1, 3, 5, 7);
-    const unknown = i32x4.shr_s(values, 31);
-    v128.store(at, v128.or(values, unknown));
-    left = i32x4.add(left, unknown);
-    v128.store(at + frames, v128.bitselect(dump, v128.load(at + frames), unknown));
-    rewriteOne(load<u32>(at + frames), a);
-    rewriteOne(load<u32>(at + frames, 4), b);
-    rewriteOne(load<u32>(at + frames, 8), c);
-    rewriteOne(load<u32>(at + frames, 12), d);
-    at += 16;
+    left = i32x4.add(left, i32x4.add(rewriteFour(at, frames, dump), rewriteFour(at + 16, frames, dump)));
+    at += 32;
   } while (at < end);
   return 0 - (i32x4.extract_lane(left, 0) + i32x4.extract_lane(left, 1) + i32x4.extract_lane(left, 2) + i32x4.extract_lane(left, 3));
+}
+
+/** Returns -1 for each packet that is left. */
+// @ts-ignore: decorator
+@inline
+function rewriteFour(at: usize, frames: usize, dump: v128): v128 {
+  const a = v128.load(load<u32>(at)), b = v128.load(load<u32>(at, 4)), c = v128.load(load<u32>(at, 8)), d = v128.load(load<u32>(at, 12));
+  const values = i32x4.shuffle(i32x4.shuffle(a, b, 2, 3, 6, 7), i32x4.shuffle(c, d, 2, 3, 6, 7), 1, 3, 5, 7);
+  const unknown = i32x4.shr_s(values, 31);
+  v128.store(at, v128.or(values, unknown));
+  v128.store(at + frames, v128.bitselect(dump, v128.load(at + frames), unknown));
+  rewriteOne(load<u32>(at + frames), a);
+  rewriteOne(load<u32>(at + frames, 4), b);
+  rewriteOne(load<u32>(at + frames, 8), c);
+  rewriteOne(load<u32>(at + frames, 12), d);
+  return unknown;
 }
 
 /**
