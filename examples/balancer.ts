@@ -24,7 +24,7 @@ import {
 import { isAddress, Leg } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
-import { main, run, type RunOptions } from './parts/run.js';
+import { main, run, seconds, type RunOptions } from './parts/run.js';
 
 interface Options extends RunOptions { readonly service: string[]; readonly backend: string[]; readonly key: string }
 
@@ -92,6 +92,7 @@ class Balancer {
   #give(handle: number, chosen: number): void {
     const ether = this.#ether;
     if (!ether.at(handle)) return this.drops.put(handle, 'too short');
+    if (ether.tags > 0) return this.drops.put(handle, 'tagged');
     if (ether.type === ETHERTYPE_ARP) return this.leg.takeArp(handle, ether.end);
     if (ether.type === ETHERTYPE_IPV4) return this.#give4(handle, chosen);
     if (ether.type === ETHERTYPE_IPV6 && this.leg.six !== undefined) return this.#give6(handle, chosen);
@@ -184,6 +185,6 @@ await main(new Command('balancer').description('Spreads connections to one addre
   .requiredOption('--service <address>', 'the address that is served; may be given twice, for one of each family', collect)
   .requiredOption('--backend <name=address>', 'a machine that serves, by its address of either family, with a weight if wanted (*2); may be given several times; the same on every balancer', collect)
   .option('--key <hex>', 'of the Toeplitz hash, 40 bytes; the same on every balancer', 'default')
-  .option('--seconds <s>', 'stop after so long', Number)
+  .option('--seconds <s>', 'stop after so long', seconds)
   .option('--quiet', 'no line every second')
   .action(balancer));

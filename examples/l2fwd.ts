@@ -7,7 +7,7 @@
 import { Command } from 'commander';
 import { Ethernet, open, parseMac, PollmodeError, type Host, type Port } from '../lib/index.js';
 import { Out } from './parts/out.js';
-import { main, portLine, run, type RunOptions } from './parts/run.js';
+import { main, portLine, run, seconds, type RunOptions } from './parts/run.js';
 
 interface Options extends RunOptions { readonly macUpdating: boolean }
 
@@ -58,6 +58,6 @@ async function l2fwd(devices: string[], options: Options): Promise<void> {
 await main(new Command('l2fwd').description('Forwards between pairs of ports, with new MAC addresses.')
   .argument('<ports...>', 'device strings: what comes in on the first goes out by the second, and back')
   .option('--no-mac-updating', 'leave the frames as they are')
-  .option('--seconds <s>', 'stop after so long', Number)
+  .option('--seconds <s>', 'stop after so long', seconds)
   .option('--quiet', 'no line every second')
   .action(l2fwd));

@@ -1,4 +1,4 @@
-import { HASH_NONE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, tuple, type HashTable } from '../../lib/index.js';
+import { HASH_NONE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, tuple, type HashTable } from '../../lib/index.js';
 
 /** The ways of a connection, and the last bit of its values in the table. */
 export const OUT = 0;
@@ -8,8 +8,12 @@ export const IN = 1;
 export const KEY_BYTES = tuple.TUPLE_BYTES;
 /** Ports outside for connections that begin inside: this and the next 50,000. */
 const FIRST_PORT = 10_000;
-/** Seconds without a packet until a connection is forgotten. */
-const AFTER = { tcp: 3600, opening: 30, closing: 10, udp: 60, other: 10 } as const;
+/**
+ * Seconds without a packet until a connection is forgotten: no less than two hours and four minutes for TCP (RFC 5382 section 5),
+ * two minutes for UDP (RFC 4787 section 4.3), one for pings (RFC 5508 section 3.2). TCP that begins or ends has less than
+ * RFC 5382's four minutes, since each holds a port, and a scan would have all of them.
+ */
+const AFTER = { tcp: 7440, opening: 30, closing: 10, udp: 120, other: 60 } as const;
 
 /** Connections by number, each field an array; and their two keys in the hash table, whose values are number * 2 + way. */
 export class Connections {
@@ -77,12 +81,13 @@ export class Connections {
       return;
     }
     let state = this.#state[index]!;
+    // Between the same ports anew: what the one before ended by is no part of it (RFC 9293 section 3.6.1).
+    if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN && isClosing(state)) state = 0;
     if ((flags & TCP_ACK) !== 0 && way === IN) state |= 1; // the far side has answered
     if ((flags & TCP_FIN) !== 0) state |= way === OUT ? 2 : 4;
     if ((flags & TCP_RST) !== 0) state |= 8;
     this.#state[index] = state;
-    const closing = (state & 8) !== 0 || (state & 6) === 6;
-    this.#until[index] = this.#now + (closing ? AFTER.closing : (state & 1) !== 0 ? AFTER.tcp : AFTER.opening);
+    this.#until[index] = this.#now + (isClosing(state) ? AFTER.closing : (state & 1) !== 0 ? AFTER.tcp : AFTER.opening);
   }
 
   /** Now and then, with the time in seconds: forgets some that are over; each is looked at again and again. */
@@ -102,4 +107,8 @@ export class Connections {
   #key(index: number, way: number): Uint8Array {
     return this.#keys.subarray((index * 2 + way) * KEY_BYTES, (index * 2 + way + 1) * KEY_BYTES);
   }
+}
+
+function isClosing(state: number): boolean {
+  return (state & 8) !== 0 || (state & 6) === 6;
 }

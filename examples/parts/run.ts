@@ -1,4 +1,4 @@
-import { Help, type Command } from 'commander';
+import { Help, InvalidArgumentError, type Command } from 'commander';
 import { poll, PollmodeError, type Host } from '../../lib/index.js';
 
 export interface RunOptions {
@@ -43,8 +43,25 @@ export function portLine(host: Host): string {
   }).join('   ');
 }
 
+/** For `--seconds`. */
+export function seconds(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (!(value > 0)) throw new InvalidArgumentError('Give a number of seconds above 0.');
+  return value;
+}
+
+/** Whoever reads what is printed may go at any time (`| head -1`): then the program ends, too. */
+function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    if (process.listenerCount('SIGTERM') === 0) process.exit();
+    process.emit('SIGTERM', 'SIGTERM');
+  });
+}
+
 /** Runs a program's command. What its user can mend is said in a sentence. */
 export async function main(command: Command): Promise<void> {
+  endWithReader();
   command.showHelpAfterError('(--help tells what there is)');
   const help = new Help();
   // Defaults as a user would type them: not in quotes, and no empty list.

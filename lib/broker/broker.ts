@@ -8,7 +8,6 @@
  */
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { check } from '../kernel/errno.js';
 import { netnsCookie, peerCredentials, type Credentials } from '../kernel/unix.js';
 import { encodeMessage, refusal, type Grant, type Request } from '../port/drivers/af_xdp/protocol.js';
 import { Client } from './client.js';
@@ -47,12 +46,11 @@ export class Broker {
     this.#leases = new Leases(options);
     try {
       this.#door = new Door(options.path, options.allowUids);
+      this.#watch = this.#door.watch(() => this.#welcome());
     } catch (cause) {
       this.#leases.close();
       throw cause;
     }
-    this.#watch = check(binding().watch(this.#door.fd, () => this.#welcome()), 'uv_poll_init');
-    binding().rearm(this.#watch);
     const { promise, resolve } = deferred();
     this.lost = promise;
     this.#timer = setInterval(() => { if (!this.#leases.standing) resolve(); }, LOOK_MS);
@@ -76,8 +74,19 @@ export class Broker {
   }
 
   #welcome(): void {
-    for (let fd = this.#door.accept(); fd !== undefined; fd = this.#door.accept()) this.#admit(fd);
+    for (let fd = this.#door.accept(); fd !== undefined; fd = this.#door.accept()) this.#admitIfPossible(fd);
     binding().rearm(this.#watch);
+  }
+
+  /** What the kernel refuses of one client is that one's end, and no other's. */
+  #admitIfPossible(fd: number): void {
+    try {
+      this.#admit(fd);
+    } catch (cause) {
+      if (!(cause instanceof PollmodeError)) throw cause;
+      binding().close(fd);
+      this.#options.report(`a client could not be let in: ${cause.message}`);
+    }
   }
 
   #admit(fd: number): void {

@@ -6,6 +6,7 @@ import { brokerCommand } from './broker.js';
 import { doctorCommand } from './doctor.js';
 import { bindCommand } from './bind.js';
 import { forwardCommand } from './forward.js';
+import { endWithReader } from './reader.js';
 import { settle } from './settle.js';
 import { sweepCommand } from './sweep.js';
 import { switchCommand } from './switch.js';
@@ -25,6 +26,7 @@ const program = new Command('pollmode')
   .addCommand(doctorCommand());
 
 settle(program);
+endWithReader();
 
 try {
   await program.parseAsync();

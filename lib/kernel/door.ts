@@ -2,12 +2,11 @@ import { lstatSync, lchownSync, unlinkSync, type Stats } from 'node:fs';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { SOCK_NONBLOCK, SOCK_SEQPACKET } from './constants.js';
-import { check, kernelError } from './errno.js';
+import { check, EADDRINUSE, EAGAIN, ECONNREFUSED, kernelError } from './errno.js';
 import { abstractAddress, unixAddress, unixSocket } from './unix.js';
 
-const EAGAIN = 11;
-const EADDRINUSE = 98;
-const ECONNREFUSED = 111;
+/** So long after it has made its file, and much sooner, a living program listens. */
+const LISTENS_AFTER_MS = 20;
 
 /** Connections that wait to be accepted. */
 const BACKLOG = 32;
@@ -48,6 +47,15 @@ export class Door {
     }
   }
 
+  /** Tells once when somebody knocks, and again after each `rearm` of the watch that it returns. When that cannot be had it throws, and the door is closed. */
+  watch(knocked: () => void): number {
+    const watch = binding().watch(this.fd, knocked);
+    if (watch < 0) this.close();
+    check(watch, 'uv_poll_init');
+    binding().rearm(watch);
+    return watch;
+  }
+
   /** A connection that never waits, or undefined when nobody knocks any more. */
   accept(): number | undefined {
     const fd = binding().accept(this.fd, SOCK_NONBLOCK);
@@ -73,12 +81,28 @@ export class Door {
 }
 
 function removeStale(path: string, address: Uint8Array, type: number): void {
-  if (lstat(path)?.isSocket() === false) throw new PollmodeError('EEXISTS', `${path} is there and is no socket: choose another path.`);
+  const file = lstat(path);
+  if (file?.isSocket() === false) throw new PollmodeError('EEXISTS', `${path} is there and is no socket: choose another path.`);
+  // Asked twice, since who has just made it does not listen yet.
+  for (const pauseMs of [LISTENS_AFTER_MS, 0]) {
+    const result = knock(address, type);
+    if (result !== -ECONNREFUSED) throw busy(path, result === 0 || result === -EAGAIN ? '' : ', and does something else');
+    if (pauseMs > 0) binding().poll(new Int32Array(), pauseMs);
+  }
+  // Another who found it stale may have put his own there meanwhile.
+  if (lstat(path)?.ino !== file?.ino) throw busy(path);
+  unlinkSync(path);
+}
+
+function knock(address: Uint8Array, type: number): number {
   const fd = unixSocket(type | SOCK_NONBLOCK);
   const result = binding().connect(fd, address);
   binding().close(fd);
-  if (result !== -ECONNREFUSED) throw new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${result === 0 || result === -EAGAIN ? '' : ', and does something else'}: end that program, or choose another path.`);
-  unlinkSync(path);
+  return result;
+}
+
+function busy(path: string, more = ''): PollmodeError {
+  return new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${more}: end that program, or choose another path.`);
 }
 
 function lstat(path: string): Stats | undefined {

@@ -10,7 +10,9 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { O_WRONLY } from '../kernel/constants.js';
 import { setTxChecksum } from '../kernel/ethtool.js';
-import { addAddress, addNeighbour, createVeth, noIpv6Address, readLink, setLink, waitForCarrier } from '../kernel/link.js';
+import { noIpv6Address, readLink, setLink, waitForCarrier } from '../kernel/link.js';
+import { addAddress, addNeighbour } from '../kernel/link_addresses.js';
+import { createVeth } from '../kernel/veth.js';
 import { createNetns, withNetns } from '../kernel/netns.js';
 
 export interface LabOptions {
@@ -60,7 +62,8 @@ export function openLab(options: LabOptions = {}): Lab {
   const held: number[] = [];
   const close = (): void => { for (const fd of held.splice(0)) binding().close(fd); };
   try {
-    const [left, right] = [createNetns(), createNetns()].map((fd) => (held.push(fd), fd)) as [number, number];
+    const netns = (): number => held[held.push(createNetns()) - 1]!;
+    const [left, right] = [netns(), netns()];
     for (const fd of held) withNetns(fd, silenceIpv6);
     withNetns(left, () => createVeth({ a, b: { ...b, netns: right }, ...sizes(options) }));
     const lab: Lab = { a: raise(left, a, b, options), b: raise(right, b, a, options), close };

@@ -129,14 +129,18 @@ export class Distributor {
 
   /** Starts a new lcore for one that has ended; a worker's first buckets come back to it. Rejects as `launch`, with EBUSYQUEUE while the old one runs. */
   async replace(who: Who): Promise<void> {
-    if (this.#stopping) throw stopped();
-    if (this.#lcores.has(who) || this.#launching.has(who)) throw new PollmodeError('EBUSYQUEUE', `${describe(who)} runs: terminate its lcore first.`);
+    this.#refuseRunning(who);
     if (who === 'distributor') return this.#launch(who, false);
     while (this.#lcores.has('distributor') && !this.#stopping && !this.steering.settled) await wait(1); // it may hold the worker's side
-    if (this.#stopping) throw stopped();
+    this.#refuseRunning(who); // another call may have been quicker
     await this.#launch(who, false);
     // One that has ended since was retired when it did, or was started again and needs no help.
     while (this.#lcores.has(who) && !this.#stopping && !this.steering.restore(who)) await wait(1);
+  }
+
+  #refuseRunning(who: Who): void {
+    if (this.#stopping) throw stopped();
+    if (this.#lcores.has(who) || this.#launching.has(who)) throw new PollmodeError('EBUSYQUEUE', `${describe(who)} runs: terminate its lcore first.`);
   }
 
   /** Stops distributing, lets the workers work off what they have (for at most `drainMs`), stops them and releases the steering; the queues are the calling thread's again. */

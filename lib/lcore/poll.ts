@@ -1,3 +1,4 @@
+import { PollmodeError } from '../errors.js';
 import { Idle, type IdleOptions } from './idle.js';
 
 export interface PollOptions {
@@ -28,11 +29,12 @@ const ALONE: PollGuest = { enter: () => undefined, pass: () => false, leave: () 
 /**
  * A poll loop: calls `body` for as long as it returns anything but `false`, as fast as it can, and every few
  * milliseconds lets the event loop have a turn, so that timers, Ctrl-C and stdout go on beside it. Resolves when the
- * body returned false, at the signal, or after the time; rejects with what the body threw. With `idle`, a loop that
+ * body returned false, at the signal, or after the time; rejects with what the body threw, and EOPTION for seconds that are no number. With `idle`, a loop that
  * found nothing (its body returned 0) may sleep; it wakes at the first packet, and otherwise in time for the event loop.
  */
 export async function poll(body: () => unknown, options: PollOptions = {}, guest: PollGuest = ALONE): Promise<void> {
   const { signal, turnMs = 10 } = options;
+  if (Number.isNaN(options.seconds)) throw new PollmodeError('EOPTION', 'poll: seconds is no number, and the loop would never end: give a number, or leave it out.');
   const idle = options.idle instanceof Idle || options.idle === undefined ? options.idle : new Idle(options.idle);
   const end = options.seconds === undefined ? Infinity : performance.now() + options.seconds * 1000;
   while (signal?.aborted !== true) {

@@ -89,9 +89,11 @@ export class Codel {
     return entry;
   }
 
-  /** Marks the packet where it may be marked (true), or drops it. */
+  /** Marks the packet where it may be marked (true), or drops it. What others hold too is nobody's to change: they have not met this queue. */
   private signal(entry: number): boolean {
-    if (this.ecn && markCongestion(this.memory.mbufs, this.memory.u32[entry + ENTRY_HANDLE]!)) {
+    const { mbufs, u32 } = this.memory;
+    const handle = u32[entry + ENTRY_HANDLE]!;
+    if (this.ecn && mbufs.refcnt(handle) === 1 && markCongestion(mbufs, handle)) {
       this.owner.codelMarked();
       return true;
     }

@@ -75,7 +75,13 @@ export class SteeringWorker extends ReceiveQueue {
     if (this.u32[this.holder] !== this.lcore + 1) return;
     Atomics.store(this.u32, (mine + STEER_DONE) >>> 2, this.u32[(this.u32[(mine + STEER_RING) >>> 2] + RING_CONS) >>> 2]);
     Atomics.store(this.u32, this.holder, 0);
+    noteGone(this.u32, this.steer, this.number);
   }
+}
+
+/** Nobody has this worker's side any more: if it is out of service, what waits in its ring is the distributor's to hand to the others. */
+function noteGone(u32: Uint32Array, steer: number, worker: number): void {
+  if (Atomics.load(u32, (workerAt(steer, worker) + STEER_STATE) >>> 2) !== WORKER_IN) Atomics.add(u32, (steer + STEER_CHANGES) >>> 2, 1);
 }
 
 /** The distributor's side: hands packets to the workers, and what a worker that is gone has left to the others. */
@@ -203,7 +209,11 @@ export function freeSteering(arena: Arena, lcore: number): string[] {
   const freed: string[] = [];
   for (const { name, offset } of arena.zones().filter(zone => zone.type === ZONE_STEER)) {
     const workers = Array.from({ length: arena.u32[(offset + STEER_WORKERS) >>> 2] }, (_, worker) => worker);
-    for (const worker of workers) if (free((workerAt(offset, worker) + STEER_HOLDER) >>> 2)) freed.push(`${name}/worker/${worker}`);
+    for (const worker of workers) {
+      if (!free((workerAt(offset, worker) + STEER_HOLDER) >>> 2)) continue;
+      noteGone(arena.u32, offset, worker);
+      freed.push(`${name}/worker/${worker}`);
+    }
     if (arena.u32[(offset + STEER_LCORE) >>> 2] !== lcore + 1) continue;
     for (const worker of workers) {
       arena.u32[(workerAt(offset, worker) + STEER_COUNT) >>> 2] = 0;

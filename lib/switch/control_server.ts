@@ -9,7 +9,6 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { SOCK_STREAM } from '../kernel/constants.js';
 import { Door } from '../kernel/door.js';
-import { check } from '../kernel/errno.js';
 import { LONGEST_REQUEST, idOf, parseRequest, type ControlAnswer, type ControlRequest } from './protocol.js';
 
 export interface ControlOptions {
@@ -37,8 +36,7 @@ export class ControlServer {
     this.path = path;
     this.#answer = answer;
     this.#door = new Door(path, [], SOCK_STREAM);
-    this.#watch = check(binding().watch(this.#door.fd, () => this.#welcome()), 'uv_poll_init');
-    binding().rearm(this.#watch);
+    this.#watch = this.#door.watch(() => this.#welcome());
   }
 
   /** Visitors see their connection end, after the answers that they have not read yet; the file is gone. A second call does nothing. */
@@ -67,6 +65,7 @@ class Visitor {
   readonly #socket: Socket;
   readonly #answer: ControlOptions['answer'];
   #unread = '';
+  #isDismissed = false;
   #tokens = RATE.burst;
   #filled = performance.now();
   #timer: NodeJS.Timeout | undefined;
@@ -92,6 +91,7 @@ class Visitor {
   }
 
   dismiss(): void {
+    this.#isDismissed = true;
     clearTimeout(this.#timer);
     this.#socket.end(() => this.#socket.destroy());
     // Whoever does not read his last answer is not waited for.
@@ -99,12 +99,14 @@ class Visitor {
   }
 
   #hear(text: string): void {
+    if (this.#isDismissed) return; // what he still says is not done
     this.#unread += text;
     this.#work();
   }
 
   /** Takes lines for as long as this visitor may ask and reads what he is told; then looks away from him for a while. */
   #work(): void {
+    if (this.#isDismissed) return;
     this.#fill();
     let end = this.#unread.indexOf('\n');
     while (end >= 0 && this.#tokens >= 1 && !this.#socket.writableNeedDrain) {

@@ -94,7 +94,7 @@ export class Datapath {
   addPort(options: PortOptions): SwitchPort {
     let number = 1;
     while (this.ports[number] !== undefined) number++;
-    if (number >= MOST_PORTS) throw new PollmodeError('EOPTION', `A switch has at most ${MOST_PORTS - 1} ports, a tunnel's remotes counted singly: leave some out.`);
+    if (number >= MOST_PORTS) throw tooManyPorts();
     return this.ports[number] = new SwitchPort(this.#pool.arena, this.#portsAt, number, options);
   }
 
@@ -112,7 +112,8 @@ export class Datapath {
     const { u32 } = this.#pool.arena;
     this.packets += count;
     const left = this.#burst.switchForward(this.#zone.offset, port.number, burst.offset, count);
-    for (let i = 0; i < left; i++) this.#look(port, u32[this.#left + i]!, u32[this.#leftFlows + i]!);
+    const { installed } = this.flows;
+    for (let i = 0; i < left; i++) this.#look(port, u32[this.#left + i]!, u32[this.#leftFlows + i]!, installed);
     if (left > 0) this.copies.flush();
     if (u32[(this.#zone.offset + SWITCH_LONGEST) >>> 2]! > LINE_SLOTS / 2) this.carrier.sendAll();
   }
@@ -161,10 +162,13 @@ export class Datapath {
     this.#translator.relearn(this.flows.list(flow), ((middle >>> 16) | (last << 16)) >>> 0, last >>> 16, this.now - age);
   }
 
-  /** A packet that the burst function left, with its flow if it has one. */
-  #look(port: SwitchPort, handle: number, flow: number): void {
+  /**
+   * A packet that the burst function left, with its flow if it has one. A flow that was put in since then, for a packet
+   * before it in the burst, may stand in that one's place, or have made all lists anew.
+   */
+  #look(port: SwitchPort, handle: number, flow: number, installed: number): void {
     this.slow++;
-    if (flow !== HASH_NONE) return this.carrier.carry(this.flows.list(flow), handle, this.now);
+    if (flow !== HASH_NONE && this.flows.installed === installed) return this.carrier.carry(this.flows.list(flow), handle, this.now);
     const cause = this.#readFrame(port, handle);
     if (cause !== undefined) {
       port.drop(cause);
@@ -172,7 +176,7 @@ export class Datapath {
     }
     let known = this.flows.find(this.#key);
     if (known === NO_FLOW) known = this.#install(port);
-    this.flows.count1(known, this.#pool.mbufs.pktLen(handle));
+    if (flow === HASH_NONE) this.flows.count1(known, this.#pool.mbufs.pktLen(handle)); // else the burst function has
     this.carrier.carry(this.flows.list(known), handle, this.now);
   }
 
@@ -223,4 +227,8 @@ export class Datapath {
   #set(field: number, value: number): void {
     this.#pool.arena.u32[(this.#zone.offset + field) >>> 2] = value;
   }
+}
+
+export function tooManyPorts(): PollmodeError {
+  return new PollmodeError('EOPTION', `A switch has at most ${MOST_PORTS - 1} ports, a tunnel's remotes counted singly: leave some out.`);
 }

@@ -1,12 +1,12 @@
 import { parseIpv4 } from '../address.js';
-import type { Burst } from '../burst/burst.js';
+import { Burst, MAX_BURST } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import type { Host } from '../port/host.js';
 import type { Port, RxQueue } from '../port/port.js';
 import { parseMac } from '../wire/ethernet.js';
 import type { Bridge, Mirror } from './bridge.js';
 import type { BridgeConfig, MirrorConfig, SwitchConfig, VxlanConfig } from './config.js';
-import type { Datapath } from './datapath.js';
+import { MOST_PORTS, tooManyPorts, type Datapath } from './datapath.js';
 import { Fdb } from './fdb.js';
 import type { SwitchPort } from './ports.js';
 import type { Changes } from './report.js';
@@ -70,10 +70,11 @@ export class Plant {
     const freshVteps = [...vteps.values()].filter(({ local, identity }) => this.#vteps.get(local)?.identity !== identity);
     const gone = [...this.#placed.values()].filter(({ name, identity }) => ports.get(name)?.identity !== identity);
     const goneVteps = [...this.#vteps].filter(([local, { identity }]) => vteps.get(local)?.identity !== identity);
-    const devices = this.#openDevices(fresh, freshVteps, [...gone, ...goneVteps.map(([, placed]) => placed)]);
+    const { devices, added } = this.#openDevices(fresh, freshVteps, [...gone, ...goneVteps.map(([, placed]) => placed)]);
+    const fdbs = this.#reserve(config, ports, vteps, added);
     for (const placed of gone) this.#takeAway(placed, devices);
     for (const [local, placed] of goneVteps) this.#takeVtepAway(local, placed, devices);
-    this.#buildBridges(config);
+    this.#buildBridges(config, fdbs);
     for (const each of freshVteps) this.#placeVtep(each, devices);
     for (const each of fresh) this.#place(each, devices);
     for (const each of ports.values()) this.#configure(each);
@@ -95,7 +96,7 @@ export class Plant {
   }
 
   /** All of them, or none: then it throws. One that another port of the switch has now is taken over by who has it next. */
-  #openDevices(fresh: readonly Wanted[], vteps: readonly WantedVtep[], gone: readonly Pick<Placed, 'device'>[]): Map<string, Port> {
+  #openDevices(fresh: readonly Wanted[], vteps: readonly WantedVtep[], gone: readonly Pick<Placed, 'device'>[]): { readonly devices: Map<string, Port>; readonly added: readonly Port[] } {
     const names = [...fresh.map(({ config }) => 'device' in config ? config.device : undefined), ...vteps.map(({ underlay }) => underlay.device)];
     const devices = new Map<string, Port>();
     const added: Port[] = [];
@@ -107,22 +108,51 @@ export class Plant {
         if (there === undefined) added.push(port);
         devices.set(name, port);
       }
-      this.#checkOffloads([...devices.values()], vteps.length > 0);
+      const stays = (placed: Pick<Placed, 'device'>): boolean => !gone.includes(placed);
+      const staying = [...this.#placed.values()].filter(stays).flatMap(({ device }) => device ?? []);
+      this.#checkOffloads([...new Set([...devices.values(), ...staying])], vteps.length > 0 || [...this.#vteps.values()].some(stays));
     } catch (cause) {
       for (const port of added) this.#closeDevice(port);
       throw cause;
     }
-    return devices;
+    return { devices, added };
+  }
+
+  /** What else can be short is asked for while all is as it was: numbers of ports, and memory. Returns the databases of new and resized bridges. */
+  #reserve(config: SwitchConfig, ports: ReadonlyMap<string, Wanted>, vteps: ReadonlyMap<string, WantedVtep>, added: readonly Port[]): Map<string, Fdb> {
+    const fdbs = new Map<string, Fdb>();
+    const tried: Burst[] = [];
+    try {
+      const waysOf = ({ config: its }: Wanted): number => 'vxlan' in its ? its.vxlan.remotes.length : 1;
+      const all = [...ports.values()].reduce((sum, port) => sum + waysOf(port), vteps.size);
+      if (all >= MOST_PORTS) throw tooManyPorts();
+      for (const [name, { macs = MACS, ageingSeconds = AGEING_SECONDS }] of Object.entries(config.bridges)) {
+        if (this.#bridges.get(name)?.fdb.capacity !== macs) fdbs.set(name, new Fdb(this.#host.arena, macs, ageingSeconds * 1000, (low, high) => this.#datapath.flows.forget(low, high)));
+      }
+      // Each port has a line, and each end point three vectors: as many more than there are.
+      for (let vectors = all + 3 * vteps.size - this.#ways; vectors > 0; vectors--) tried.push(new Burst(this.#host.arena, MAX_BURST));
+      return fdbs;
+    } catch (cause) {
+      for (const fdb of fdbs.values()) fdb.close();
+      for (const port of added) this.#closeDevice(port);
+      throw cause;
+    } finally {
+      for (const burst of tried) burst.close();
+    }
+  }
+
+  /** Vectors that are there already. */
+  get #ways(): number {
+    return [...this.#placed.values()].reduce((sum, { ports }) => sum + ports.length, 4 * this.#vteps.size);
   }
 
   /** What one port leaves to be done, all others must do: the switch sends packets as they are. */
-  #checkOffloads(fresh: readonly Port[], tunnels: boolean): void {
-    const all = [...new Set([...fresh, ...[...this.#placed.values()].flatMap(({ device }) => device ?? [])])];
+  #checkOffloads(all: readonly Port[], tunnels: boolean): void {
     const leaver = all.find(({ capabilities }) => (capabilities.rxLeaves ?? 0) !== 0);
     if (leaver === undefined) return;
     const left = leaver.capabilities.rxLeaves!;
     const lacking = all.find(({ capabilities }) => (left & ~(capabilities.txOffloads ?? 0)) !== 0);
-    if (lacking === undefined && !tunnels && this.#vteps.size === 0) return;
+    if (lacking === undefined && !tunnels) return;
     throw new PollmodeError('EUNSUPPORTED', `${leaver.name} passes on what its guest leaves to be done, and ${lacking?.name ?? 'a VXLAN tunnel'} does not do it: take pass_offloads away from the first, and it is done before the switch sees the packet.`);
   }
 
@@ -225,24 +255,23 @@ export class Plant {
     for (const port of placed.ports) port.group = placed.ports[0]!.number;
   }
 
-  #buildBridges(config: SwitchConfig): void {
+  #buildBridges(config: SwitchConfig, fdbs: ReadonlyMap<string, Fdb>): void {
     for (const [name, bridge] of this.#bridges) {
       if (config.bridges[name] !== undefined) continue;
       bridge.fdb.close();
       this.#bridges.delete(name);
       this.#datapath.bridges.delete(bridge.number);
     }
-    for (const [name, each] of Object.entries(config.bridges)) this.#buildBridge(name, each);
+    for (const [name, each] of Object.entries(config.bridges)) this.#buildBridge(name, each, fdbs.get(name));
   }
 
-  #buildBridge(name: string, { ageingSeconds = AGEING_SECONDS, macs = MACS }: BridgeConfig): void {
-    const { flows, bridges } = this.#datapath;
+  /** @param fdb for one that is new, or has another size now */
+  #buildBridge(name: string, { ageingSeconds = AGEING_SECONDS }: BridgeConfig, fdb: Fdb | undefined): void {
     const before = this.#bridges.get(name);
-    if (before?.fdb.capacity === macs) {
-      before.fdb.ageing = ageingSeconds * 1000;
+    if (fdb === undefined) {
+      before!.fdb.ageing = ageingSeconds * 1000;
       return;
     }
-    const fdb = new Fdb(this.#host.arena, macs, ageingSeconds * 1000, (low, high) => flows.forget(low, high));
     if (before !== undefined) {
       for (const { vlan, low, high, port, seen } of before.fdb.entries()) fdb.learn(vlan, low, high, port, seen);
       before.fdb.close();
@@ -251,7 +280,7 @@ export class Plant {
     }
     const bridge: Bridge = { number: this.#numbers++, name, fdb, ports: [], mirrors: [] };
     this.#bridges.set(name, bridge);
-    bridges.set(bridge.number, bridge);
+    this.#datapath.bridges.set(bridge.number, bridge);
   }
 
   /** Which ports a bridge has now; what was learned behind ports that left the VLAN is forgotten. */

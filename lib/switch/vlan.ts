@@ -42,6 +42,7 @@ export class PortVlans {
   /** The tag with which a frame of this VLAN leaves, or REFUSED. */
   egress(vlan: number): number {
     if (vlan === this.#pvid) return UNTAGGED;
+    if (vlan === 0) return REFUSED; // as a priority tag it would be the other side's PVID (802.1Q-2018, table 9-2)
     return this.#isMember(vlan) ? vlan : REFUSED;
   }
 

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { Burst, MAX_BURST } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
@@ -57,6 +58,7 @@ export class Vtep {
   readonly #checksumFill: BurstFunctions['checksumFill'];
   readonly #seen: Seen = { headers: 0, inner: 0, source: 0, port: 0, vni: 0 };
   readonly #mac = new Uint8Array(6);
+  #identification = randomInt(0x10000);
   #outCount = 0;
   #inCount = 0;
   #inPort: SwitchPort | undefined;
@@ -140,7 +142,7 @@ export class Vtep {
     const start = this.#mbufs.prepend(frame, VXLAN_OVERHEAD);
     if (start === 0) return this.#lose(way.port, frame, inner, 'no_headroom');
     this.#plain(frame);
-    writeOuter(this.#mbufs.view, start, way.outer, inner, entropy);
+    writeOuter(this.#mbufs.view, start, way.outer, inner, entropy, this.#identification = (this.#identification + 1) & 0xffff);
     this.#mbufs.u8.set(this.#options.mac, start + 6);
     this.#toNeighbour(way, frame, start, inner);
   }

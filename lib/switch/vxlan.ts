@@ -22,19 +22,20 @@ export interface Outer {
 
 /**
  * Writes the headers at `start`, the first of VXLAN_OVERHEAD bytes in front of a frame of `inner` bytes; both MACs are
- * the caller's to write. No UDP checksum (section 5: SHOULD be zero), no fragments are forbidden here: a VTEP never makes any.
+ * the caller's to write. No UDP checksum (section 5: SHOULD be zero), no fragments are forbidden here: a VTEP never makes any, but
+ * routers may, and then the identification is what tells one packet's from another's (RFC 6864 section 4.1).
  */
-export function writeOuter(view: DataView, start: number, { local, remote, vni, port }: Outer, inner: number, sourcePort: number): void {
+export function writeOuter(view: DataView, start: number, { local, remote, vni, port }: Outer, inner: number, sourcePort: number, identification: number): void {
   const ip = start + ETHERNET_BYTES;
   const length = inner + VXLAN_OVERHEAD - ETHERNET_BYTES;
   view.setUint16(start + 12, 0x0800);
   view.setUint16(ip, 0x4500);
   view.setUint16(ip + 2, length);
-  view.setUint32(ip + 4, 0);
+  view.setUint32(ip + 4, (identification << 16) >>> 0);
   view.setUint16(ip + 8, (TTL << 8) | 17);
   view.setUint32(ip + 12, local);
   view.setUint32(ip + 16, remote);
-  view.setUint16(ip + 10, ~folded(0x4500 + length + ((TTL << 8) | 17) + (local >>> 16) + (local & 0xffff) + (remote >>> 16) + (remote & 0xffff)) & 0xffff);
+  view.setUint16(ip + 10, ~folded(0x4500 + length + (identification & 0xffff) + ((TTL << 8) | 17) + (local >>> 16) + (local & 0xffff) + (remote >>> 16) + (remote & 0xffff)) & 0xffff);
   const udp = ip + IPV4_BYTES;
   view.setUint16(udp, sourcePort);
   view.setUint16(udp + 2, port);

@@ -1,5 +1,6 @@
 import { addressBytes, parseIpv4 } from '../address.js';
 import { PollmodeError } from '../errors.js';
+import { parseMac } from '../wire/ethernet.js';
 import type { PortConfig, SwitchConfig, UnderlayConfig, VxlanConfig } from './config.js';
 
 /** A port that a config asks for. */
@@ -58,7 +59,8 @@ function identityOf(config: PortConfig): string {
 }
 
 function addVtep(vteps: Map<string, WantedVtep>, name: string, { local, remotes, underlay }: VxlanConfig, bridges: SwitchConfig['bridges']): void {
-  for (const address of [local, ...remotes]) parseIpv4(address);
+  for (const address of [local, ...remotes, ...(underlay.gateway === undefined ? [] : [underlay.gateway])]) parseIpv4(address);
+  if (underlay.mac !== undefined) parseMac(underlay.mac);
   if (new Set([local, ...remotes]).size !== remotes.length + 1) refuse(`${name} names an address twice: each remote once, and none of them the local one`);
   if ((underlay.bridge === undefined) === (underlay.device === undefined)) refuse(`${name} needs an underlay, a bridge or a device: name one`);
   if (underlay.bridge !== undefined && bridges[underlay.bridge] === undefined) refuse(`${name} is to run over the bridge "${underlay.bridge}", which is not there`);

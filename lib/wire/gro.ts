@@ -13,7 +13,7 @@ import { TCP_ACK, TCP_FIN, TCP_PSH, Tcp } from './tcp.js';
 import { Udp } from './udp.js';
 
 const { ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_MIN_BYTES, IPV6_BYTES, PROTOCOL_TCP, PROTOCOL_UDP } = protocol;
-const { RX_IP_CKSUM_BAD, RX_L4_CKSUM_GOOD } = layout;
+const { RX_IP_CKSUM_BAD, RX_L4_CKSUM_GOOD, RX_VLAN_STRIPPED } = layout;
 
 export interface GroOptions {
   /** UDP too, whose datagrams' ends are then known by their length alone (all alike, the last at most as long). Default false. */
@@ -164,14 +164,18 @@ export class Gro {
     this.#state[i] = this.#isTcp && (this.#tcp.flags & (TCP_PSH | TCP_FIN)) !== 0 ? 0 : OPEN;
   }
 
-  /** The same addresses, protocol and ports, behind the same link-layer header? */
+  /** The same addresses, protocol and ports, behind the same link-layer header, with the tag that the port took off? */
   #isFlow(i: number, handle: number): boolean {
     const [network, transport] = [this.#network[i]!, this.#transport[i]!];
-    if (network !== this.#ether.end || transport !== this.#transportStart()) return false;
+    if (network !== this.#ether.end || transport !== this.#transportStart() || this.#tagOf(this.#heads[i]!) !== this.#tagOf(handle)) return false;
     const [head, other] = [this.#mbufs.data(this.#heads[i]!), this.#mbufs.data(handle)];
     const addresses = this.#isFour ? 12 : 8;
     return same(this.#mbufs.u8, head, other, network) && this.#mbufs.u8[head + network + (this.#isFour ? 9 : 6)] === this.#mbufs.u8[other + network + (this.#isFour ? 9 : 6)]
       && same(this.#mbufs.u8, head + network + addresses, other + network + addresses, transport - network - addresses + 4);
+  }
+
+  #tagOf(handle: number): number {
+    return (this.#mbufs.flags(handle) & RX_VLAN_STRIPPED) === 0 ? -1 : this.#mbufs.vlanTci(handle);
   }
 
   /** Is it what the Segmenter's next packet would be? */

@@ -1,8 +1,10 @@
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import { Chains } from '../mbuf/chains.js';
+import { RX_VLAN_STRIPPED } from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import type { Mempool } from '../mbuf/mempool.js';
+import { Datagram, DUPLICATE, KEY_WORDS } from './datagram.js';
 import { Ethernet } from './ether.js';
 import type { Header } from './header.js';
 import { Ipv4 } from './ipv4.js';
@@ -36,7 +38,7 @@ export interface ReassemblerStats {
   duplicates: number;
   /** A first fragment without all of its transport header, or TCP flags in a second one (RFC 1858, RFC 8200 section 4.5). */
   tiny: number;
-  /** A length that is no multiple of 8 before the end, nothing in it, two ends, several segments, or held by others too. */
+  /** A length that is no multiple of 8 before the end, nothing in it, two ends, several segments, held by others too, or of a datagram that both met congestion and was of no ECN (RFC 3168 section 5.3). */
   malformed: number;
   /** Ending beyond 65535 bytes. */
   tooLong: number;
@@ -49,32 +51,6 @@ export interface ReassemblerStats {
 type Drop = 'timedOut' | 'overlapping' | 'duplicates' | 'tiny' | 'malformed' | 'tooLong' | 'tooMany' | 'evicted';
 
 const WAYS = 8;
-const KEY_WORDS = 10;
-
-/** One datagram that is waited for. Its arrays are made once. */
-class Datagram {
-  readonly key = new Uint32Array(KEY_WORDS);
-  readonly handles: Uint32Array;
-  /** Of each fragment, in order: where it starts and ends in the datagram, and where its part starts in its frame. */
-  readonly starts: Uint32Array;
-  readonly ends: Uint32Array;
-  readonly places: Uint16Array;
-  count = 0;
-  /** Bytes that are there, and that there will be; 0 while the end has not come. */
-  got = 0;
-  total = 0;
-  deadline = 0;
-  isUsed = false;
-  /** Overlapping: whatever comes of it is dropped. */
-  isDead = false;
-
-  constructor(fragments: number) {
-    this.handles = new Uint32Array(fragments);
-    this.starts = new Uint32Array(fragments);
-    this.ends = new Uint32Array(fragments);
-    this.places = new Uint16Array(fragments);
-  }
-}
 
 /**
  * Puts fragments of IPv4 and IPv6 together (RFC 791 section 3.2, RFC 8200 section 4.5). What it is given is its own: a
@@ -143,7 +119,7 @@ export class Reassembler {
     this.#key[0] = ip.source;
     this.#key[4] = ip.destination;
     this.#key[8] = ip.identification;
-    this.#key[9] = 0x400 | view.getUint8(ip.start + 9);
+    this.#key[9] = (this.#vlan(handle) << 12) | 0x400 | view.getUint8(ip.start + 9);
     const length = ip.totalLength - ip.length;
     return this.#place(handle, now, ip, ip.end, length, ip.fragmentOffset, ip.moreFragments, ip.protocol);
   }
@@ -155,10 +131,16 @@ export class Reassembler {
       this.#key[4 + word] = ip.destinationWord(word);
     }
     this.#key[8] = ip.identification;
-    this.#key[9] = 0x600; // the next header is the first fragment's to say (RFC 8200)
+    this.#key[9] = (this.#vlan(handle) << 12) | 0x600; // the next header is the first fragment's to say (RFC 8200)
     const place = ip.fragmentStart + 8 - ip.start + ip.offset;
     const length = ip.offset + IPV6_BYTES + ip.payloadField - place;
     return this.#place(handle, now, ip, place, length, ip.fragmentOffset, ip.moreFragments, ip.complete ? ip.protocol : INCOMPLETE);
+  }
+
+  /** Hosts of two VLANs may have the same addresses: its number with a bit more, 0 for none. Also of a tag that the port took off. */
+  #vlan(handle: number): number {
+    if ((this.#mbufs.flags(handle) & RX_VLAN_STRIPPED) !== 0) return 0x1000 | (this.#mbufs.vlanTci(handle) & 0xfff);
+    return this.#ether.tags > 0 ? 0x1000 | this.#ether.vlan : 0;
   }
 
   /** One fragment whose part of the datagram starts at `place` in its frame. */
@@ -171,7 +153,7 @@ export class Reassembler {
     if (isTiny(kind, start, more, ip.limit - ip.end)) return this.#drop(handle, 'tiny');
     const datagram = this.#find(now);
     if (datagram.isDead) return this.#drop(handle, 'overlapping');
-    const at = this.#slotFor(datagram, start, start + length);
+    const at = datagram.slotFor(start, start + length);
     if (at < 0) {
       if (at === DUPLICATE) return this.#drop(handle, 'duplicates');
       return this.#kill(datagram, handle, 'overlapping');
@@ -180,19 +162,10 @@ export class Reassembler {
     const isBefore = !more && datagram.count > 0 && datagram.ends[datagram.count - 1]! > start + length;
     if (isBeyond || isBefore) return this.#kill(datagram, handle, 'malformed');
     if (datagram.count === datagram.handles.length) return this.#kill(datagram, handle, 'tooMany');
-    insert(datagram, at, handle, start, start + length, place);
-    datagram.got += length;
+    datagram.insert(at, handle, start, start + length, place);
+    datagram.ecn |= 1 << (ip === this.#six ? this.#six.trafficClass & 3 : this.#four.ecn);
     if (!more) datagram.total = start + length;
     return datagram.got === datagram.total ? this.#finish(datagram) : 0;
-  }
-
-  /** Where it belongs in the order; DUPLICATE or OVERLAP. */
-  #slotFor({ starts, ends, count }: Datagram, start: number, end: number): number {
-    let at = count;
-    while (at > 0 && starts[at - 1]! >= start) at--;
-    if (at < count && starts[at] === start && ends[at] === end) return DUPLICATE;
-    if (at < count && starts[at]! < end) return OVERLAP;
-    return at > 0 && ends[at - 1]! > start ? OVERLAP : at;
   }
 
   /** The datagram with this key, or a free place for it; the oldest of eight gives way. */
@@ -204,7 +177,7 @@ export class Reassembler {
     for (let way = 0; way < WAYS; way++) {
       const datagram = this.#table[first + way]!;
       if (datagram.isUsed && datagram.deadline <= now) this.#forget(datagram, 'timedOut');
-      if (datagram.isUsed && this.#hasKey(datagram)) return datagram;
+      if (datagram.isUsed && datagram.hasKey(this.#key)) return datagram;
       if (best.isUsed && (!datagram.isUsed || datagram.deadline < best.deadline)) best = datagram;
     }
     if (best.isUsed) this.#forget(best, 'evicted');
@@ -214,13 +187,25 @@ export class Reassembler {
     return best;
   }
 
-  #hasKey({ key }: Datagram): boolean {
-    for (let i = 0; i < KEY_WORDS; i++) if (key[i] !== this.#key[i]) return false;
-    return true;
+  /** What every fragment has passed; the whole may still not do. */
+  #check({ handles, places, total, ecn }: Datagram): Drop | undefined {
+    this.#ether.at(handles[0]!);
+    const ahead = places[0]! - this.#ether.end - (this.#isSix ? IPV6_BYTES + 8 : 0); // longer than another's, perhaps: options are the first one's
+    if (ahead + total > 0xffff) return 'tooLong';
+    return (ecn & NO_ECN_AND_CONGESTION) === NO_ECN_AND_CONGESTION ? 'malformed' : undefined;
+  }
+
+  get #isSix(): boolean {
+    return ((this.#key[9]! >>> 8) & 15) === 6;
   }
 
   #finish(datagram: Datagram): number {
-    const { handles, places, starts, ends, count, total } = datagram;
+    const { handles, places, starts, ends, count, total, ecn } = datagram;
+    const why = this.#check(datagram);
+    if (why !== undefined) {
+      this.#forget(datagram, why);
+      return 0;
+    }
     for (let i = 0; i < count; i++) {
       this.#mbufs.trim(handles[i]!, this.#mbufs.dataLen(handles[i]!) - places[i]! - (ends[i]! - starts[i]!));
       if (i > 0) this.#mbufs.adjust(handles[i]!, places[i]!);
@@ -228,26 +213,28 @@ export class Reassembler {
     const head = handles[0]!;
     // From the back, so that no walk is long.
     for (let i = count - 1; i > 0; i--) this.#chains.chain(handles[i - 1]!, handles[i]!);
-    this.#ether.at(head);
-    if (this.#key[9]! >>> 8 === 4) this.#mend4(head, total);
-    else this.#mend6(head, total);
-    clear(datagram);
+    const isMarked = ecn >>> CONGESTION !== 0; // on any: the receiver has to know
+    if (this.#isSix) this.#mend6(head, total, isMarked);
+    else this.#mend4(head, total, isMarked);
+    datagram.clear();
     this.stats.datagrams++;
     return head;
   }
 
-  #mend4(head: number, total: number): void {
+  #mend4(head: number, total: number, isMarked: boolean): void {
     this.#four.at(head, this.#ether.end);
+    if (isMarked) this.#four.ecn = CONGESTION;
     this.#four.totalLength = this.#four.length + total;
     this.#four.moreFragments = false;
     this.#four.updateChecksum();
   }
 
   /** The fragment header goes, and what stands before it moves up. */
-  #mend6(head: number, total: number): void {
+  #mend6(head: number, total: number, isMarked: boolean): void {
     const ip = this.#six;
     const { view, u8 } = this.#mbufs;
     ip.at(head, this.#ether.end);
+    if (isMarked) ip.trafficClass |= CONGESTION;
     const gone = ip.fragmentStart;
     let before = ip.start + 6;
     while (ip.nextExtension() && ip.extensionStart !== gone) before = ip.extensionStart;
@@ -260,7 +247,7 @@ export class Reassembler {
 
   #forget(datagram: Datagram, why: Drop): void {
     for (let i = 0; i < datagram.count; i++) this.#drop(datagram.handles[i]!, why);
-    clear(datagram);
+    datagram.clear();
   }
 
   /** The datagram and this fragment are lost; what still comes of it is dropped until its time is over. */
@@ -281,27 +268,9 @@ export class Reassembler {
 
 /** No protocol: a first fragment whose extension headers go on in the next (RFC 7112). */
 const INCOMPLETE = -1;
-const DUPLICATE = -1;
-const OVERLAP = -2;
-
-function insert(datagram: Datagram, at: number, handle: number, start: number, end: number, place: number): void {
-  const { handles, starts, ends, places, count } = datagram;
-  handles.copyWithin(at + 1, at, count);
-  starts.copyWithin(at + 1, at, count);
-  ends.copyWithin(at + 1, at, count);
-  places.copyWithin(at + 1, at, count);
-  handles[at] = handle;
-  starts[at] = start;
-  ends[at] = end;
-  places[at] = place;
-  datagram.count++;
-}
-
-/** `deadline` and key stay. */
-function clear(datagram: Datagram): void {
-  datagram.count = datagram.got = datagram.total = 0;
-  datagram.isUsed = datagram.isDead = false;
-}
+/** The ECN field that says "congestion experienced"; and the bits of that and of "no ECN". */
+const CONGESTION = 3;
+const NO_ECN_AND_CONGESTION = (1 << CONGESTION) | 1;
 
 /** `left`: bytes of the packet behind IP's headers in this fragment. */
 function isTiny(kind: number, start: number, more: boolean, left: number): boolean {

@@ -2,6 +2,7 @@ import { Burst } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
 import { Chains } from '../mbuf/chains.js';
+import * as layout from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import type { Mempool } from '../mbuf/mempool.js';
 import { ARP_REQUEST, Arp } from './arp.js';
@@ -16,6 +17,7 @@ import { Ipv6 } from './ipv6.js';
 import { NEIGHBOR_OVERRIDE, NEIGHBOR_ROUTER, NEIGHBOR_SOLICITED, NeighborMessage } from './neighbor.js';
 import * as protocol from './protocol_layout.js';
 
+const { MBUF_OL_FLAGS, MBUF_PACKET_TYPE, MBUF_TX_OFFLOAD, RX_VLAN_STRIPPED } = layout;
 const { ARP_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHER_HEADER_BYTES, ICMP_BYTES, IPV4_MIN_BYTES, IPV6_BYTES, PROTOCOL_ICMP, PROTOCOL_ICMPV6 } = protocol;
 
 /** Why a packet goes no farther, as a type and code of each family (those of RFC 792 and RFC 4443; which is which: RFC 7915 section 4.2). */
@@ -116,6 +118,7 @@ export class Responder {
     else this.#head6(handle, link, source, sender);
     this.#icmp.make(handle, link + header, type, code);
     this.#icmp.rest = mtu;
+    this.#plain(handle);
     this.#fill(handle);
     return true;
   }
@@ -138,6 +141,7 @@ export class Responder {
     u8.set(nobody ? ALL_NODES : asker, ip.destinationAt); // who has no address yet hears it with all others
     neighbor.make(handle, ip.end, ICMPV6_NEIGHBOR_ADVERTISEMENT, NEIGHBOR_ROUTER | NEIGHBOR_OVERRIDE | (nobody ? 0 : NEIGHBOR_SOLICITED), mac);
     u8.set(target, neighbor.targetAt);
+    this.#plain(handle);
     this.#fill(handle);
     return true;
   }
@@ -244,6 +248,14 @@ export class Responder {
     ip.make(handle, at, PROTOCOL_ICMPV6);
     u8.set(source, ip.sourceAt);
     u8.copyWithin(ip.destinationAt, sender, sender + 16);
+  }
+
+  /** Nothing that its sender left to be done, or that was found out, is so of the answer. */
+  #plain(handle: number): void {
+    const header = this.#mbufs.header(handle) >>> 2;
+    this.#mbufs.u32[header + MBUF_OL_FLAGS / 4]! &= RX_VLAN_STRIPPED;
+    this.#mbufs.u32[header + MBUF_PACKET_TYPE / 4] = 0;
+    this.#mbufs.u32[header + MBUF_TX_OFFLOAD / 4] = 0;
   }
 
   #fill(handle: number): void {

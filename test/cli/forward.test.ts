@@ -113,6 +113,19 @@ t.test('what cannot be opened: exit code 1, and a sentence that ends with the me
   t.end();
 });
 
+t.test('a reader that goes early ends it without a word', async t => {
+  for (const [gone, ...words] of [['stdout', 'forward', 'null:', 'null:', '--count', '1000', '--json'], ['stdout', 'doctor', '--json'], ['stderr', 'forward', 'null:', 'null:', '--seconds', '1.2']] as const) {
+    const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+    t.teardown(() => { child.kill('SIGKILL'); });
+    child[gone].destroy();
+    let said = '';
+    if (gone === 'stdout') child.stderr.setEncoding('utf8').on('data', (text: string) => { said += text; });
+    else child.stdout.resume();
+    t.same(await once(child, 'close'), [0, null], words.join(' '));
+    t.equal(said, '');
+  }
+});
+
 t.test('wrong usage is refused before anything is opened', t => {
   for (const words of [
     [], ['null:', 'null:', 'null:'], ['null:', 'null:', '--burst', '513'], ['null:', 'null:', '--mode', 'fly'], ['null:', 'null:', '--nonesuch'],

@@ -128,6 +128,10 @@ t.test('a value that somebody else has changed since is his', admin, async (t) =
     withNetns(lab.a.netns, () => writeFileSync(path, '62'));
     t.match(undoLeft({ directories: [of.run] }), [{ result: 'superseded' }]);
     t.equal(withNetns(lab.a.netns, () => read(path)), '62');
+    await kill(`changeChannels('veth0', { rx: 1, tx: 1 });`);
+    withNetns(lab.a.netns, () => setChannels('veth0', { rx: 2 }));
+    t.match(undoLeft({ directories: [of.run] }), [{ result: 'superseded' }]);
+    t.match(withNetns(lab.a.netns, () => readChannels('veth0')), { rx: 2, tx: 1 });
   });
 });
 
@@ -172,7 +176,7 @@ t.test('a real value in sysfs, changed, killed and undone', admin, async (t) => 
     const { spawnSync } = await import('node:child_process');
     const { readFileSync, readdirSync } = await import('node:fs');
     const run = (...words) => { const done = spawnSync(words[0], words.slice(1), { encoding: 'utf8' }); if (done.status !== 0) throw new Error(done.stderr); };
-    const { createVeth } = await import(LIB + 'kernel/link.js');
+    const { createVeth } = await import(LIB + 'kernel/veth.js');
     run('mount', '-t', 'sysfs', 'none', '/sys');
     createVeth({ a: { name: 'left' }, b: { name: 'right' } });
     const { changeSysfs } = await import(LIB + 'journal/changes.js');

@@ -197,3 +197,7 @@ t.test('adaptive sleeps at once for a while when others have much of its CPU, an
   t.equal(idle.stats().spinUs, 0, 'it waits longer each time');
   binding().close(fd);
 });
+
+t.test('a loop whose time is no number is refused, since it would never end', async t => {
+  await t.rejects(poll(() => false, { seconds: NaN }), { code: 'EOPTION' });
+});

@@ -1,5 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
+import type { Burst } from '../../lib/burst/burst.js';
+import { open } from '../../lib/port/host.js';
+import { QdiscQueue } from '../../lib/qdisc/tree.js';
 import { QdiscBench, ipChecksum, udp } from './bench_helper.js';
 
 const MS = 1e6;
@@ -261,4 +264,38 @@ t.test('property: the incremental checksum of a mark is the whole one', async t 
   bench.pool.free(bench.burst, 0, 1);
   bench.close();
   t.pass();
+});
+
+t.test('a packet that others hold too is dropped and not marked: what they have stays as it is', async t => {
+  const host = open([], { mbufs: 256 });
+  let [now, room] = [0, 0];
+  const port = { txBurst(burst: Burst, count: number): number {
+    const taken = Math.min(count, room);
+    host.pool.free(burst, 0, taken);
+    room -= taken;
+    return taken;
+  } };
+  const queue = new QdiscQueue(host.pool, port, { kind: 'fq_codel', flows: 1 }, { clock: () => now, burst: 1 });
+  const burst = host.burst(60);
+  host.pool.alloc(burst, 60);
+  const held = Array.from(burst.handles);
+  const frame = new Uint8Array(1000);
+  frame.set(udp(1, 1000, 2));
+  for (const handle of held) {
+    host.mbufs.copyIn(handle, frame);
+    host.mbufs.hold(handle);
+  }
+  queue.txBurst(burst, 60);
+  for (let ms = 0; ms < 600; ms++) {
+    [now, room] = [ms * MS, ms % 10 === 0 ? 1 : 0];
+    queue.service();
+  }
+  const { drops, state } = queue.toJSON().root;
+  t.ok(drops['codel']! > 3 && state['marked'] === 0, `${drops['codel']} dropped, ${String(state['marked'])} marked`);
+  t.same(held.filter(handle => host.mbufs.u8[host.mbufs.data(handle) + 15] !== 2), []);
+  queue.close();
+  burst.handles.set(held);
+  host.pool.free(burst, 0, 60);
+  t.equal(host.pool.audit().free, 256);
+  host.close();
 });

@@ -4,7 +4,9 @@ import { Arena, MIN_ARENA } from '../../lib/arena/arena.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
 import { RX_RSS_HASH, MBUF_HASH, MBUF_OL_FLAGS } from '../../lib/mbuf/layout.js';
 import { instantiate, type BurstBuild } from '../../lib/burst/module.js';
+import { STEER_HOLDER } from '../../lib/rss/layout.js';
 import { Steering } from '../../lib/rss/steering.js';
+import { freeSteering, workerAt } from '../../lib/rss/steering_sides.js';
 import { codeThrown } from '../kernel/rights.js';
 
 interface Step { readonly kind: 'distribute' | 'take' | 'want' | 'record'; readonly count: number; readonly worker: number; readonly bucket: number }
@@ -120,6 +122,33 @@ t.test('a bucket that wants to move waits for its old worker', async t => {
   steering.close(pool);
   t.equal(pool.audit().free, pool.size);
   t.notOk(arena.lookup('steering'));
+});
+
+t.test('what waits for a worker that is out of service goes to the others as soon as nobody has its side', async t => {
+  for (const how of ['let go', 'dead'] as const) {
+    const { arena, pool, steering, burst } = world('fast', { workers: 2, buckets: 2, ringSize: 16 });
+    const [zero, one, distributor] = [steering.worker(0), steering.worker(1), steering.distributor()];
+    pool.alloc(burst, 4);
+    for (const handle of burst.handles.subarray(0, 4)) {
+      const header = pool.mbufs.header(handle);
+      arena.u32[(header + MBUF_HASH) >>> 2] = 0;
+      arena.u32[(header + MBUF_OL_FLAGS) >>> 2] = RX_RSS_HASH;
+    }
+    distributor.distribute(burst, 4);
+    steering.retire(0);
+    t.equal(distributor.takeOver(), 0, 'it may still come for them');
+    if (how === 'let go') zero.release();
+    else {
+      Atomics.store(arena.u32, (workerAt(steering.offset, 0) + STEER_HOLDER) >>> 2, 41);
+      t.same(freeSteering(arena, 40), ['steering/worker/0']);
+    }
+    t.equal(distributor.takeOver(), 4, how);
+    const held = pool.burst(8);
+    t.equal(one.rxBurst(held), 4);
+    pool.free(held, 0, 4);
+    steering.close(pool);
+    t.equal(pool.audit().free, pool.size);
+  }
 });
 
 t.test('what cannot be made says why, and leaves nothing behind', async t => {

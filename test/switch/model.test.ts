@@ -54,6 +54,7 @@ class Model {
   #isMember(port: Name, vlan: number): boolean {
     const config = this.#vlans[port];
     if (config === undefined) return true;
+    if (vlan === 0) return this.#pvid(port) === 0;
     return 'access' in config ? config.access === vlan : config.trunk === 'all' || config.native === vlan || config.trunk.includes(vlan);
   }
 

@@ -151,6 +151,28 @@ t.test('tables are bounded: the oldest goes, and it is counted', t => {
   t.end();
 });
 
+t.test('a flow that goes for another of the same burst takes no packet along', t => {
+  const lab = new SwitchLab({ br: { ports: { a: { vlan: { access: 10 } }, b: { vlan: { access: 10 } }, c: { vlan: { access: 20 } }, trunk: { vlan: { trunk: [10, 20] } } } } }, { flows: 4 });
+  const known = frame({ to: BROADCAST, from: A, tag: 10 });
+  for (let i = 0; i < 8; i++) {
+    lab.exchange('trunk', known);
+    const [one, two] = [0, 1].map(j => frame({ to: BROADCAST, from: 0x020000001000 + i * 2 + j, tag: 20 }));
+    t.same(Object.fromEntries(Object.entries(lab.exchange('trunk', one!, two!, known)).map(([name, { length }]) => [name, length])), { a: 1, b: 1, c: 2 });
+  }
+  t.equal(lab.sw.ports().find(port => port.name === 'trunk')?.rx.packets, 32);
+  t.equal(lab.out, 0);
+  lab.close();
+  t.end();
+});
+
+t.test('VLAN 0 leaves no port whose untagged frames are of another VLAN', t => {
+  const lab = new SwitchLab({ br: { ports: { a: {}, b: { vlan: { trunk: 'all', native: 5 } }, c: { vlan: { trunk: 'all' } } } } });
+  t.same(Object.keys(lab.exchange('a', frame({ to: BROADCAST, from: A }))), ['c']);
+  t.same(Object.keys(lab.exchange('b', frame({ to: BROADCAST, from: B }))), ['a', 'c'], 'tagged there');
+  lab.close();
+  t.end();
+});
+
 t.test('two ports that claim the same addresses are held after a thousand moves a second', t => {
   const lab = new SwitchLab({ br: { ports: { a: {}, b: {} } } });
   for (let i = 0; i < 700; i++) for (const port of ['a', 'b']) lab.exchange(port, frame({ to: BROADCAST, from: A }));
@@ -197,6 +219,12 @@ t.test('another configuration while it runs: what stays keeps its packets, addre
   t.same(Object.keys(lab.exchange('d', frame({ to: BROADCAST, from: C }))), ['a', 'b']);
   t.throws(() => lab.sw.apply({ bridges: { br: { ports: { a: { device: 'no_such:x' } } } } }), { code: 'EDEVICE' });
   t.throws(() => lab.sw.apply({ bridges: { br: { ports: { p: { patch: { bridge: 'br', port: 'q' } } } } } }), { code: 'EOPTION' });
+  const without = lab.devices({ br: { ports: { a: {}, d: {} } } });
+  const bridges = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`more${i}`, { ports: {} }]));
+  t.throws(() => lab.sw.apply({ bridges: { ...without, ...bridges } }), { code: 'EARENAFULL' }, 'no room for the new bridges');
+  const remotes = Array.from({ length: 1024 }, (_, i) => `10.1.${i >>> 8}.${i & 255}`);
+  const tunnel = { vxlan: { vni: 5, local: '10.0.0.1', remotes, underlay: { bridge: 'br' } } };
+  t.throws(() => lab.sw.apply({ bridges: { ...without, over: { ports: { tunnel } } } }), { code: 'EOPTION', message: /at most 1023 ports/ });
   t.same(Object.keys(lab.exchange('d', frame({ to: BROADCAST, from: C }))), ['a', 'b'], 'and all is as it was');
   lab.receive('c');
   t.equal(lab.out, 0);
@@ -217,6 +245,7 @@ t.test('what a guest leaves to be done is passed on only where every way out doe
   const sw = new Switch(host, config(ofTwo));
   t.throws(() => sw.apply(config(ofTwo, 'null:size=64')), { code: 'EUNSUPPORTED' }, 'and so is a change');
   t.equal(sw.ports().length, 1, 'which changes nothing');
+  t.same(sw.apply(config('null:size=64')).opened, ['br/p0'], 'one that takes its place is asked for nothing');
   sw.close();
   t.end();
 });

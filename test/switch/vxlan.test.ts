@@ -116,8 +116,12 @@ t.test('what comes from one remote does not go to another, and flows differ in t
   t.equal(lab.sw.fdb()[0]?.remote, REMOTE);
   const arp = (last: number): Uint8Array => Uint8Array.from([...frame({ to: VTEP, from: PEER, type: 0x0806, length: 14 }), 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, last, 10, 0, 0, last, 2, 0xfe, 10, 0, 0, 1, 10, 0, 0, 1]);
   lab.exchange('wire', arp(2), arp(3));
-  const ports = new Set<number>();
-  for (let i = 0; i < 64; i++) for (const packet of lab.exchange('a', frame({ to: B, from: 0x020000002000 + i }))['wire'] ?? []) ports.add(packet[34]! * 256 + packet[35]!);
+  const [ports, identifications] = [new Set<number>(), new Set<number>()];
+  for (let i = 0; i < 64; i++) for (const packet of lab.exchange('a', frame({ to: B, from: 0x020000002000 + i }))['wire'] ?? []) {
+    ports.add(packet[34]! * 256 + packet[35]!);
+    identifications.add(packet[18]! * 256 + packet[19]!);
+  }
+  t.equal(identifications.size, 64, 'a router may cut them: fragments of two are told apart');
   t.ok(ports.size > 50 && [...ports].every(port => port >= 49_152), `${ports.size} source ports of 64 flows`);
   t.equal(lab.exchange('a', frame({ to: BROADCAST, from: A }))['wire']?.length, 2, 'a copy for each remote');
   t.equal(lab.out, 0);

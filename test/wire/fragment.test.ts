@@ -2,7 +2,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Chains } from '../../lib/mbuf/chains.js';
+import { MBUF_OL_FLAGS, MBUF_VLAN_TCI, RX_VLAN_STRIPPED } from '../../lib/mbuf/layout.js';
 import * as build from '../../lib/wire/build.js';
+import { sumBytes } from '../../lib/wire/checksum.js';
 import { describe } from '../../lib/wire/describe.js';
 import { Fragmenter } from '../../lib/wire/fragment.js';
 import { Reassembler } from '../../lib/wire/reassemble.js';
@@ -213,5 +215,67 @@ t.test('each kind of mischief by name', async t => {
   t.same([reassembler.stats.tiny, reassembler.stats.malformed], [5, 2], 'no whole TCP or SCTP header, TCP flags in the second, extension headers that go on; nothing at all');
   reassembler.close();
   allFree();
+
+  // Each part is short enough; behind the first one's header, which is the longest, the whole is not.
+  const long = new Reassembler(pool);
+  const parts = Array.from({ length: 45 }, (_, i) => build.frame(build.ethernet(), build.ipv4({ ...ip, protocol: 17, options: i === 0 ? new Array<number>(40).fill(1) : [], fragmentOffset: i * 1480, moreFragments: i < 44 }), new Uint8Array(i < 44 ? 1480 : 65_515 - 44 * 1480)));
+  t.same(parts.map(part => long.add(fresh(part), 0)).filter(whole => whole !== 0), []);
+  t.same([long.stats.tooLong, long.stats.datagrams], [45, 0]);
+  long.close();
+  allFree();
   for (const options of [{ timeout: 0 }, { datagrams: 0 }, { fragments: 1 }, { fragments: 513 }]) t.equal(codeThrown(() => new Reassembler(pool, options)), 'EOPTION');
+});
+
+t.test('congestion that any fragment met is the whole one\'s (RFC 3168 section 5.3)', async t => {
+  const reassembler = new Reassembler(pool);
+  const [noEcn, one, zero, congested] = [0, 1, 2, 3];
+  const add = (parts: readonly Uint8Array[]): number => parts.map(part => reassembler.add(fresh(part), 0)).at(-1)!;
+  const four = (...tos: number[]): Uint8Array[] => tos.map((each, i) => build.frame(build.ethernet(), build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2', protocol: 17, tos: 0x28 + each, identification: 4, fragmentOffset: i * 16, moreFragments: i + 1 < tos.length }), new Uint8Array(16)));
+  const six = (...tos: number[]): Uint8Array[] => tos.map((each, i) => build.frame(build.ethernet(), build.ipv6({ source: '::1', destination: '::2', trafficClass: 0x28 + each }), build.fragment({ nextHeader: 17, identification: 4, offset: i * 16, more: i + 1 < tos.length }), new Uint8Array(16)));
+  for (const [list, whole] of [[[zero, zero, zero], zero], [[zero, congested, zero], congested], [[zero, zero, congested], congested], [[congested, one, zero], congested], [[noEcn, noEcn, noEcn], noEcn]] as const) {
+    for (const isSix of [false, true]) {
+      const handle = add(isSix ? six(...list) : four(...list));
+      const bytes = mbufs.copyOut(handle);
+      t.equal(isSix ? ((bytes[14]! << 4) | (bytes[15]! >>> 4)) & 255 : bytes[15], 0x28 + whole, `${list.join()} of ${isSix ? 'IPv6' : 'IPv4'}`);
+      if (!isSix) t.equal(sumBytes(new DataView(bytes.buffer), 14, 20), 0xffff);
+      free(handle);
+    }
+  }
+  for (const parts of [four(noEcn, congested), six(congested, noEcn)]) t.equal(add(parts), 0, 'somebody has changed what has no ECN');
+  t.equal(reassembler.stats.malformed, 4);
+  reassembler.close();
+  allFree();
+});
+
+t.test('fragments of two VLANs are of two datagrams', async t => {
+  const reassembler = new Reassembler(pool);
+  const part = (index: number, ...tags: build.Layer[]): number => fresh(build.frame(build.ethernet(), ...tags, build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2', protocol: 17, identification: 9, fragmentOffset: index * 16, moreFragments: index === 0 }), new Uint8Array(16)));
+  const stripped = (handle: number, id: number): number => {
+    const header = mbufs.header(handle);
+    mbufs.u32[(header + MBUF_OL_FLAGS) >>> 2]! |= RX_VLAN_STRIPPED;
+    mbufs.u16[(header + MBUF_VLAN_TCI) >>> 1] = 0xe000 | id;
+    return handle;
+  };
+  const five = build.vlan({ id: 5 });
+  t.equal(reassembler.add(part(0, five), 0), 0);
+  for (const other of [part(1), part(1, build.vlan({ id: 6 })), stripped(part(1), 6)]) t.equal(reassembler.add(other, 0), 0);
+  const whole = [reassembler.add(part(1, five), 0), reassembler.add(part(0), 0), reassembler.add(stripped(part(0), 6), 0)];
+  t.equal(whole.filter(handle => handle !== 0).length, 3);
+  whole.forEach(free);
+  reassembler.close();
+  allFree();
+});
+
+t.test('what is longer than any datagram is no datagram to cut', async t => {
+  const fragmenter = new Fragmenter(pool);
+  const [four, six] = [{ source: '10.0.0.1', destination: '10.0.0.2' }, { source: '::1', destination: '::2' }];
+  const data = new Uint8Array(70_000);
+  for (const parts of [[build.ipv4({ ...four, totalLength: 0 }), udp, data], [build.ipv6({ ...six, payloadLength: 0 }), udp, data], [build.ipv4({ ...four, fragmentOffset: 8 * 8191, protocol: 17 }), new Uint8Array(1600)]]) {
+    const handle = fresh(build.frame(build.ethernet(), ...parts));
+    t.equal(fragmenter.fragment(handle, 1500, pieces), 0);
+    free(handle);
+  }
+  t.equal(fragmenter.stats.notWhole, 3);
+  fragmenter.close();
+  allFree();
 });

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Chains } from '../../lib/mbuf/chains.js';
+import { MBUF_OL_FLAGS, MBUF_VLAN_TCI, RX_VLAN_STRIPPED } from '../../lib/mbuf/layout.js';
 import * as build from '../../lib/wire/build.js';
 import { Checksums } from '../../lib/wire/checksums.js';
 import { Gro } from '../../lib/wire/gro.js';
@@ -172,4 +173,22 @@ t.test('what is not cut, and why', async t => {
   free(handle);
   plain.close();
   allFree();
+});
+
+t.test('what came by two VLANs is not one packet, where the port took their tags off', async t => {
+  for (const [tags, wanted] of [[[5, 5], 1], [[5, 6], 2], [[undefined, 5], 2]] as const) {
+    const handle = fresh(build.frame(build.ethernet(), build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2' }), build.tcp({ sourcePort: 1, destinationPort: 2, flags: 0x10 }), new Uint8Array(1000)));
+    t.equal(segmenter.segment(handle, 500, pieces), 2);
+    free(handle);
+    tags.forEach((tag, i) => {
+      if (tag === undefined) return;
+      const header = mbufs.header(pieces.handles[i]!);
+      mbufs.u32[(header + MBUF_OL_FLAGS) >>> 2]! |= RX_VLAN_STRIPPED;
+      mbufs.u16[(header + MBUF_VLAN_TCI) >>> 1] = tag;
+    });
+    const count = gro.merge(pieces, 2);
+    t.equal(count, wanted, tags.join());
+    pool.free(pieces, 0, count);
+    allFree();
+  }
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { addressBytes, formatIpv6 } from '../../lib/address.js';
 import { Chains } from '../../lib/mbuf/chains.js';
+import { MBUF_OL_FLAGS, MBUF_TX_OFFLOAD, TX_IPV6, TX_OFFLOADS, TX_TCP_CKSUM, TX_TCP_SEG } from '../../lib/mbuf/layout.js';
 import * as build from '../../lib/wire/build.js';
 import { describe } from '../../lib/wire/describe.js';
 import { parseMac } from '../../lib/wire/ethernet.js';
@@ -73,6 +74,21 @@ t.test('errors quote what there is room for', async t => {
   }
   const padded = Uint8Array.from([...build.frame(toUs, build.ipv4({ source: '10.0.0.2', destination: '10.9.0.1' }), Uint8Array.of(1, 2, 3)), ...new Array<number>(20).fill(0)]);
   t.equal(error(padded, 'no route', '10.0.0.1')!.length, 14 + 28 + 23, 'and no padding');
+});
+
+t.test('an error is sent as it is, whatever was still to be done with the packet that it is about', async t => {
+  const port = build.tcp({ sourcePort: 1, destinationPort: 2 });
+  for (const [source, ...parts] of [['10.0.0.1', build.ipv4({ source: '10.0.0.2', destination: '10.9.0.1' }), port], ['fd00::1', build.ipv6({ source: 'fd00::2', destination: 'fd09::1' }), port]] as const) {
+    const handle = fresh(build.frame(toUs, ...parts, data.subarray(0, 100)));
+    const header = mbufs.header(handle) >>> 2;
+    mbufs.u32[header + MBUF_OL_FLAGS / 4] = TX_TCP_CKSUM | TX_TCP_SEG | TX_IPV6;
+    mbufs.u32[header + MBUF_TX_OFFLOAD / 4] = 14 | (20 << 7) | (20 << 16);
+    t.ok(responder.error(handle, 'too big', bytes(source), 1400));
+    t.equal(mbufs.flags(handle) & (TX_OFFLOADS | TX_IPV6), 0);
+    t.same([mbufs.l2Len(handle), mbufs.l3Len(handle), mbufs.l4Len(handle)], [0, 0, 0]);
+    one.handles[0] = handle;
+    pool.free(one, 0, 1);
+  }
 });
 
 t.test('about some there is no error', async t => {

@@ -29,8 +29,8 @@ const LOOK_EVERY = 10;
 export class InterfaceWatch {
   readonly counts = { interface_down: 0, interface_gone: 0, rebinds: 0, rebinds_refused: 0, channel_changes: 0 };
   readonly #port: Watched;
-  readonly #netns = new HeldNetns();
-  readonly #links = new LinkEvents();
+  readonly #netns: HeldNetns;
+  readonly #links: LinkEvents;
   readonly #listeners = new Set<(event: PortEvent) => void>();
   readonly #timer: NodeJS.Timeout;
   #ticks = 0;
@@ -41,10 +41,17 @@ export class InterfaceWatch {
   #queues: number;
   #refusal = '';
 
-  /** In the namespace that the port was opened in. */
+  /** In the namespace that the port was opened in. Leaves nothing behind when it fails. */
   constructor(port: Watched) {
     this.#port = port;
     this.#queues = activeQueues(port.device, readLink(port.ifindex()));
+    this.#netns = new HeldNetns();
+    try {
+      this.#links = new LinkEvents();
+    } catch (cause) {
+      this.#netns.close();
+      throw cause;
+    }
     this.#timer = setInterval(() => this.#tick(), PERIOD_MS).unref();
   }
 

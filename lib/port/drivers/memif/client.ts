@@ -4,6 +4,7 @@ import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError, type ErrorCode } from '../../../errors.js';
 import { POLLIN } from '../../../kernel/constants.js';
 import { check } from '../../../kernel/errno.js';
+import { newEventfd } from '../../../kernel/eventfd.js';
 import { hasEnded, seqpacketSocket } from '../../../kernel/unix.js';
 import { giveTurns, takeTurns } from '../../../vhost_user/turns.js';
 import { VQ_TELL } from '../../../virtqueue/layout.js';
@@ -20,7 +21,6 @@ import { longestFrame, socketAddress, type MemifSettings } from './options.js';
 import { takeBack } from './outstanding.js';
 import { makeRing, startCopying, startSharing, wakeLate } from './ring.js';
 
-const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
 /** How often the connection is looked at beside the bursts; how long after a failure it is tried again; how long a server may take to answer, and to let go at the end. */
 const PERIOD_MS = 10;
@@ -67,7 +67,7 @@ export class MemifClient {
 
   /** A queue, in the order of its direction: those to the server first. */
   add(state: QueueState, queue: number): void {
-    const event = binding().eventfd(0, EFD_NONBLOCK);
+    const event = newEventfd();
     const receives = state.direction === 'rx';
     const line = { state, event, number: queue + (receives ? this.#settings.queues : 0) };
     this.#lines.push(line);

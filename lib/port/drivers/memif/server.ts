@@ -1,6 +1,7 @@
 /** The server's side of a memif port: one client at a time, each message checked, then done, then acknowledged. In the thread that opened the port. */
 import { binding } from '../../../binding.js';
-import { POLLIN } from '../../../kernel/constants.js';
+import { EFD_NONBLOCK, POLLIN } from '../../../kernel/constants.js';
+import { newEventfd } from '../../../kernel/eventfd.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import { takeTurns } from '../../../vhost_user/turns.js';
 import { VQ_GENERATION, VQ_TELL } from '../../../virtqueue/layout.js';
@@ -16,7 +17,6 @@ import { longestFrame, type MemifSettings } from './options.js';
 import type { ClientRegions } from './regions.js';
 import { ringBytes, startServer, wakeLate } from './ring.js';
 
-const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
 /** How often the socket gets its turn beside the bursts, in milliseconds. */
 const PERIOD_MS = 10;
@@ -63,7 +63,7 @@ export class MemifServer implements Interface {
 
   /** A queue, in the order of its direction. */
   add(state: QueueState, scratch: number): void {
-    const event = binding().eventfd(0, EFD_NONBLOCK);
+    const event = newEventfd();
     (state.direction === 'rx' ? this.#rx : this.#tx).push({ state, scratch, event, ring: undefined });
     if (state.direction === 'rx') state.set(QUEUE_FD, event);
     state.set(VQ_TELL, NOBODY);
@@ -109,7 +109,7 @@ export class MemifServer implements Interface {
   /** Its turn. `patient`: a handshake that is under way is waited for, for a moment. */
   service(patient = false): void {
     this.#listener?.service();
-    const end = performance.now() + TURN_MS;
+    const end = patient ? performance.now() + TURN_MS : 0;
     for (let messages = 0; messages < MOST_MESSAGES && this.#channel !== undefined; messages++) {
       const received = this.#channel.receive();
       if (received === 'end') this.#hangUp();

@@ -1,6 +1,8 @@
 /** What a virtio_user port has besides its queues' states: rings that it shares, descriptors, and the back-end it is connected to. In the thread that opened the port. */
 import type { Memzone } from '../../../arena/directory.js';
+import { PAGE } from '../../../arena/layout.js';
 import { binding } from '../../../binding.js';
+import { twoEventfds } from '../../../kernel/eventfd.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../virtqueue/driver.js';
@@ -19,8 +21,6 @@ import type { QueueState } from '../../queue.js';
 import { FrontEnd, type SharedRegion, type SharedVring } from './frontend.js';
 import type { VirtioUserOptions } from './options.js';
 
-const EFD_NONBLOCK = 0x800;
-const PAGE = 4096;
 /** What is added to an offset in the arena to make the address that the back-end knows: no address is 0, and none looks like an offset. */
 const IOVA = 1n << 32n;
 const OVERHEAD = 14 + 4;
@@ -64,7 +64,7 @@ export class VirtioSide {
 
   /** A queue, in the order of vrings: receive and send of the first pair, then of the next. */
   add(state: QueueState, index: number): void {
-    const [kick, call] = [binding().eventfd(0, EFD_NONBLOCK), binding().eventfd(0, EFD_NONBLOCK)];
+    const [kick, call] = twoEventfds();
     state.set(VQ_TELL, kick);
     state.set(QUEUE_FD, call);
     this.#lines[index] = { state, kick, call, shared: this.#rings!.offset + index * this.#sharedBytes, own: this.#private!.offset + index * this.#ownBytes };
