@@ -22,11 +22,11 @@ export interface MempoolOptions {
   /** Bytes of a buffer, 2048 or 4096, headroom (256) included. Default 2048. */
   readonly bufferSize?: number;
   /**
-   * At how many places of a buffer, 64 bytes apart, frames begin: 1 (the default), 2, 4 or 8 in buffers of 2048 bytes, up
-   * to 32 in buffers of 4096. Buffers stand 2 KiB apart, so the first lines of frames that all begin at one place share a
-   * 32nd of a cache's sets: a program that has thousands of mbufs in turn and works on their headers is up to twice as
-   * fast with 8 places (DPDK pads its mempools' objects for that). `room` is what every place has: with 8 in 2048 bytes
-   * 1536, behind 64 to 512 bytes of headroom. `alloc` and the null port keep to it; what other ports receive begins at 256.
+   * At how many places of a buffer, 64 bytes apart, frames begin: 1 (the default), or, in buffers of 2048 bytes, 2, 4 or 8.
+   * Such buffers stand 2 KiB apart, so the first lines of frames that all begin at one place share a 32nd of a cache's
+   * sets: a program that has thousands of mbufs in turn and works on their headers is up to twice as fast with 8 places
+   * (DPDK pads its mempools' objects for that). `room` is what every place has: with 8 of them 1536 bytes, behind 64 to
+   * 512 of headroom. `alloc` and the null port keep to it; what other ports receive begins at 256.
    */
   readonly spread?: number;
   /** Free mbufs that each lcore keeps for itself, 0 to 512, at most a third of the pool. Default 256; less in a pool of under 2048, up to 512 in one of 16384 or more, which can spare them. */
@@ -239,7 +239,7 @@ function checked(name: string, options: MempoolOptions): Plan {
   const refuse = (what: string): never => { throw new PollmodeError('EOPTION', `Mempool "${name}": ${what}.`); };
   if (!Number.isInteger(count) || count < 32 || count > 1 << 20) refuse(`a pool has 32 to ${1 << 20} mbufs, not ${String(count)}`);
   if (bufferSize !== 2048 && bufferSize !== 4096) refuse(`a buffer has 2048 or 4096 bytes, not ${String(bufferSize)}`);
-  if (![1, 2, 4, 8, 16, 32].includes(spread) || spread > (bufferSize === 2048 ? 8 : 32)) refuse(`frames begin at 1, 2, 4 or 8 places of a buffer of 2048 bytes, at up to 32 of one of 4096, not at ${String(spread)}`);
+  if (![1, 2, 4, 8].includes(spread) || (spread > 1 && bufferSize > BUFFER_UNIT)) refuse(`frames begin at 1, 2, 4 or 8 places of a buffer of 2048 bytes, at 1 of one of 4096, not at ${String(spread)}`);
   if (!Number.isInteger(cache) || cache < 0 || cache > CACHE_MAX || cache > count / 3) refuse(`a cache has 0 to ${CACHE_MAX} mbufs and at most a third of the pool, not ${String(cache)}`);
   return { count, bufferSize, spread, cache, hugePages };
 }

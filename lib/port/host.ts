@@ -194,7 +194,7 @@ function refuseSmall(plans: readonly Plan[], bufferSize: number): void {
 function refuseSmallRoom(plans: readonly Plan[], pool: Mempool): void {
   for (const { device, demand } of plans) {
     const room = pool.room + HEADROOM;
-    if (demand.bufferSize > room && demand.bufferSize % BUFFER_UNIT !== 0) throw new PollmodeError('EPOOL', `${device} needs ${demand.bufferSize} bytes of a buffer and this pool, which spreads its frames, has ${room}: ask for { bufferSize: 4096 }, for less { spread }, or for smaller frames.`);
+    if (demand.bufferSize > room && demand.bufferSize % BUFFER_UNIT !== 0) throw new PollmodeError('EPOOL', `${device} needs ${demand.bufferSize} bytes of a buffer and this pool, which spreads its frames, has ${room}: ask for less { spread }, or for smaller frames.`);
   }
 }
 

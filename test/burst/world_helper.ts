@@ -158,9 +158,9 @@ function alloc(world: World, lcore: number, count: number): number {
   return got;
 }
 
-/** Frames begin 64 bytes apart, where the pool spreads them: mbuf after mbuf, or two after two where they stand 2 KiB apart. */
+/** Frames of buffers that stand 2 KiB apart begin 64 bytes further each time, where the pool spreads them, and then as the first again. */
 function placeOf({ shape }: World, handle: number): number {
-  return shape.front + (Math.floor(handle / 2) % (shape.spread / 64 + 1)) * 64;
+  return shape.front + (handle % (shape.spread / 64 + 1)) * 64;
 }
 
 /** An empty frame behind the headroom, of no port; the constant fields are there. */

@@ -177,7 +177,7 @@ t.test('a pool that does not fit leaves nothing, whichever part of it has no roo
 
 t.test('a pool that spreads its frames: each place as often as the next, whole frames in each, and the port that makes frames keeps to it', async t => {
   const arena = Arena.create({ size: MIN_ARENA });
-  for (const [bufferSize, spread, front, room] of [[2048, 1, 256, 1792], [2048, 4, 256, 1600], [2048, 8, 64, 1536], [4096, 2, 256, 3776], [4096, 32, 256, 1856]] as const) {
+  for (const [bufferSize, spread, front, room] of [[2048, 1, 256, 1792], [2048, 4, 256, 1600], [2048, 8, 64, 1536], [4096, 1, 256, 3840]] as const) {
     const host = open(['null:'], { arena, mbufs: 256, bufferSize, spread });
     const { pool } = host;
     const burst = pool.burst(256);
@@ -199,7 +199,7 @@ t.test('a pool that spreads its frames: each place as often as the next, whole f
   t.equal(host.ports[0]!.capabilities.mtu, 1522, 'a port that takes what there is');
   t.throws(() => host.add('null:size=1700'), { code: 'EPOOL' });
   host.close();
-  for (const options of [{ spread: 0 }, { spread: 3 }, { spread: 16 }, { spread: 64, bufferSize: 4096 }, { spread: NaN }]) t.throws(() => Mempool.create(arena, 'pool', { count: 64, ...options }), { code: 'EOPTION' }, JSON.stringify(options));
+  for (const options of [{ spread: 0 }, { spread: 3 }, { spread: 16 }, { spread: 2, bufferSize: 4096 }, { spread: NaN }]) t.throws(() => Mempool.create(arena, 'pool', { count: 64, ...options }), { code: 'EOPTION' }, JSON.stringify(options));
 });
 
 t.test('close: EPOOL while mbufs are out, then once; afterwards nothing moves', async t => {
