@@ -10,7 +10,6 @@ import { once } from 'node:events';
 import { createServer, get } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { binding } from '../lib/binding.js';
 import { CLONE_NEWNET } from '../lib/kernel/constants.js';
@@ -18,6 +17,7 @@ import { withNetns } from '../lib/kernel/netns.js';
 import { openLab, type LabEnd } from '../lib/lab/veth.js';
 import { open, type Host } from '../lib/port/host.js';
 import { median } from '../lib/sweep/statistics.js';
+import { benchOptions } from './options.js';
 
 const PERIOD_MS = 10;
 const TARGET_MS = 2;
@@ -51,10 +51,15 @@ function send({ end, cpu, go }: SenderData): void {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: {
-    seconds: { type: 'string', default: '5' }, rounds: { type: 'string', default: '3' }, burst: { type: 'string', default: '32' }, turn: { type: 'string', default: '1' },
-    json: { type: 'boolean', default: false },
-  } });
+  const values = benchOptions({
+    what: 'How late a timer of 10 ms and an HTTP server are beside bursts() of an AF_XDP port that is kept full.',
+    against: 'the same timer and server with nothing to do',
+    needs: 'root, for a veth pair of its own; two CPUs',
+    options: {
+      seconds: { value: 'S', default: '5', help: 'of each measurement' }, rounds: { value: 'N', default: '3', help: 'figures are medians' },
+      burst: { value: 'N', default: '32', help: 'packets of a burst' }, turn: { value: 'MS', default: '1', help: 'the longest that bursts() keeps the loop (turnMs)' }, json: { help: 'the figures as JSON' },
+    },
+  });
   const [senderCpu = 0, receiverCpu = senderCpu] = binding().affinity();
   const lab = openLab();
   const go = new Int32Array(new SharedArrayBuffer(4));

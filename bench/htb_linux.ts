@@ -7,14 +7,18 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { openLab, type Lab } from '../lib/lab/veth.js';
 import { open } from '../lib/port/host.js';
 import type { HtbClassSpec } from '../lib/qdisc/spec.js';
 import { QdiscQueue } from '../lib/qdisc/tree.js';
+import { benchOptions } from './options.js';
 
-const HELP = 'node dist/bench/htb_linux.js [--seconds 3] [--json]: Mbit/s of each class under Linux\'s HTB and ours\n';
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '3' }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } });
+const values = benchOptions({
+  what: 'Mbit/s of each class under HTB, some kept busy and some idle: who gets how much.',
+  against: 'Linux\'s HTB with the same classes, on a veth pair',
+  needs: 'root, tc and iperf3',
+  options: { seconds: { value: 'S', default: '3', help: 'of each measurement of Linux\'s' }, json: { help: 'the figures as JSON' } },
+});
 const SECONDS = Number(values.seconds);
 /** Of UDP; a frame is 42 more. */
 const PAYLOAD = 1200;
@@ -141,16 +145,13 @@ function numbers(rate: number, ceil: number): { rate: number; ceil: number; burs
   return { rate: rate * 1e6, ceil: ceil * 1e6, burst: BURST, ceilBurst: BURST };
 }
 
-if (values.help) process.stdout.write(HELP);
+const rows: { scene: string; leaf: string; linux: number; ours: number }[] = [];
+for (const scene of SCENES) {
+  const [theirs, mine] = [await linux(scene), ours(scene)];
+  leavesOf(scene).forEach(({ name }, i) => rows.push({ scene: scene.name, leaf: name, linux: theirs[i]!, ours: mine[i]! }));
+}
+if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
 else {
-  const rows: { scene: string; leaf: string; linux: number; ours: number }[] = [];
-  for (const scene of SCENES) {
-    const [theirs, mine] = [await linux(scene), ours(scene)];
-    leavesOf(scene).forEach(({ name }, i) => rows.push({ scene: scene.name, leaf: name, linux: theirs[i]!, ours: mine[i]! }));
-  }
-  if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
-  else {
-    process.stdout.write(`${'Mbit/s'.padEnd(40)}  class  Linux   ours\n`);
-    for (const row of rows) process.stdout.write(`${row.scene.padEnd(40)}  ${row.leaf.padEnd(5)}  ${row.linux.toFixed(2).padStart(5)}  ${row.ours.toFixed(2).padStart(5)}\n`);
-  }
+  process.stdout.write(`${'Mbit/s'.padEnd(40)}  class  Linux   ours\n`);
+  for (const row of rows) process.stdout.write(`${row.scene.padEnd(40)}  ${row.leaf.padEnd(5)}  ${row.linux.toFixed(2).padStart(5)}  ${row.ours.toFixed(2).padStart(5)}\n`);
 }

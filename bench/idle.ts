@@ -12,7 +12,6 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { binding } from '../lib/binding.js';
 import { CLONE_NEWNET } from '../lib/kernel/constants.js';
@@ -21,6 +20,7 @@ import { withNetns } from '../lib/kernel/netns.js';
 import { Idle, type IdlePolicy } from '../lib/lcore/idle.js';
 import { poll } from '../lib/lcore/poll.js';
 import { open, type Host } from '../lib/port/host.js';
+import { benchOptions } from './options.js';
 
 const POLICIES: readonly IdlePolicy[] = ['busy', 'adaptive', 'interrupt'];
 /** Where the clock stands in a frame. */
@@ -68,10 +68,15 @@ async function send({ end, cpu, rate }: SenderData): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: {
-    rates: { type: 'string', default: '0,1000,10000,100000' }, policies: { type: 'string', default: POLICIES.join() }, seconds: { type: 'string', default: '1' }, rounds: { type: 'string', default: '5' },
-    json: { type: 'boolean', default: false }, svg: { type: 'string' },
-  } });
+  const values = benchOptions({
+    what: 'One-way latency and CPU time of an AF_XDP receiver under each idle policy, at several rates, over a veth pair.',
+    against: 'our own policies, one with another',
+    needs: 'root, for the veth pair; two CPUs',
+    options: {
+      rates: { value: 'LIST', default: '0,1000,10000,100000', help: 'packets a second' }, policies: { value: 'LIST', default: 'busy,adaptive,interrupt', help: 'which' },
+      seconds: { value: 'S', default: '1', help: 'of each cell' }, rounds: { value: 'N', default: '5', help: 'figures are medians' }, json: { help: 'the figures as JSON' }, svg: { value: 'FILE', help: 'draws CPU against p99 into it' },
+    },
+  });
   const policies = POLICIES.filter(policy => values.policies.split(',').includes(policy));
   const [senderCpu = 0, receiverCpu = senderCpu] = binding().affinity();
   const lab = openLab();

@@ -6,20 +6,24 @@
  */
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { Arena } from '../lib/arena/arena.js';
 import { logAxis, type Axis } from '../lib/sweep/axis.js';
 import { median } from '../lib/sweep/statistics.js';
+import { benchOptions } from './options.js';
 import { cyclesPerSecond, pin } from './ours/common.js';
 import { STRUCTURES, type Structure } from './ours/lookup_structures.js';
 
 interface Point { readonly entries: number; readonly cycles: number; readonly bytes: number }
 interface Curve { readonly name: string; readonly title: string; readonly limit: string; readonly points: readonly Point[] }
 
-const { values } = parseArgs({ options: {
-  only: { type: 'string', default: STRUCTURES.map(({ name }) => name).join() }, most: { type: 'string', default: '10000000' }, seconds: { type: 'string', default: '0.3' },
-  cpu: { type: 'string', default: String(cpus().length - 1) }, json: { type: 'boolean', default: false }, huge: { type: 'boolean', default: false }, svg: { type: 'string' },
-} });
+const values = benchOptions({
+  what: 'Cycles per lookup, in bulks of 32, and bytes per entry, as tables grow from 10 entries to 10 million or their limit.',
+  against: 'nobody; `npm run bench:peers -- --only lookup --autotests` races DPDK\'s at one size',
+  options: {
+    only: { value: 'LIST', default: STRUCTURES.map(({ name }) => name).join(), help: 'which structures' }, most: { value: 'N', default: '10000000', help: 'entries' }, seconds: { value: 'S', default: '0.3', help: 'of each point' },
+    huge: { help: 'on huge pages, where there are any' }, cpu: { value: 'N', default: String(cpus().length - 1), help: 'the CPU to be on' }, json: { help: 'the figures as JSON' }, svg: { value: 'FILE', help: 'draws the curves into it' },
+  },
+});
 pin(Number(values.cpu));
 const perNanosecond = cyclesPerSecond() / 1e9;
 const curves = STRUCTURES.filter(({ name }) => values.only.split(',').includes(name)).map(curve);

@@ -5,28 +5,20 @@
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { instantiate, type BurstBuild } from '../lib/burst/module.js';
 import { cases } from './micro_cases.js';
+import { benchOptions } from './options.js';
 
-const HELP = `Races the TypeScript twins of the burst functions against the WebAssembly.
+const values = benchOptions({
+  what: `Nanoseconds of each burst function, one operation at a time, in one thread (also \`npm run bench\`).
 
-  npm run bench -- [--only PART] [--seconds S] [--json]
-
-  --only PART   only operations whose name holds this text
-  --seconds S   the longest that one operation is measured (default 1)
-  --json        the figures as JSON
-
-There is more, each to be run by itself after npm run build:
-  npm run bench:peers          DPDK's programs and ours side by side (see its own --help)
-  node dist/bench/heap.js      100 million packets: heap growth and garbage collections
-  node dist/bench/startup.js   milliseconds from import to the first burst
-`;
-
-const { values } = parseArgs({
+There is more, each with a --help of its own: \`npm run bench:peers\`, and node dist/bench/X.js with X one of checksum,
+descriptors, event_loop, heap, htb_linux, idle, lookup_curves, qdisc, recovery, rps, shaping, startup, steering_curves,
+switch, toeplitz, two_vms.`,
+  against: 'the functions\' twins in TypeScript',
   options: {
-    only: { type: 'string', default: '' }, seconds: { type: 'string', default: '1' }, json: { type: 'boolean', default: false },
-    build: { type: 'string' }, help: { type: 'boolean', default: false },
+    only: { value: 'PART', default: '', help: 'only operations whose name holds this text' }, seconds: { value: 'S', default: '1', help: 'the longest that one operation is measured' }, json: { help: 'the figures as JSON' },
+    build: { value: 'BUILD', hidden: true, help: 'the one build of this process' },
   },
 });
 
@@ -37,8 +29,7 @@ interface Figure {
   readonly margin: number;
 }
 
-if (values.help) process.stdout.write(HELP);
-else if (values.build !== undefined) process.stdout.write(JSON.stringify(measure(values.build as BurstBuild)));
+if (values.build !== undefined) process.stdout.write(JSON.stringify(measure(values.build as BurstBuild)));
 else report(child('fast'), child('twin'));
 
 function measure(build: BurstBuild): Figure[] {

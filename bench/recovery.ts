@@ -9,17 +9,18 @@
  */
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { binding } from '../lib/binding.js';
 import { CLONE_NEWNET } from '../lib/kernel/constants.js';
-import { createVeth, deleteLink, readLink, setLink, waitForCarrier } from '../lib/kernel/link.js';
+import { deleteLink, readLink, setLink, waitForCarrier } from '../lib/kernel/link.js';
 import { withNetns } from '../lib/kernel/netns.js';
+import { createVeth } from '../lib/kernel/veth.js';
 import { openLab, type Lab, type LabEnd } from '../lib/lab/veth.js';
 import { launch } from '../lib/lcore/lcore.js';
 import { poll } from '../lib/lcore/poll.js';
 import { open, type Host } from '../lib/port/host.js';
 import { median } from '../lib/sweep/statistics.js';
+import { benchOptions } from './options.js';
 import type { HoldArgs } from './ours/hold_lcore.js';
 
 interface SenderData { readonly end: LabEnd; readonly cpu: number; readonly stop: Int32Array<SharedArrayBuffer> }
@@ -53,7 +54,12 @@ async function send({ end, cpu, stop }: SenderData): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, json: { type: 'boolean', default: false } } });
+  const values = benchOptions({
+    what: 'Milliseconds until things run again: an AF_XDP port whose interface went down or was deleted, a pool whose lcore was ended with half of it.',
+    against: 'the same lcore ended with nothing, which is the thread\'s own end',
+    needs: 'root, for a veth pair of its own',
+    options: { rounds: { value: 'N', default: '9', help: 'figures are medians' }, json: { help: 'the figures as JSON' } },
+  });
   const rounds = Number(values.rounds);
   const lines = [...await interfaces(rounds), ...await deaths(rounds)];
   if (values.json) process.stdout.write(`${JSON.stringify(lines, null, 1)}\n`);

@@ -7,6 +7,7 @@
 import { race } from './peers/race.js';
 
 race({
+  against: 'the same in C, on DPDK\'s rte_softrss_be and rte_ring',
   title: 'RPS: bursts of 32 UDP frames to 4 workers, 128 buckets',
   program: 'rps',
   rows: [

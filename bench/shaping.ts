@@ -5,7 +5,6 @@
  *
  *   node dist/bench/shaping.js [--rates 1,10,100,1000] [--seconds 2] [--size 1514] [--json]
  */
-import { parseArgs } from 'node:util';
 import { binding } from '../lib/binding.js';
 import { PollmodeError } from '../lib/errors.js';
 import { withNetns } from '../lib/kernel/netns.js';
@@ -15,13 +14,17 @@ import { open, type Host } from '../lib/port/host.js';
 import type { TxQueue } from '../lib/port/port.js';
 import type { QdiscSpec } from '../lib/qdisc/spec.js';
 import { QdiscQueue } from '../lib/qdisc/tree.js';
+import { benchOptions } from './options.js';
 import { pin } from './ours/common.js';
 
-const HELP = 'node dist/bench/shaping.js [--rates 1,10,100,1000] [--seconds 2] [--size 1514] [--json]: bits per second asked for and found, by shaper and port\n';
-const { values } = parseArgs({ options: {
-  rates: { type: 'string', default: '1,10,100,1000' }, seconds: { type: 'string', default: '2' }, size: { type: 'string', default: '1514' },
-  json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
-} });
+const values = benchOptions({
+  what: 'Bits per second that come out of a shaper, by shaper, rate and port, and how far the bursts go.',
+  against: 'the rate that was asked for',
+  needs: 'root for AF_XDP\'s half, on a veth pair of its own',
+  options: {
+    rates: { value: 'LIST', default: '1,10,100,1000', help: 'Mbit/s' }, seconds: { value: 'S', default: '2', help: 'of each' }, size: { value: 'N', default: '1514', help: 'bytes of a frame' }, json: { help: 'the figures as JSON' },
+  },
+});
 const SECONDS = Number(values.seconds);
 const SIZE = Number(values.size);
 /** Packets that the tree always has to choose from. */
@@ -120,18 +123,15 @@ function mayVeth(): boolean {
   }
 }
 
-if (values.help) process.stdout.write(HELP);
+pin(binding().affinity()[0] ?? 0);
+const rows: Row[] = [];
+for (const over of mayVeth() ? [overNull, overVeth] : [overNull]) {
+  for (const shaper of Object.keys(SHAPERS)) for (const mbps of values.rates.split(',').map(Number)) rows.push(await over(shaper, mbps));
+}
+if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
 else {
-  pin(binding().affinity()[0] ?? 0);
-  const rows: Row[] = [];
-  for (const over of mayVeth() ? [overNull, overVeth] : [overNull]) {
-    for (const shaper of Object.keys(SHAPERS)) for (const mbps of values.rates.split(',').map(Number)) rows.push(await over(shaper, mbps));
-  }
-  if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
-  else {
-    process.stdout.write(`port  shaper  asked Mbit/s  found Mbit/s      off  most of 1 ms\n`);
-    for (const { port, shaper, mbps, found, off, burstMs } of rows) {
-      process.stdout.write(`${port.padEnd(4)}  ${shaper.padEnd(6)}  ${String(mbps).padStart(12)}  ${found.toFixed(4).padStart(12)}  ${(off * 100).toFixed(3).padStart(6)}%  ${burstMs.toFixed(1).padStart(9)} ms\n`);
-    }
+  process.stdout.write(`port  shaper  asked Mbit/s  found Mbit/s      off  most of 1 ms\n`);
+  for (const { port, shaper, mbps, found, off, burstMs } of rows) {
+    process.stdout.write(`${port.padEnd(4)}  ${shaper.padEnd(6)}  ${String(mbps).padStart(12)}  ${found.toFixed(4).padStart(12)}  ${(off * 100).toFixed(3).padStart(6)}%  ${burstMs.toFixed(1).padStart(9)} ms\n`);
   }
 }

@@ -12,7 +12,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Arena } from '../lib/arena/arena.js';
 import type { Burst } from '../lib/burst/burst.js';
 import { MBUF_OL_FLAGS } from '../lib/mbuf/layout.js';
@@ -21,6 +20,7 @@ import { BUCKET_BYTES } from '../lib/rss/layout.js';
 import { Steering } from '../lib/rss/steering.js';
 import { linearAxis } from '../lib/sweep/axis.js';
 import { median } from '../lib/sweep/statistics.js';
+import { benchOptions } from './options.js';
 import { cyclesPerSecond, pin } from './ours/common.js';
 
 const BURST = 32;
@@ -36,10 +36,14 @@ interface Cache { readonly name: string; readonly bytes: number }
 interface Point { readonly x: number; readonly cycles: number; readonly touched: number; readonly fits: string }
 interface Curve { readonly title: string; readonly axis: string; readonly points: readonly Point[] }
 
-const { values } = parseArgs({ options: {
-  seconds: { type: 'string', default: '0.5' }, rounds: { type: 'string', default: '3' }, cpu: { type: 'string', default: String(cpus().length - 1) },
-  json: { type: 'boolean', default: false }, svg: { type: 'string' },
-} });
+const values = benchOptions({
+  what: 'Cycles per packet of steering as flows grow to a million, and entries of the table to 512; where a step is, and why.',
+  against: 'nobody; what making the packets costs is taken off. `node dist/bench/rps.js` races C',
+  options: {
+    seconds: { value: 'S', default: '0.5', help: 'of each measurement' }, rounds: { value: 'N', default: '3', help: 'figures are medians' }, cpu: { value: 'N', default: String(cpus().length - 1), help: 'the CPU to be on' },
+    json: { help: 'the figures as JSON' }, svg: { value: 'FILE', help: 'draws the curves into it' },
+  },
+});
 pin(Number(values.cpu));
 const caches = readCaches();
 const arena = Arena.create();

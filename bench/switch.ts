@@ -3,16 +3,22 @@
  * `poll()` alone, medians of slices: ring ports, so that it is the switch that is measured and no device; what a ring's
  * receive and send cost (some 10 cycles) is in it. Then loss under overload.
  */
-import { parseArgs } from 'node:util';
 import { median } from '../lib/sweep/statistics.js';
 import { Chains } from '../lib/mbuf/chains.js';
 import { open, type Host } from '../lib/port/host.js';
 import type { Port } from '../lib/port/port.js';
 import type { PortConfig } from '../lib/switch/config.js';
 import { Switch } from '../lib/switch/switch.js';
+import { benchOptions } from './options.js';
 import { cyclesPerSecond, pin } from './ours/common.js';
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '0.3' }, cpu: { type: 'string', default: '-1' }, json: { type: 'boolean', default: false } } });
+const values = benchOptions({
+  what: 'Cycles per packet in the switch, by addresses, ports and bytes of a frame, over ring ports; then loss as more is offered than it can.',
+  against: 'nobody; `npm run bench:peers -- --only switch` races it with Open vSwitch on DPDK',
+  options: {
+    seconds: { value: 'S', default: '0.3', help: 'of each point' }, cpu: { value: 'N', default: '-1', help: 'the CPU to be on; -1: any' }, json: { help: 'the figures as JSON' },
+  },
+});
 const seconds = Number(values.seconds);
 pin(Number(values.cpu));
 const perMillisecond = cyclesPerSecond() / 1000;

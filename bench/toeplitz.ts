@@ -7,6 +7,7 @@
 import { race } from './peers/race.js';
 
 race({
+  against: 'DPDK\'s rte_softrss_be, and where the CPU has it rte_thash_gfni_bulk',
   title: 'Toeplitz of 32 inputs of 12 bytes',
   program: 'toeplitz',
   rows: [

@@ -11,11 +11,11 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { median } from '../lib/sweep/statistics.js';
 import { buildImage } from '../test/vm/image.js';
 import { address, FIRST, NAMES, SwitchProcess, TwoVms, type Name, type Network } from '../test/vm/two_vms.js';
 import { tapCard } from '../test/vm/vm.js';
+import { benchOptions } from './options.js';
 
 const SECOND: Network = { card: 'eth1', prefix: '198.51.100' };
 const LAYOUTS = { 'pollmode switch': FIRST, 'kernel bridge': SECOND } as const;
@@ -27,7 +27,12 @@ const COLUMNS = {
 } as const;
 type Figures = Record<keyof typeof COLUMNS, number>;
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '3' }, seconds: { type: 'string', default: '3' }, json: { type: 'boolean', default: false } } });
+const values = benchOptions({
+  what: 'TCP, small packets, ping and the host\'s CPU between two virtual machines on `pollmode switch`.',
+  against: 'the kernel\'s taps and bridge, in the same boot, in turns',
+  needs: 'root, QEMU, iperf3, and what `npm run test:vm` builds',
+  options: { rounds: { value: 'N', default: '3', help: 'figures are medians' }, seconds: { value: 'S', default: '3', help: 'of each measurement' }, json: { help: 'the figures as JSON' } },
+});
 const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
 const say = (line: string): void => { process.stderr.write(`two_vms: ${line}\n`); };

@@ -36,5 +36,5 @@ rx.rxBurst(one);
 const handle = one.handles[0]!;
 const { mbufs } = host;
 console.log(`\nhandle ${handle}: ${mbufs.pktLen(handle)} bytes from offset ${mbufs.data(handle)} on, ${mbufs.headroom(handle)} bytes of headroom before them`);
-host.pool.free(one, 0, 1);
+host.pool.freeOne(handle);
 host.close();

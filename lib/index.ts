@@ -36,6 +36,9 @@ export { Distributor, type DistributorEvent, type DistributorOptions, type Distr
 export { Acl, type Tuple } from './lookup/acl.js';
 export type { AclRule, Range } from './lookup/acl_rules.js';
 export { ACL_NONE } from './lookup/acl_layout.js';
+export { Adjacencies, type Adjacency } from './lookup/adjacencies.js';
+export { ADJACENCY_NONE } from './lookup/forward_layout.js';
+export { Forwarder, type ForwarderOptions } from './lookup/forwarder.js';
 export { HashTable, type HashEntry, type HashOptions, type HashStats } from './lookup/hash.js';
 export { HASH_NONE } from './lookup/hash_layout.js';
 export { Lpm, type Address, type LpmOptions, type Route } from './lookup/lpm.js';

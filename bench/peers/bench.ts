@@ -11,7 +11,8 @@ export interface Bench {
 
 /**
  * What a measurement found: `value` in the row's unit, or several by name; `userShare`, where it is known, is the
- * measured thread's user time over its CPU time.
+ * measured thread's user time over its CPU time; `apart` and `apartAfterwards`, nanoseconds of a cache line's way to the
+ * other CPU and back.
  */
 export type Figures = Readonly<Record<string, number>>;
 
@@ -38,6 +39,8 @@ export interface Row {
   readonly orIdle?: boolean;
   /** What is counted, by whom. */
   readonly counted: string;
+  /** What bounds it, whoever runs; see limits.ts. */
+  readonly limit?: string;
   /** Takes minutes: only with --autotests. */
   readonly slow?: boolean;
 }

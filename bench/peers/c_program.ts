@@ -28,7 +28,7 @@ export class CProgram {
     const flags = this.#dpdk ? ask('pkg-config', '--cflags', '--libs', 'libdpdk')?.split(/\s+/) : [];
     if (flags === undefined) return 'DPDK\'s headers not found: apt-get install dpdk-dev';
     const [source, output] = [`bench/peers/${this.#name}.c`, join(this.#machine.folder, this.#name)];
-    const { status, stderr } = spawnSync('gcc', [join(root, source), '-o', output, ...flags, ...FLAGS, '-lpthread'], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync('gcc', [join(root, source), '-o', output, ...flags, ...FLAGS, '-lpthread', '-lm', '-Wno-deprecated-declarations'], { encoding: 'utf8' });
     if (status !== 0) return `gcc refused ${source}: ${stderr.split('\n')[0] ?? ''}`;
     this.#compiled = output;
     return undefined;

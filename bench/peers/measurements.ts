@@ -1,6 +1,7 @@
 /** The measurements in memory: rings, null ports and ring ports. */
 import type { Bench, Measurement } from './bench.js';
 import { CRing } from './c_ring.js';
+import { checksumMeasurements } from './checksum_measurements.js';
 import { dpdkLacks, ringPerf, testpmd, type TestpmdOptions } from './dpdk.js';
 import { lookupMeasurements } from './lookup_measurements.js';
 import type { Machine } from './machine.js';
@@ -28,6 +29,7 @@ export function measurements(machine: Machine): readonly Measurement[] {
     oursForwarding('ring-io'),
     oursForwarding('ring-io-bytes'),
     ...lookupMeasurements(machine),
+    ...checksumMeasurements(machine),
     ...wireMeasurements(machine),
     ...vhostMeasurements,
     ...switchMeasurements,

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { median } from '../../lib/sweep/statistics.js';
+import { benchOptions } from '../options.js';
 
 /** The package's folder: this file is dist/bench/peers/race.js in it. */
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -30,6 +30,8 @@ export interface Row {
 
 export interface Race {
   readonly title: string;
+  /** Who is raced, for the help. */
+  readonly against: string;
   /** bench/peers/NAME.c and bench/ours/NAME.ts */
   readonly program: string;
   readonly rows: readonly Row[];
@@ -45,12 +47,17 @@ interface Outcome extends Row {
   readonly ratio: number;
 }
 
-/** Runs the whole bench: `[--rounds 5] [--seconds 1] [--cpu LAST] [--other-cpu FIRST] [--json]`. */
-export function race({ title, program, rows, same }: Race): void {
-  const { values } = parseArgs({ options: {
-    rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '1' }, json: { type: 'boolean', default: false },
-    cpu: { type: 'string', default: String(cpus().length - 1) }, 'other-cpu': { type: 'string', default: '0' },
-  } });
+/** Runs the whole bench, with the options that its help tells. */
+export function race({ title, against, program, rows, same }: Race): void {
+  const values = benchOptions({
+    what: `${title}: ${[...new Set(rows.map(({ unit }) => unit))].join(' and ')} (${rows.map(({ name }) => name).join('; ')}).`,
+    against,
+    needs: 'gcc, pkg-config and DPDK\'s headers (apt-get install dpdk-dev)',
+    options: {
+      rounds: { value: 'N', default: '5', help: 'figures are medians' }, seconds: { value: 'S', default: '1', help: 'of each program in a round' }, cpu: { value: 'N', default: String(cpus().length - 1), help: 'the CPU that is measured' },
+      'other-cpu': { value: 'N', default: '0', help: 'of a second thread, where there is one' }, json: { help: 'the figures as JSON' },
+    },
+  });
   const folder = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'pollmode-bench-'));
   try {
     const compiled = compile(program, folder);

@@ -2,9 +2,9 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Bench, Measurement } from './bench.js';
+import type { Bench, Figures, Measurement } from './bench.js';
 import { dpdkLacks } from './dpdk.js';
-import { finishOurs, startOurs, type OursResult } from './ours.js';
+import { finishOurs, ours, startOurs, type OursResult } from './ours.js';
 import type { Program } from './program.js';
 
 /** A program at one end, on that CPU. */
@@ -24,7 +24,7 @@ const SETTLE_SECONDS = 1.5;
 export function socketMeasurement(name: string, { first, second, measured, counter }: Ends): Measurement {
   return {
     name, lacks: ({ machine }) => dpdkLacks(machine),
-    async run(bench) {
+    run: bench => withDistance(bench, async () => {
       const path = socketPath(bench);
       const cpus = measured === 'first' ? [bench.cpus.measured, bench.cpus.other] : [bench.cpus.other, bench.cpus.measured];
       const programs: Program[] = [];
@@ -40,8 +40,16 @@ export function socketMeasurement(name: string, { first, second, measured, count
           await program.exited;
         }
       }
-    },
+    }),
   };
+}
+
+/** How far apart the two CPUs are before and afterwards: what shares memory can be compared where that is the same. */
+async function withDistance({ machine, cpus }: Bench, work: () => Promise<Figures>): Promise<Figures> {
+  const apart = async (): Promise<number> => (await ours(machine, 'round-trip', cpus, { seconds: 0 })).nanoseconds!;
+  const before = await apart();
+  const found = await work();
+  return { ...found, apart: before, apartAfterwards: await apart() };
 }
 
 /** A place where nothing is. */

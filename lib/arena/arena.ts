@@ -1,5 +1,4 @@
 import { closeSync, fstatSync } from 'node:fs';
-import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { HUGE_PAGE, baseSkew, closeZoneFile, guardRange, mapFile, mapWhole, reopen, shareWhole } from './backing.js';
 import { Directory, type Memzone } from './directory.js';
@@ -12,7 +11,7 @@ import { ArenaLock } from './lock.js';
 import { Mapping } from './mapping.js';
 import type { ArenaOptions, ArenaShare, OverlayOptions, ReserveOptions } from './options.js';
 import { openNamed } from './processes.js';
-import { wasm, type WasmMemory } from './webassembly.js';
+import { newMemory, type WasmMemory } from './webassembly.js';
 
 export { MAX_ARENA, MIN_ARENA } from './header.js';
 export type { ArenaOptions, ArenaShare, OverlayOptions, ReserveOptions } from './options.js';
@@ -291,14 +290,6 @@ export class Arena {
   }
 }
 
-function newMemory(pages: number): WasmMemory {
-  try {
-    return new wasm.Memory({ initial: pages, maximum: pages, shared: true });
-  } catch (cause) {
-    throw new PollmodeError('EARENAFULL', `No address space for an arena of ${pages * WASM_PAGE} bytes: ask for a smaller one, or raise this process's limit (ulimit -v).`, { cause });
-  }
-}
-
 function closingOnError<T>(fd: number, work: () => T): T {
   try {
     return work();
@@ -306,9 +297,4 @@ function closingOnError<T>(fd: number, work: () => T): T {
     if (fd >= 0) closeSync(fd);
     throw cause;
   }
-}
-
-/** Does this platform have the addon, and so overlays, huge pages and attaching across processes? */
-export function hasNative(): boolean {
-  return !(tryBinding() instanceof PollmodeError);
 }

@@ -108,6 +108,7 @@ export const ZONE_MAGLEV = 23;
 export const ZONE_QDISC = 24;
 export const ZONE_FLOW = 25;
 export const ZONE_SWITCH = 26;
+export const ZONE_ADJACENCY = 27;
 /** Added to the type while the memory behind the zone is being made: the range is taken, and nobody finds it yet. */
 export const ZONE_PENDING = 0x100;
 

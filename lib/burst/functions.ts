@@ -109,6 +109,14 @@ export interface BurstFunctions {
   lpm4Mbufs(lpm: number, table: number, burst: number, place: number, to: number, count: number): void;
   lpm6Mbufs(lpm: number, table: number, burst: number, place: number, to: number, count: number): void;
 
+  /**
+   * A router's forwarding (lookup/forward_layout.ts) of at most FORWARD_MAX packets: each IPv4 packet without options that
+   * has a hop left, a route and a known next hop gets that one's MAC addresses, a hop less and the checksum that follows,
+   * and the adjacency's value into the forwarder's vector. All others are left as they were, with ADJACENCY_NONE. Returns
+   * how many these are.
+   */
+  forward4(forwarder: number, burst: number, count: number): number;
+
   /** Access control lists (lookup/acl_layout.ts): values of the rules that `count` tuples match, ACL_NONE where none does. Any thread. Returns how many match one. */
   aclClassify(acl: number, tuples: number, to: number, count: number): number;
 

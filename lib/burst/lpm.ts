@@ -6,8 +6,13 @@ import {
 import type { BurstFunctions } from './functions.js';
 import type { ArenaViews } from './views.js';
 
-export function lpmFunctions({ u8, u16, u32 }: ArenaViews): Pick<BurstFunctions, 'lpm4Lookup' | 'lpm4Mbufs' | 'lpm6Lookup' | 'lpm6Mbufs'> {
-  return { lpm4Lookup, lpm4Mbufs: (...of) => lookUpMbufs(4, ...of), lpm6Lookup, lpm6Mbufs: (...of) => lookUpMbufs(16, ...of) };
+type LpmFunctions = Pick<BurstFunctions, 'lpm4Lookup' | 'lpm4Mbufs' | 'lpm6Lookup' | 'lpm6Mbufs'>;
+/** The next hop of an address, or LPM_NONE. */
+export type LookOne = (lpm: number, byteAt: (byte: number) => number) => number;
+
+/** `lookOne` is the forwarding's too. */
+export function lpmFunctions({ u8, u16, u32 }: ArenaViews): LpmFunctions & { readonly lookOne: LookOne } {
+  return { lpm4Lookup, lpm4Mbufs: (...of) => lookUpMbufs(4, ...of), lpm6Lookup, lpm6Mbufs: (...of) => lookUpMbufs(16, ...of), lookOne };
 
   function lpm4Lookup(lpm: number, addresses: number, to: number, count: number): void {
     for (let i = 0; i < count; i++) {

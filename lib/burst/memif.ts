@@ -3,7 +3,7 @@ import {
   HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN,
 } from '../mbuf/layout.js';
 import {
-  MEMIF_DESC_NEXT, MEMIF_DESC_OFFSET, MEMIF_DESC_SHIFT, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, POOL_REGION,
+  MEMIF_DESC_NEXT, MEMIF_DESC_OFFSET, MEMIF_DESC_SHIFT, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, MEMIF_WORTH, POOL_REGION,
   RING_DESCS, RING_FLAGS,
 } from '../port/drivers/memif/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
@@ -44,8 +44,8 @@ export function memifZcFunctions(views: ArenaViews, { enter, leave, tellSplit }:
     }
     count64(u32, queue + QUEUE_PACKETS, got);
     const lack = field(queue, VQ_SIZE) - outCount(queue);
-    // Worth a fill: half a vector's worth, or in a short ring the half of it.
-    if (lack >= CHUNK >>> 1 || lack >= field(queue, VQ_SIZE) >>> 1) fill(queue, lcore);
+    // Worth a fill: several bursts' worth, since each takes the head's line away from the server, which looks at it before every burst; or in a short ring the half of it.
+    if (lack >= MEMIF_WORTH || lack >= field(queue, VQ_SIZE) >>> 1) fill(queue, lcore);
     leave(queue);
     return got;
   }

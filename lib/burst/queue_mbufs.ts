@@ -1,7 +1,8 @@
 /** A queue's state and the mbufs that go through it, in plain TypeScript: what the twins of queues that copy or lend them share. */
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
-import { QUEUE_TABLE } from '../port/layout.js';
-import type { ArenaViews } from './views.js';
+import { QUEUE_NOMBUF, QUEUE_POOL, QUEUE_TABLE } from '../port/layout.js';
+import type { MempoolFunctions } from './mempool.js';
+import { count64, type ArenaViews } from './views.js';
 
 export interface QueueMbufs {
   /** A u32 of a structure, by its offset there. */
@@ -45,6 +46,15 @@ export function queueMbufs({ u16, u32 }: ArenaViews): QueueMbufs {
       handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
     }
   }
+}
+
+/** `want` mbufs, or as many as the pool has when it runs dry: halves of it are tried. What is not had stays in the ring. */
+export function takeSome(u32: Uint32Array, pools: MempoolFunctions, queue: number, lcore: number, vector: number, want: number): number {
+  for (; want > 0; want >>>= 1) {
+    if (pools.takeFree(u32[(queue + QUEUE_POOL) >>> 2], lcore, vector, want) > 0) return want;
+  }
+  count64(u32, queue + QUEUE_NOMBUF, 1);
+  return 0;
 }
 
 /** The owner word of what lcore's program holds. */

@@ -8,6 +8,7 @@ import {
   RSS_HASHED, RSS_IPV4, RSS_IPV6, RSS_KEY, RSS_SCTP_IPV4, RSS_SCTP_IPV6, RSS_TCP_IPV4, RSS_TCP_IPV6, RSS_TYPES, RSS_UDP_IPV4, RSS_UDP_IPV6,
   RSS_UNHASHED,
 } from '../rss/layout.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/protocol_layout.js';
 import type { BurstFunctions } from './functions.js';
 import { count64, type ArenaViews } from './views.js';
 
@@ -16,8 +17,6 @@ export interface RssFunctions extends Pick<BurstFunctions, 'toeplitz' | 'rssHash
   hashOne(rss: number, table: number, handle: number): number;
 }
 
-const ETHERTYPE_IPV4 = 0x0800;
-const ETHERTYPE_IPV6 = 0x86dd;
 const VLAN_TAGS = [0x8100, 0x88a8, 0x9100];
 const IPV4_TYPES = new Map([[6, RSS_TCP_IPV4], [17, RSS_UDP_IPV4], [132, RSS_SCTP_IPV4]]);
 const IPV6_TYPES = new Map([[6, RSS_TCP_IPV6], [17, RSS_UDP_IPV6], [132, RSS_SCTP_IPV6]]);

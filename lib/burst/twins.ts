@@ -3,6 +3,7 @@ import { intelFunctions } from './intel.js';
 import { aclFunctions } from './acl.js';
 import { checksumFunctions } from './checksum.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
+import { forwardFunctions } from './forward.js';
 import { hashFunctions } from './hash.js';
 import { lpmFunctions } from './lpm.js';
 import { maglevFunctions } from './maglev.js';
@@ -41,6 +42,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const queues = virtqueueFunctions(views);
   const { toeplitz, rssHash } = rss; // hashOne is the steering's
   const hash = hashFunctions(views);
+  const { lookOne, ...lpm } = lpmFunctions(views);
   const parser = parseFunctions(views);
   const { parse, tuples } = parser; // the rest is the checksums'
   const checksums = checksumFunctions(views, parser);
@@ -52,7 +54,7 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
-    ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpmFunctions(views), ...aclFunctions(views), ...maglevFunctions(views),
+    ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpm, ...forwardFunctions(views, lookOne), ...aclFunctions(views), ...maglevFunctions(views),
     vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
     ...virtioFunctions(views, queues, driverRingFunctions(views, queues), offloads, pools),
     parse, tuples, checksumCheck, checksumFill, checksumRange,

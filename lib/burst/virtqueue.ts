@@ -11,10 +11,11 @@ export interface VirtqueueFunctions {
   isPacked(queue: number): boolean;
   tellSplit(queue: number, flags: number, event: number, index: number, old: number): void;
   tellPacked(queue: number, suppression: number, next: number, count: number): void;
+  tellUnlessDisabled(queue: number, suppression: number): void;
 }
 
 export function virtqueueFunctions({ u16, u32 }: ArenaViews): VirtqueueFunctions {
-  return { enter, leave, isPacked, tellSplit, tellPacked };
+  return { enter, leave, isPacked, tellSplit, tellPacked, tellUnlessDisabled };
 
   function enter(queue: number, lcore: number): boolean {
     if (field(queue, VQ_READY) === 0) return false;
@@ -48,6 +49,13 @@ export function virtqueueFunctions({ u16, u32 }: ArenaViews): VirtqueueFunctions
     if (field(queue, VQ_TELL) === 0xffffffff) return;
     const before = Atomics.exchange(u32, (queue + VQ_NOTIFY) >>> 2, 0);
     if (wantsPacked(queue, u32[suppression >>> 2], next, count) || before !== 0) u32[(queue + VQ_NOTIFY) >>> 2] = 1;
+  }
+
+  /** To the device of a packed queue, which may sleep far behind the place that it named last: see the double. */
+  function tellUnlessDisabled(queue: number, suppression: number): void {
+    if (field(queue, VQ_TELL) === 0xffffffff) return;
+    const before = Atomics.exchange(u32, (queue + VQ_NOTIFY) >>> 2, 0);
+    if (((u32[suppression >>> 2] >>> 16) & 3) !== EVENT_DISABLE || before !== 0) u32[(queue + VQ_NOTIFY) >>> 2] = 1;
   }
 
   function wantsPacked(queue: number, wish: number, next: number, count: number): boolean {

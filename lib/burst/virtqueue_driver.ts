@@ -7,12 +7,6 @@ import {
 import { count64, type ArenaViews } from './views.js';
 import { advance, availEvent, type VirtqueueFunctions } from './virtqueue.js';
 
-/**
- * A place to be told of counts however long ago it was passed. A device that sleeps has said where anew, or should have:
- * QEMU's may go on past the place by itself and leave it as it is, and would then sleep for ever.
- */
-const EVER = 0x7fff;
-
 export interface DriverRingFunctions {
   /** Offset of the extra memory of the id that the next chain will have. */
   nextExtra(queue: number): number;
@@ -26,7 +20,7 @@ export interface DriverRingFunctions {
   popUsed(queue: number, want: number): number;
 }
 
-export function driverRingFunctions({ u16, u32, u64 }: ArenaViews, { isPacked, tellSplit, tellPacked }: VirtqueueFunctions): DriverRingFunctions {
+export function driverRingFunctions({ u16, u32, u64 }: ArenaViews, { isPacked, tellSplit, tellUnlessDisabled }: VirtqueueFunctions): DriverRingFunctions {
   return { nextExtra: queue => extraAt(queue, idAhead(queue, 0)), pushOne, pushChain, publish, popUsed };
 
   function pushOne(queue: number, nth: number, offset: number, length: number, kind: number, handle: number): void {
@@ -119,7 +113,7 @@ export function driverRingFunctions({ u16, u32, u64 }: ArenaViews, { isPacked, t
     if (isPacked(queue)) {
       Atomics.store(u64, placeAt(queue, old) / 8 + 1, u64[field(queue, VQ_SCRATCH) / 8]);
       setField(queue, VQ_NEXT_AVAIL, advance(old, count, size));
-      return tellPacked(queue, used, field(queue, VQ_NEXT_AVAIL), EVER);
+      return tellUnlessDisabled(queue, used);
     }
     const index = (old + count) & 0xffff;
     setField(queue, VQ_NEXT_AVAIL, index);

@@ -1,11 +1,15 @@
 import * as layout from './layout.js';
+import * as protocol from '../wire/protocol_layout.js';
 
 const {
-  ETHERNET, FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE, FIELD_SOURCE_MAC,
-  FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, IPV6_FRAGMENT, IPV6_FRAGMENT_OFFSET, MOST_EXTENSIONS, NO_PORT, NO_PROTOCOL, NO_VLAN, PROTOCOL_AH,
-  PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ,
-  TYPE_VLAN, VLAN_TAG,
+  FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE,
+  FIELD_SOURCE_MAC, FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, IPV6_FRAGMENT, IPV6_FRAGMENT_OFFSET,
+  MOST_EXTENSIONS, NO_PORT, NO_PROTOCOL, NO_VLAN,
 } = layout;
+const {
+  ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, ETHER_HEADER_BYTES, PROTOCOL_AH, PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT,
+  PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, VLAN_TAG_BYTES,
+} = protocol;
 
 /**
  * Reads a packet into a vector of fields. xdp_fields.ts writes the same as an XDP program, line by line; the two are held
@@ -25,7 +29,7 @@ export class FieldReader {
 
   read(frame: number, length: number): boolean {
     const { u32, fields } = this;
-    if (length < ETHERNET) return false;
+    if (length < ETHER_HEADER_BYTES) return false;
     u32.fill(0, fields, fields + FIELDS);
     u32[fields + FIELD_PROTOCOL] = NO_PROTOCOL;
     u32[fields + FIELD_VLAN] = NO_VLAN;
@@ -35,16 +39,16 @@ export class FieldReader {
     u32[fields + FIELD_DESTINATION_MAC + 1] = this.big16(frame + 4);
     u32[fields + FIELD_SOURCE_MAC] = this.big32(frame + 6);
     u32[fields + FIELD_SOURCE_MAC + 1] = this.big16(frame + 10);
-    let at = ETHERNET;
+    let at = ETHER_HEADER_BYTES;
     let type = this.big16(frame + 12);
-    for (let tags = 0; tags < 2 && (type === TYPE_VLAN || type === TYPE_QINQ) && length >= at + VLAN_TAG; tags++) {
+    for (let tags = 0; tags < 2 && (type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ) && length >= at + VLAN_TAG_BYTES; tags++) {
       if (tags === 0) u32[fields + FIELD_VLAN] = this.big16(frame + at) & 0xfff;
       type = this.big16(frame + at + 2);
-      at += VLAN_TAG;
+      at += VLAN_TAG_BYTES;
     }
     u32[fields + FIELD_ETHERTYPE] = type;
-    if (type === TYPE_IPV4) this.ipv4(frame + at, length - at);
-    else if (type === TYPE_IPV6) this.ipv6(frame + at, length - at);
+    if (type === ETHERTYPE_IPV4) this.ipv4(frame + at, length - at);
+    else if (type === ETHERTYPE_IPV6) this.ipv6(frame + at, length - at);
     return true;
   }
 

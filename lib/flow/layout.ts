@@ -7,7 +7,7 @@ export const FIELD_ETHERTYPE = 0;
 export const FIELD_VLAN = 1;
 /** 4 or 6; 0 for what is no whole IP header. */
 export const FIELD_VERSION = 2;
-/** Of IP, or NO_PROTOCOL. */
+/** Of IP, or NO_PROTOCOL; PROTOCOL_NONE also where extension headers are cut off, as the burst parser has it. */
 export const FIELD_PROTOCOL = 3;
 /** 1 for a fragment. */
 export const FIELD_FRAGMENT = 4;
@@ -26,12 +26,6 @@ export const NO_VLAN = 0x1000;
 export const NO_PROTOCOL = 0x100;
 export const NO_PORT = 0x10000;
 
-export const ETHERNET = 14;
-export const VLAN_TAG = 4;
-export const TYPE_VLAN = 0x8100;
-export const TYPE_QINQ = 0x88a8;
-export const TYPE_IPV4 = 0x0800;
-export const TYPE_IPV6 = 0x86dd;
 /** More fragments, and the offset: RFC 791. */
 export const IPV4_FRAGMENT = 0x3fff;
 /** The same of IPv6's fragment header: RFC 8200 section 4.5. */
@@ -42,13 +36,3 @@ export const IPV6_FRAGMENT_OFFSET = 0xfff8;
  * real packets have one or two; with eight the kernel's verifier took ten times as long over each program.
  */
 export const MOST_EXTENSIONS = 4;
-export const PROTOCOL_HOPOPTS = 0;
-export const PROTOCOL_ROUTING = 43;
-export const PROTOCOL_FRAGMENT = 44;
-export const PROTOCOL_AH = 51;
-/** Of a packet whose extension headers are cut off, too, as the burst parser has it. */
-export const PROTOCOL_NONE = 59;
-export const PROTOCOL_DSTOPTS = 60;
-export const PROTOCOL_TCP = 6;
-export const PROTOCOL_UDP = 17;
-export const PROTOCOL_SCTP = 132;

@@ -3,8 +3,9 @@ import { addressBytes } from '../address.js';
 import { versionOf, type AddressPrefix, type PortFlowMatch } from '../port/flow_rules.js';
 import { parseMac } from '../wire/ethernet.js';
 import {
-  PROTOCOL_AH, PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ, TYPE_VLAN,
-} from './layout.js';
+  ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, PROTOCOL_AH, PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS,
+  PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP,
+} from '../wire/protocol_layout.js';
 import { protocolNumber } from './match.js';
 import type { FlowMatch } from './rule.js';
 
@@ -17,7 +18,7 @@ export function nicMatchOf(match: FlowMatch): PortFlowMatch | string {
   if (Object.values(match).every(value => value === undefined)) return 'a NIC\'s filter matches something, and not every packet';
   if (vlan === 'none') return 'a NIC\'s filter cannot say that there is no tag';
   if (fragment !== undefined) return 'a NIC\'s filter does not tell fragments';
-  if (etherType === TYPE_VLAN || etherType === TYPE_QINQ) return 'that etherType is a tag\'s, where a NIC looks at it';
+  if (etherType === ETHERTYPE_VLAN || etherType === ETHERTYPE_QINQ) return 'that etherType is a tag\'s, where a NIC looks at it';
   if (isRange(sourcePort) || isRange(destinationPort)) return 'a NIC\'s filter matches one port, and no range';
   const found: PortFlowMatch = defined({
     destinationMac: destinationMac === undefined ? undefined : parseMac(destinationMac), sourceMac: sourceMac === undefined ? undefined : parseMac(sourceMac),
@@ -32,7 +33,7 @@ function wontDo(match: PortFlowMatch): string | undefined {
   if (source?.length === 0 || destination?.length === 0) return 'a prefix of length 0 is every whole IP header, which a NIC\'s filter cannot say';
   if (source !== undefined && destination !== undefined && source.bytes.length !== destination.bytes.length) return 'no packet is of two versions of IP';
   const version = versionOf(match);
-  if (etherType !== undefined && (source ?? destination) !== undefined && etherType !== (version === 4 ? TYPE_IPV4 : TYPE_IPV6)) return 'no packet of that etherType has such an address';
+  if (etherType !== undefined && (source ?? destination) !== undefined && etherType !== (version === 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6)) return 'no packet of that etherType has such an address';
   if (protocol !== undefined && version === undefined) return 'a NIC\'s filter is about IPv4 or IPv6: name an address, or the etherType';
   if (protocol !== undefined && version === 6 && INSIDE_IPV6.includes(protocol)) return 'that protocol is within IPv6\'s headers, which a NIC does not walk as the table does';
   if ((sourcePort !== undefined || destinationPort !== undefined) && ![PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP].includes(protocol ?? -1)) return 'a NIC\'s filter takes ports with a protocol: name tcp, udp or sctp';

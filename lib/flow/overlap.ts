@@ -1,7 +1,6 @@
 /** Whether a packet can match two rules: what may be carried out in another order than they are asked in. */
-import {
-  FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE_PORT, FIELD_VERSION, NO_PROTOCOL, PROTOCOL_SCTP, PROTOCOL_TCP, TYPE_IPV4, TYPE_IPV6,
-} from './layout.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/protocol_layout.js';
+import { FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE_PORT, FIELD_VERSION, NO_PROTOCOL } from './layout.js';
 import type { FieldTest } from './match.js';
 
 const ALL = 0xffffffff;
@@ -25,10 +24,10 @@ function withImplied(tests: readonly FieldTest[]): FieldTest[] {
   const has = (field: number, holds: (test: FieldTest) => boolean): boolean => tests.some(test => test.field === field && test.mask === ALL && holds(test));
   const ports = has(FIELD_SOURCE_PORT, () => true) || has(FIELD_DESTINATION_PORT, () => true);
   if (ports) more.push(between(FIELD_PROTOCOL, PROTOCOL_TCP, PROTOCOL_SCTP), between(FIELD_FRAGMENT, 0));
-  if (has(FIELD_VERSION, ({ from, to }) => from === 4 && to === 4)) more.push(between(FIELD_ETHERTYPE, TYPE_IPV4));
-  else if (has(FIELD_VERSION, ({ from, to }) => from === 6 && to === 6)) more.push(between(FIELD_ETHERTYPE, TYPE_IPV6));
+  if (has(FIELD_VERSION, ({ from, to }) => from === 4 && to === 4)) more.push(between(FIELD_ETHERTYPE, ETHERTYPE_IPV4));
+  else if (has(FIELD_VERSION, ({ from, to }) => from === 6 && to === 6)) more.push(between(FIELD_ETHERTYPE, ETHERTYPE_IPV6));
   else if (ports || has(FIELD_VERSION, ({ from }) => from >= 4) || has(FIELD_PROTOCOL, ({ to }) => to < NO_PROTOCOL) || has(FIELD_FRAGMENT, ({ from }) => from === 1)) {
-    more.push(between(FIELD_ETHERTYPE, TYPE_IPV4, TYPE_IPV6));
+    more.push(between(FIELD_ETHERTYPE, ETHERTYPE_IPV4, ETHERTYPE_IPV6));
   }
   return [...tests, ...more];
 }

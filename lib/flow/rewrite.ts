@@ -1,8 +1,8 @@
 import type { Mbufs } from '../mbuf/mbufs.js';
 import type { Step } from './actions.js';
-import * as layout from './layout.js';
+import * as protocol from '../wire/protocol_layout.js';
 
-const { ETHERNET, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ, TYPE_VLAN, VLAN_TAG } = layout;
+const { ETHER_HEADER_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, VLAN_TAG_BYTES } = protocol;
 
 /** Writes what a rewrite action says; what a frame has no place for stays as it is. The reader has seen that there is an Ethernet header. */
 export function rewrite(mbufs: Mbufs, handle: number, { destinationMac, sourceMac, dscp }: Step): void {
@@ -16,15 +16,15 @@ export function rewrite(mbufs: Mbufs, handle: number, { destinationMac, sourceMa
 }
 
 function writeDscp(u8: Uint8Array, frame: number, length: number, dscp: number): void {
-  let at = ETHERNET;
+  let at = ETHER_HEADER_BYTES;
   let type = (u8[frame + 12]! << 8) | u8[frame + 13]!;
-  for (let tags = 0; tags < 2 && (type === TYPE_VLAN || type === TYPE_QINQ) && length >= at + VLAN_TAG; tags++) {
+  for (let tags = 0; tags < 2 && (type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ) && length >= at + VLAN_TAG_BYTES; tags++) {
     type = (u8[frame + at + 2]! << 8) | u8[frame + at + 3]!;
-    at += VLAN_TAG;
+    at += VLAN_TAG_BYTES;
   }
   const ip = frame + at;
-  if (type === TYPE_IPV4 && length >= at + 20 && u8[ip]! >> 4 === 4) writeIpv4Dscp(u8, ip, dscp);
-  else if (type === TYPE_IPV6 && length >= at + 40 && u8[ip]! >> 4 === 6) {
+  if (type === ETHERTYPE_IPV4 && length >= at + 20 && u8[ip]! >> 4 === 4) writeIpv4Dscp(u8, ip, dscp);
+  else if (type === ETHERTYPE_IPV6 && length >= at + 40 && u8[ip]! >> 4 === 6) {
     u8[ip] = 0x60 | (dscp >> 2);
     u8[ip + 1] = ((dscp & 3) << 6) | (u8[ip + 1]! & 0x3f);
   }

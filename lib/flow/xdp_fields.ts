@@ -8,10 +8,13 @@ import {
   B, H, R10, R2, R3, R4, R5, R6, R7, R8, R9, W, alu, jump, jumpAlways, label, load, mov, store, toBigEndian, type Instruction, type Register,
 } from '../kernel/instructions.js';
 import {
-  ETHERNET, FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE, FIELD_SOURCE_MAC,
-  FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, IPV6_FRAGMENT, IPV6_FRAGMENT_OFFSET, MOST_EXTENSIONS, NO_PORT, NO_PROTOCOL, NO_VLAN, PROTOCOL_AH,
-  PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ,
-  TYPE_VLAN, VLAN_TAG,
+  ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, ETHER_HEADER_BYTES, PROTOCOL_AH, PROTOCOL_DSTOPTS, PROTOCOL_FRAGMENT,
+  PROTOCOL_HOPOPTS, PROTOCOL_NONE, PROTOCOL_ROUTING, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, VLAN_TAG_BYTES,
+} from '../wire/protocol_layout.js';
+import {
+  FIELD_DESTINATION, FIELD_DESTINATION_MAC, FIELD_DESTINATION_PORT, FIELD_ETHERTYPE, FIELD_FRAGMENT, FIELD_PROTOCOL, FIELD_SOURCE,
+  FIELD_SOURCE_MAC, FIELD_SOURCE_PORT, FIELD_VERSION, FIELD_VLAN, FIELDS, IPV4_FRAGMENT, IPV6_FRAGMENT, IPV6_FRAGMENT_OFFSET,
+  MOST_EXTENSIONS, NO_PORT, NO_PROTOCOL, NO_VLAN,
 } from './layout.js';
 
 /** struct xdp_md */
@@ -43,23 +46,23 @@ function need(from: Register, bytes: number, to: string): Instruction[] {
 function tag(first: boolean, name: string): Instruction[] {
   const vlan = first ? [load(H, R2, R9, 0), toBigEndian(R2, 16), alu('&', R2, 0xfff), store(W, R10, stackOf(FIELD_VLAN), R2)] : [];
   return [
-    jump('==', R4, TYPE_VLAN, name), jump('!=', R4, TYPE_QINQ, 'type'),
-    label(name), ...need(R9, VLAN_TAG, 'type'),
-    ...vlan, load(H, R4, R9, 2), toBigEndian(R4, 16), alu('+', R9, VLAN_TAG),
+    jump('==', R4, ETHERTYPE_VLAN, name), jump('!=', R4, ETHERTYPE_QINQ, 'type'),
+    label(name), ...need(R9, VLAN_TAG_BYTES, 'type'),
+    ...vlan, load(H, R4, R9, 2), toBigEndian(R4, 16), alu('+', R9, VLAN_TAG_BYTES),
   ];
 }
 
 export function readFields(): Instruction[] {
   return [
     load(W, R7, R6, MD_DATA), load(W, R8, R6, MD_DATA_END),
-    ...need(R7, ETHERNET, 'pass'),
+    ...need(R7, ETHER_HEADER_BYTES, 'pass'),
     ...Array.from({ length: FIELDS }, (_, field) => store(W, R10, stackOf(field), DEFAULTS[field] ?? 0)),
     ...keep(W, R7, 0, FIELD_DESTINATION_MAC), ...keep(H, R7, 4, FIELD_DESTINATION_MAC + 1),
     ...keep(W, R7, 6, FIELD_SOURCE_MAC), ...keep(H, R7, 10, FIELD_SOURCE_MAC + 1),
-    load(H, R4, R7, 12), toBigEndian(R4, 16), mov(R9, R7), alu('+', R9, ETHERNET),
+    load(H, R4, R7, 12), toBigEndian(R4, 16), mov(R9, R7), alu('+', R9, ETHER_HEADER_BYTES),
     ...tag(true, 'tag 1'), ...tag(false, 'tag 2'),
     label('type'), store(W, R10, stackOf(FIELD_ETHERTYPE), R4),
-    jump('==', R4, TYPE_IPV4, 'ipv4'), jump('==', R4, TYPE_IPV6, 'ipv6'), jumpAlways('rules'),
+    jump('==', R4, ETHERTYPE_IPV4, 'ipv4'), jump('==', R4, ETHERTYPE_IPV6, 'ipv6'), jumpAlways('rules'),
     ...ipv4(), ...ipv6(), ...ports(),
     label('rules'),
   ];

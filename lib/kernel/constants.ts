@@ -18,7 +18,6 @@ export const SO_RCVBUF = 8;
 export const SO_PEERCRED = 17;
 export const SO_RCVTIMEO = 20;
 export const SO_BINDTODEVICE = 25;
-export const SO_ATTACH_FILTER = 26;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_DOMAIN = 39;
@@ -29,15 +28,12 @@ export const SO_BUSY_POLL_BUDGET = 70;
 export const SO_NETNS_COOKIE = 71;
 export const SOL_PACKET = 263;
 export const SOL_NETLINK = 270;
-export const SOL_XDP = 283;
 export const MSG_PEEK = 0x2;
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
-export const MSG_NOSIGNAL = 0x4000;
 
 // asm-generic/poll.h
 export const POLLIN = 1;
-export const POLLOUT = 4;
 export const POLLERR = 8;
 export const POLLHUP = 16;
 
@@ -47,12 +43,14 @@ export const O_WRONLY = 1;
 export const O_RDWR = 2;
 export const O_NONBLOCK = 0x800;
 
+// sys/eventfd.h
+export const EFD_NONBLOCK = 0x800;
+
 // linux/if_ether.h
 export const ETH_P_ALL = 3;
 
 // linux/sched.h
 export const CLONE_NEWNS = 0x00020000;
-export const CLONE_NEWUSER = 0x10000000;
 export const CLONE_NEWNET = 0x40000000;
 
 // asm-generic/resource.h
@@ -65,14 +63,12 @@ export const SIOCETHTOOL = 0x8946;
 // linux/if.h
 export const IFNAMSIZ = 16;
 export const IFF_UP = 0x1;
-export const IFF_PROMISC = 0x100;
-export const IFF_LOWER_UP = 0x10000;
+export const IFF_LOWER_UP = 0x10000; // the driver has a carrier
 
 // linux/netlink.h
 export const NETLINK_ROUTE = 0;
 export const NETLINK_GENERIC = 16;
 export const NLM_F_REQUEST = 0x1;
-export const NLM_F_MULTI = 0x2;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_REPLACE = 0x100;
@@ -88,11 +84,9 @@ export const BPF_PROG_TYPE_XDP = 6;
 export const BPF_PROG_TYPE_RAW_TRACEPOINT = 17;
 export const BPF_ANY = 0;
 export const BPF_NOEXIST = 1;
-export const XDP_ABORTED = 0;
 export const XDP_DROP = 1;
 export const XDP_PASS = 2;
 export const XDP_TX = 3;
-export const XDP_REDIRECT = 4;
 export const BPF_FUNC_map_lookup_elem = 1;
 export const BPF_FUNC_tail_call = 12;
 export const BPF_FUNC_get_current_pid_tgid = 14;
@@ -100,7 +94,5 @@ export const BPF_FUNC_redirect_map = 51;
 export const BPF_FUNC_get_ns_current_pid_tgid = 120;
 
 // linux/if_link.h
-export const XDP_FLAGS_UPDATE_IF_NOEXIST = 1;
 export const XDP_FLAGS_SKB_MODE = 2;
 export const XDP_FLAGS_DRV_MODE = 4;
-export const XDP_FLAGS_HW_MODE = 8;

@@ -2,12 +2,8 @@ import { lstatSync, lchownSync, unlinkSync, type Stats } from 'node:fs';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { SOCK_NONBLOCK, SOCK_SEQPACKET } from './constants.js';
-import { check, kernelError } from './errno.js';
+import { check, EADDRINUSE, EAGAIN, ECONNREFUSED, kernelError } from './errno.js';
 import { abstractAddress, unixAddress, unixSocket } from './unix.js';
-
-const EAGAIN = 11;
-const EADDRINUSE = 98;
-const ECONNREFUSED = 111;
 
 /** So long after it has made its file, and much sooner, a living program listens. */
 const LISTENS_AFTER_MS = 20;

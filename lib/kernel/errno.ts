@@ -4,8 +4,13 @@ import { getSystemErrorMap } from 'node:util';
 import { PollmodeError, type ErrorCode } from '../errors.js';
 
 const { errno } = constants;
+/** Errors by their numbers, of those that somebody asks for. */
+export const {
+  EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBUSY, ECONNREFUSED, ECONNRESET, EEXIST, EINVAL, EMSGSIZE, ENETDOWN, ENOBUFS, ENODEV, ENOENT,
+  ENOMEM, ENOPROTOOPT, ENOSPC, ENOTSOCK, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EPROTOTYPE, ERANGE,
+} = errno;
 /** Kernel-internal "not supported", which some drivers let out. */
-export const ENOTSUPP = 524;
+const ENOTSUPP = 524;
 /** What a tap says whose interface is gone. Node has no name for it. */
 const EBADFD = 77;
 

@@ -1,8 +1,7 @@
 /** eventfd(2): a number that a descriptor is readable by, here always one that does not make its writer or reader wait. */
 import { binding } from '../binding.js';
+import { EFD_NONBLOCK } from './constants.js';
 import { check } from './errno.js';
-
-const EFD_NONBLOCK = 0x800;
 
 /** The caller closes it. Throws ESYSCALL when the process has no more descriptors. */
 export function newEventfd(): number {

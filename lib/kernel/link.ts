@@ -2,48 +2,29 @@
  * Network interfaces through rtnetlink (linux/rtnetlink.h, linux/if_link.h). Every call is about the network namespace
  * that the calling thread is in: see `withNetns`. Reading needs no rights; every change needs CAP_NET_ADMIN there.
  */
-import { constants } from 'node:os';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { ipv4Bytes, macBytes, macText } from './address.js';
+import { macBytes, macText } from './address.js';
 import { attribute, nest, parseAttributes, textAttribute, u32Attribute } from './attributes.js';
-import { concat, fromCString, getI32, getU32, getU64, setI32, setU16, setU32 } from './bytes.js';
-import { AF_INET, AF_INET6, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from './constants.js';
+import { concat, fromCString, getI32, getU32, getU64, setU32 } from './bytes.js';
+import { AF_INET6, IFF_LOWER_UP, IFF_UP, IFNAMSIZ, NETLINK_ROUTE, NLM_F_DUMP } from './constants.js';
+import { ENODEV } from './errno.js';
 import { netlinkRequest, type Message } from './netlink.js';
+import {
+  IFINFO_SIZE, IFLA_ADDRESS, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, RTM_NEWLINK, ifinfo,
+} from './rtnetlink.js';
 
-const { errno } = constants;
-
-const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
-const RTM_NEWADDR = 20;
-const RTM_GETADDR = 22;
-const RTM_NEWNEIGH = 28;
-const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
-const IFLA_MTU = 4;
 const IFLA_OPERSTATE = 16;
-const IFLA_LINKINFO = 18;
 const IFLA_STATS64 = 23;
 const IFLA_AF_SPEC = 26;
-const IFLA_NET_NS_FD = 28;
-const IFLA_NUM_TX_QUEUES = 31;
-const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_XDP = 43;
 const IFLA_XDP_ATTACHED = 2;
 const IFLA_XDP_PROG_ID = 4;
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
-const VETH_INFO_PEER = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
-const IFA_ADDRESS = 1;
-const IFA_LOCAL = 2;
-const RT_SCOPE_LINK = 253;
-const NDA_DST = 1;
-const NDA_LLADDR = 2;
-const NUD_PERMANENT = 0x80;
-const IFINFO_SIZE = 16;
 
 /** RFC 2863 operational states, by number. */
 const OPERSTATES = ['unknown', 'notpresent', 'down', 'lowerlayerdown', 'testing', 'dormant', 'up'] as const;
@@ -51,9 +32,6 @@ export type Operstate = (typeof OPERSTATES)[number];
 
 /** XDP_ATTACHED_*, by number. `several`: one program in the driver and another in the stack. */
 const XDP_ATTACHED = ['none', 'native', 'generic', 'hardware', 'several'] as const;
-
-/** linux/if.h: the driver has a carrier. */
-const IFF_LOWER_UP = 0x10000;
 
 /** What stands at the interface's XDP hooks. */
 export interface AttachedXdp {
@@ -80,47 +58,11 @@ export interface Link {
   xdp: AttachedXdp;
 }
 
-export interface VethEnd {
-  name: string;
-  mac?: string;
-  /** The namespace to put it in, by descriptor; the calling thread's where absent. */
-  netns?: number;
-}
-
-export interface VethOptions {
-  a: VethEnd;
-  b: VethEnd;
-  /** Receive and transmit queues of each end; 1 where absent. May exceed the number of CPUs. */
-  queues?: number;
-  mtu?: number;
-}
-
 export interface LinkChange {
   up?: boolean;
   mac?: string;
   mtu?: number;
   name?: string;
-}
-
-/** Makes a veth pair, both ends down, with no IPv6 addresses of their own. EEXISTS when a name is taken. */
-export function createVeth(options: VethOptions): void {
-  const peer = concat([ifinfo(0), ...endAttributes(options.b, options)]);
-  const payload = concat([
-    ifinfo(0), ...endAttributes(options.a, options),
-    nest(IFLA_LINKINFO, textAttribute(IFLA_INFO_KIND, 'veth'), nest(IFLA_INFO_DATA, nest(VETH_INFO_PEER, peer))),
-  ]);
-  netlinkRequest(NETLINK_ROUTE, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, `create veth ${options.a.name}`);
-}
-
-function endAttributes(end: VethEnd, { queues = 1, mtu }: VethOptions): Uint8Array[] {
-  if (!Number.isInteger(queues) || queues < 1 || queues > 4096) {
-    throw new PollmodeError('EOPTION', `${queues} is no number of veth queues: ask for 1 to 4096.`);
-  }
-  const attributes = [nameAttribute(end.name), u32Attribute(IFLA_NUM_RX_QUEUES, queues), u32Attribute(IFLA_NUM_TX_QUEUES, queues)];
-  if (mtu !== undefined) attributes.push(u32Attribute(IFLA_MTU, mtu));
-  if (end.mac !== undefined) attributes.push(attribute(IFLA_ADDRESS, macBytes(end.mac)));
-  if (end.netns !== undefined) attributes.push(u32Attribute(IFLA_NET_NS_FD, end.netns));
-  return attributes;
 }
 
 export function setLink(ifindex: number, change: LinkChange): void {
@@ -158,7 +100,7 @@ export function readLink(which: string | number): Link {
     const [answer] = netlinkRequest(NETLINK_ROUTE, RTM_GETLINK, 0, payload, `read link ${which}`);
     if (answer !== undefined) return parseLink(answer);
   } catch (cause) {
-    if (!(cause instanceof PollmodeError) || cause.errno !== errno.ENODEV) throw cause;
+    if (!(cause instanceof PollmodeError) || cause.errno !== ENODEV) throw cause;
     throw noSuchLink(which, cause);
   }
   throw noSuchLink(which);
@@ -167,7 +109,7 @@ export function readLink(which: string | number): Link {
 /** Begins in lower case: who opens a device puts its name before it. */
 function noSuchLink(which: string | number, cause?: PollmodeError): PollmodeError {
   const what = typeof which === 'number' ? `number ${which}` : `"${which}"`;
-  return new PollmodeError('ENOTFOUND', `there is no interface ${what} in this network namespace (ip link shows them).`, { cause, syscall: 'netlink', errno: errno.ENODEV });
+  return new PollmodeError('ENOTFOUND', `there is no interface ${what} in this network namespace (ip link shows them).`, { cause, syscall: 'netlink', errno: ENODEV });
 }
 
 /** `readLink` for a driver, whose device string stands before what the kernel refuses: "af_xdp:eth0: there is no ...". */
@@ -250,54 +192,8 @@ function carries({ operstate, flags }: Link): boolean {
   return operstate === 'up' || (operstate === 'unknown' && (flags & IFF_LOWER_UP) !== 0);
 }
 
-/** Gives the link an IPv4 address; `prefix` is the length of its network part in bits. */
-export function addAddress(ifindex: number, ip: string, prefix: number): void {
-  const header = new Uint8Array(8); // struct ifaddrmsg
-  header[0] = AF_INET;
-  header[1] = prefix;
-  setU32(header, 4, ifindex);
-  const payload = concat([header, attribute(IFA_LOCAL, ipv4Bytes(ip)), attribute(IFA_ADDRESS, ipv4Bytes(ip))]);
-  netlinkRequest(NETLINK_ROUTE, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload, `add address ${ip}`);
-}
-
-/** An address of an interface; `text` is an IPv4 address, or an IPv6 one with all its zeros. */
-export interface InterfaceAddress {
-  ifindex: number;
-  text: string;
-  prefix: number;
-  /** Good on its own link only, as every interface has one in IPv6. */
-  linkLocal: boolean;
-}
-
-/** Also of interfaces that are down, or without a carrier. */
-export function listAddresses(): InterfaceAddress[] {
-  return netlinkRequest(NETLINK_ROUTE, RTM_GETADDR, NLM_F_DUMP, new Uint8Array(8), 'list addresses')
-    .filter((answer) => answer.type === RTM_NEWADDR).map(({ payload }) => {
-      const found = parseAttributes(payload.subarray(8));
-      const bytes = found.get(IFA_LOCAL) ?? found.get(IFA_ADDRESS) ?? new Uint8Array();
-      const groups = Array.from({ length: bytes.length >> 1 }, (_, i) => ((bytes[2 * i]! << 8) | bytes[2 * i + 1]!).toString(16));
-      return { ifindex: getU32(payload, 4), text: payload[0] === AF_INET ? bytes.join('.') : groups.join(':'), prefix: payload[1]!, linkLocal: payload[3] === RT_SCOPE_LINK };
-    });
-}
-
-/** A neighbour that is never asked for: no ARP on the link for it. */
-export function addNeighbour(ifindex: number, ip: string, mac: string): void {
-  const header = new Uint8Array(12); // struct ndmsg
-  header[0] = AF_INET;
-  setI32(header, 4, ifindex);
-  setU16(header, 8, NUD_PERMANENT);
-  const payload = concat([header, attribute(NDA_DST, ipv4Bytes(ip)), attribute(NDA_LLADDR, macBytes(mac))]);
-  netlinkRequest(NETLINK_ROUTE, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, payload, `add neighbour ${ip}`);
-}
-
-/** struct ifinfomsg about one link, or about none. */
-function ifinfo(ifindex: number): Uint8Array {
-  const header = new Uint8Array(IFINFO_SIZE);
-  setI32(header, 4, ifindex);
-  return header;
-}
-
-function nameAttribute(name: string): Uint8Array {
+/** EOPTION unless it is a name that the kernel takes. */
+export function nameAttribute(name: string): Uint8Array {
   checkName(name);
   return textAttribute(IFLA_IFNAME, name);
 }

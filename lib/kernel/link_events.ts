@@ -2,10 +2,9 @@
 import { binding } from '../binding.js';
 import { setU16, setU32 } from './bytes.js';
 import { AF_NETLINK, MSG_DONTWAIT, NETLINK_ROUTE, SOCK_RAW } from './constants.js';
-import { check } from './errno.js';
+import { check, ENOBUFS } from './errno.js';
 
 const RTMGRP_LINK = 1;
-const ENOBUFS = 105;
 
 /** Of the network namespace that the calling thread is in when it makes one. Needs no rights. */
 export class LinkEvents {

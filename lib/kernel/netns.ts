@@ -12,7 +12,7 @@ import { CLONE_NEWNET, O_RDONLY } from './constants.js';
 import { check } from './errno.js';
 
 const MINE = '/proc/thread-self/ns/net';
-const RIGHTS = 'A network namespace needs CAP_SYS_ADMIN: run as root, or inside a user namespace (unshare -Ur).';
+const RIGHTS = 'A network namespace needs CAP_SYS_ADMIN: run as root, or inside a user namespace (unshare -Urn).';
 
 /** A descriptor of the calling thread's namespace; the caller closes it. */
 export function currentNetns(): number {

@@ -6,16 +6,17 @@
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { cString, getU32, getU64, setU16 } from './bytes.js';
-import { AF_UNIX, MSG_DONTWAIT, MSG_TRUNC, POLLERR, POLLHUP, SOCK_NONBLOCK, SOCK_SEQPACKET, SOL_SOCKET, SO_NETNS_COOKIE, SO_PEERCRED } from './constants.js';
-import { check } from './errno.js';
+import { AF_UNIX, MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, POLLERR, POLLHUP, SOCK_NONBLOCK, SOCK_SEQPACKET, SOL_SOCKET, SO_NETNS_COOKIE, SO_PEERCRED } from './constants.js';
+import { check, EAGAIN, ECONNRESET } from './errno.js';
 
 /** sizeof(sun_path), linux/un.h. */
 const SUN_PATH = 108;
-const EAGAIN = 11;
-const ECONNRESET = 104;
 
 /** The fds of one message that are looked at: one more than any message here has, so that a surplus is seen. */
 const FDS_SEEN = 2;
+
+/** A descriptor and what is with it, for `hasEnded`, which poll loops ask now and then. */
+const POLLED = new Int32Array(2);
 
 /** One message. The descriptors are the receiver's to close. */
 export interface UnixMessage {
@@ -79,6 +80,8 @@ export function netnsCookie(fd: number): bigint | undefined {
  * one, which is the same to us).
  */
 export function receiveMessage(fd: number, limit: number): UnixMessage | 'end' | undefined {
+  // Mostly there is none: poll loops ask now and then, so that costs no memory.
+  if (binding().recv(fd, null, MSG_DONTWAIT | MSG_PEEK) === -EAGAIN) return undefined;
   const [into, fds] = [new Uint8Array(limit), new Int32Array(FDS_SEEN)];
   // MSG_TRUNC: the whole length is told, also of a message that was cut.
   const receive = (): number => binding().recvFds(fd, into, fds, MSG_DONTWAIT | MSG_TRUNC);
@@ -99,8 +102,9 @@ export function sendMessage(fd: number, bytes: Uint8Array, fds: readonly number[
 
 /** Has the peer gone? What it may have said is left unread. */
 export function hasEnded(fd: number): boolean {
-  const pair = Int32Array.of(fd, 0);
-  return binding().poll(pair, 0) > 0 && (pair[1]! & (POLLHUP | POLLERR)) !== 0;
+  POLLED[0] = fd;
+  POLLED[1] = 0;
+  return binding().poll(POLLED, 0) > 0 && (POLLED[1]! & (POLLHUP | POLLERR)) !== 0;
 }
 
 export function closeAll(fds: readonly number[]): void {

@@ -9,7 +9,7 @@ import { binding } from '../binding.js';
 import { PollmodeError, type ErrorCode } from '../errors.js';
 import { cString, getU32, getU64, setU32, u32 } from './bytes.js';
 import { O_NONBLOCK, O_RDWR, RLIMIT_MEMLOCK } from './constants.js';
-import { check } from './errno.js';
+import { check, EACCES, EBUSY, ENOENT, ENOMEM } from './errno.js';
 import { isUnprotected, listGroup, readDevice, type PciDevice } from './pci.js';
 import {
   dmaMap, dmaUnmap, iovaRanges, irqSet, sized, VFIO_API_VERSION, VFIO_CHECK_EXTENSION, VFIO_DEVICE_FLAGS_PCI,
@@ -22,10 +22,6 @@ import {
 export const VFIO_DRIVER = 'vfio-pci';
 const CONTAINER = '/dev/vfio/vfio';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const ENOENT = 2;
-const ENOMEM = 12;
-const EACCES = 13;
-const EBUSY = 16;
 /** PCI Local Bus Specification 3.0, section 6.2.2: the command register. */
 const PCI_COMMAND = 4;
 const PCI_COMMAND_MEMORY = 2;

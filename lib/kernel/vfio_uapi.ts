@@ -33,7 +33,6 @@ const VFIO_IRQ_SET_DATA_EVENTFD = 4;
 const VFIO_IRQ_SET_ACTION_TRIGGER = 32;
 
 /** Regions and interrupts of a PCI device, by index. */
-export const VFIO_PCI_BAR0_REGION_INDEX = 0;
 export const VFIO_PCI_CONFIG_REGION_INDEX = 7;
 export const VFIO_PCI_MSIX_IRQ_INDEX = 2;
 export const VFIO_PCI_REQ_IRQ_INDEX = 4;

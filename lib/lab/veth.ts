@@ -10,7 +10,9 @@ import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { O_WRONLY } from '../kernel/constants.js';
 import { setTxChecksum } from '../kernel/ethtool.js';
-import { addAddress, addNeighbour, createVeth, noIpv6Address, readLink, setLink, waitForCarrier } from '../kernel/link.js';
+import { noIpv6Address, readLink, setLink, waitForCarrier } from '../kernel/link.js';
+import { addAddress, addNeighbour } from '../kernel/link_addresses.js';
+import { createVeth } from '../kernel/veth.js';
 import { createNetns, withNetns } from '../kernel/netns.js';
 
 export interface LabOptions {

@@ -11,11 +11,10 @@ import { PollmodeError } from '../errors.js';
 import { changeSysfs } from '../journal/changes.js';
 import { makeRunDirectory, runDirectories } from '../journal/directory.js';
 import { O_RDWR } from '../kernel/constants.js';
+import { EBUSY } from '../kernel/errno.js';
 import { attributePath, detach, isUnprotected, probe, readDevice, writeSysfs, type PciDevice } from '../kernel/pci.js';
 import { VFIO_DRIVER } from '../kernel/vfio.js';
 import { uses } from './use.js';
-
-const EBUSY = 16;
 
 export interface BindOptions {
   /** Also a NIC that carries the default route, has an address, or is open in a program. */

@@ -1,6 +1,7 @@
 /** Whether the machine itself uses a NIC, so that taking it away could cut its owner off. */
 import { existsSync } from 'node:fs';
-import { listAddresses, readLink } from '../kernel/link.js';
+import { readLink } from '../kernel/link.js';
+import { listAddresses } from '../kernel/link_addresses.js';
 import type { PciDevice } from '../kernel/pci.js';
 import { defaultRoutes } from '../kernel/routes.js';
 import { VFIO_DRIVER } from '../kernel/vfio.js';

@@ -1,7 +1,7 @@
 import { binding } from '../binding.js';
+import { EFD_NONBLOCK } from '../kernel/constants.js';
 import type { LinkState, PortEvent, PortLink } from './port.js';
 
-const EFD_NONBLOCK = 0x800;
 const ONE = new Uint8Array(BigUint64Array.of(1n).buffer);
 /** As fast as memory; there is no number for that. */
 const MBPS = 0xffffffff;

@@ -6,7 +6,7 @@ import type { QueueFunction } from './queue.js';
 import type { QueueView } from './queue_view.js';
 
 /** What a call counts towards the socket's turn: one that moved nothing more. */
-const EMPTY_CALL = 16;
+const EMPTY_CALL = 4;
 const TURN = 4096;
 const NOBODY = 0xffffffff;
 /** What is written into an eventfd. */

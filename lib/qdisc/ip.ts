@@ -1,11 +1,9 @@
 /** The little that a discipline reads of a packet: where its IP header stands, its ECN bits (RFC 3168) and its length. */
 import type { Mbufs } from '../mbuf/mbufs.js';
+import * as protocol from '../wire/protocol_layout.js';
 
-const VLAN = 0x8100;
-const QINQ = 0x88a8;
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
-const ETHERNET = 14;
+// V8 knows a module's own constants, and loads an imported one at each use.
+const { ETHER_HEADER_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN } = protocol;
 /** Congestion experienced, and the mask of the two bits. */
 const CE = 3;
 
@@ -14,17 +12,17 @@ export function ipOffset(mbufs: Mbufs, handle: number): number {
   const { u8 } = mbufs;
   const frame = mbufs.data(handle);
   const length = mbufs.dataLen(handle);
-  let at = ETHERNET;
+  let at = ETHER_HEADER_BYTES;
   if (length < at + 20) return 0;
   let type = (u8[frame + 12]! << 8) | u8[frame + 13]!;
-  for (let tags = 0; tags < 2 && (type === VLAN || type === QINQ); tags++) {
+  for (let tags = 0; tags < 2 && (type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ); tags++) {
     at += 4;
     if (length < at + 20) return 0;
     type = (u8[frame + at - 2]! << 8) | u8[frame + at - 1]!;
   }
   const version = u8[frame + at]! >> 4;
-  if (type === IPV4 && version === 4) return at;
-  return type === IPV6 && version === 6 && length >= at + 40 ? at : 0;
+  if (type === ETHERTYPE_IPV4 && version === 4) return at;
+  return type === ETHERTYPE_IPV6 && version === 6 && length >= at + 40 ? at : 0;
 }
 
 /** Marks an ECN-capable packet as having met congestion, its IPv4 checksum with it (RFC 1624). Returns whether it was capable. */

@@ -1,15 +1,15 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Arena } from '../arena/arena.js';
 import { HashTable } from '../lookup/hash.js';
 import { HASH_NONE } from '../lookup/hash_layout.js';
 import { Vector } from '../lookup/vector.js';
 import { listKey, type ActionList } from './actions.js';
+import { AddressChains, NONE } from './address_chains.js';
 import * as layout from './layout.js';
 
 const { FLOW_BYTES, FLOW_BYTE_COUNT, FLOW_GENERATION, FLOW_KEY, FLOW_LIST, FLOW_OUT, FLOW_PACKETS, FLOW_STAMP, FLOW_TAG, FLOW_VLAN, KEY_BYTES, SWITCH_GENERATION, SWITCH_NOW } = layout;
 
 export const NO_FLOW = -1;
-const NONE = -1;
 /** Lists beyond which all flows are made anew, so that those that nobody uses go. */
 const MOST_LISTS = 16384;
 
@@ -41,8 +41,8 @@ export class FlowCache {
   readonly #credit: FlowCredit;
   readonly #present: Uint8Array;
   readonly #free: number[] = [];
-  readonly #bySource: Chains;
-  readonly #byDestination: Chains;
+  readonly #bySource: AddressChains;
+  readonly #byDestination: AddressChains;
   /** What was credited. */
   readonly #packets: Float64Array;
   readonly #bytes: Float64Array;
@@ -65,8 +65,8 @@ export class FlowCache {
     this.#value = new Vector(arena, 1);
     this.#present = new Uint8Array(capacity);
     for (let flow = capacity - 1; flow >= 0; flow--) this.#free.push(flow);
-    this.#bySource = new Chains(capacity);
-    this.#byDestination = new Chains(capacity);
+    this.#bySource = new AddressChains(capacity);
+    this.#byDestination = new AddressChains(capacity);
     this.#packets = new Float64Array(capacity);
     this.#bytes = new Float64Array(capacity);
     this.forgetAll();
@@ -283,54 +283,4 @@ function sourceLow(middle: number, last: number): number {
 
 function sourceWord(low: number, high: number): number {
   return ((low >>> 16) | (high << 16)) >>> 0;
-}
-
-/** Flows by an address: chains that are linked both ways, headed by a hash that nobody outside can foresee. */
-class Chains {
-  readonly #heads: Int32Array;
-  readonly #next: Int32Array;
-  readonly #previous: Int32Array;
-  readonly #bucket: Int32Array;
-  readonly #shift: number;
-  readonly #a = randomInt(2 ** 31) * 2 + 1;
-  readonly #b = randomInt(2 ** 31) * 2 + 1;
-
-  constructor(capacity: number) {
-    const bits = Math.max(1, Math.ceil(Math.log2(capacity)));
-    this.#shift = 32 - bits;
-    this.#heads = new Int32Array(2 ** bits).fill(NONE);
-    [this.#next, this.#previous, this.#bucket] = [new Int32Array(capacity), new Int32Array(capacity), new Int32Array(capacity).fill(NONE)];
-  }
-
-  first(low: number, high: number): number {
-    return this.#heads[this.#hash(low, high)]!;
-  }
-
-  next(flow: number): number {
-    return this.#next[flow]!;
-  }
-
-  add(flow: number, low: number, high: number): void {
-    const bucket = this.#hash(low, high);
-    const first = this.#heads[bucket]!;
-    this.#next[flow] = first;
-    this.#previous[flow] = NONE;
-    if (first !== NONE) this.#previous[first] = flow;
-    this.#heads[bucket] = flow;
-    this.#bucket[flow] = bucket;
-  }
-
-  remove(flow: number): void {
-    const bucket = this.#bucket[flow]!;
-    if (bucket === NONE) return;
-    const [next, previous] = [this.#next[flow]!, this.#previous[flow]!];
-    if (next !== NONE) this.#previous[next] = previous;
-    if (previous === NONE) this.#heads[bucket] = next;
-    else this.#next[previous] = next;
-    this.#bucket[flow] = NONE;
-  }
-
-  #hash(low: number, high: number): number {
-    return (Math.imul(low ^ (low >>> 15), this.#a) + Math.imul(high + 1, this.#b)) >>> this.#shift;
-  }
 }

@@ -2,10 +2,9 @@
 import { binding } from '../binding.js';
 import { concat, getU32, setU32 } from '../kernel/bytes.js';
 import { MSG_DONTWAIT } from '../kernel/constants.js';
+import { EAGAIN } from '../kernel/errno.js';
 import { closeAll } from '../kernel/unix.js';
 import { FDS_SEEN, fitsPayload, FLAG_NEED_REPLY, FLAG_REPLY, FLAG_VERSION, HEADER_BYTES, MOST_PAYLOAD, requestNamed, SHAPES, type RequestName } from './messages.js';
-
-const EAGAIN = 11;
 
 export interface Message {
   readonly name: RequestName;
@@ -25,6 +24,8 @@ export class Channel {
   readonly fd: number;
   readonly #end: End;
   readonly #header = new Uint8Array(HEADER_BYTES);
+  /** Descriptors of one read. Poll loops read now and then, mostly in vain, so that makes no objects. */
+  readonly #came = new Int32Array(FDS_SEEN);
   #payload = new Uint8Array(0);
   /** Bytes of the message that have come. */
   #have = 0;
@@ -66,14 +67,18 @@ export class Channel {
   }
 
   #read(): 'more' | 'none' | 'end' | { fault: string } {
-    const part = this.#have < HEADER_BYTES ? this.#header.subarray(this.#have) : this.#payload.subarray(this.#have - HEADER_BYTES);
-    const fds = new Int32Array(FDS_SEEN);
-    const got = binding().recvFds(this.fd, part, fds, MSG_DONTWAIT);
+    const got = binding().recvFds(this.fd, this.#missing(), this.#came, MSG_DONTWAIT);
     if (got === -EAGAIN) return 'none';
     if (got <= 0) return 'end';
     this.#have += got;
-    this.#fds.push(...[...fds].filter(fd => fd >= 0));
+    this.#fds.push(...[...this.#came].filter(fd => fd >= 0));
     return this.#fds.length >= FDS_SEEN ? this.#break(`sent more than ${FDS_SEEN - 1} descriptors with a message`) : 'more';
+  }
+
+  /** What the message that has begun lacks, first of its header. */
+  #missing(): Uint8Array {
+    if (this.#have === 0) return this.#header;
+    return this.#have < HEADER_BYTES ? this.#header.subarray(this.#have) : this.#payload.subarray(this.#have - HEADER_BYTES);
   }
 
   /** The header is there: what is to come is known. Returns what is wrong with it. */

@@ -3,11 +3,8 @@ import { PollmodeError } from '../errors.js';
 import * as layout from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 
-/** Ethernet II (IEEE 802.3 clause 3): destination, source, type. */
-export const ETHER_ADDR_LEN = 6;
-export const ETHER_HDR_LEN = 14;
-/** Frame check sequence, which no buffer here holds: RFC 2544's 64 bytes are 60 in a buffer. */
-export const ETHER_CRC_LEN = 4;
+/** Bytes of a MAC address (IEEE 802.3 clause 3). */
+const ETHER_ADDR_LEN = 6;
 
 // V8 loads an imported constant at each use, and knows a module's own: in the loops below that is a quarter of the time.
 const { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_OFF } = layout;

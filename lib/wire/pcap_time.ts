@@ -45,8 +45,6 @@ export interface TimeScale {
   readonly offset: number;
 }
 
-export const MICROSECONDS: TimeScale = timeScale(6, 0);
-
 /** @param resolution if_tsresol: the unit is 10^-n s, or 2^-n s where the top bit is set */
 export function timeScale(resolution: number, offset: number): TimeScale {
   const [base, most] = (resolution & 0x80) === 0 ? [10, 9] : [2, 32];

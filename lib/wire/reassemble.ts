@@ -4,6 +4,7 @@ import { Chains } from '../mbuf/chains.js';
 import { RX_VLAN_STRIPPED } from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import type { Mempool } from '../mbuf/mempool.js';
+import { Datagram, DUPLICATE, KEY_WORDS } from './datagram.js';
 import { Ethernet } from './ether.js';
 import type { Header } from './header.js';
 import { Ipv4 } from './ipv4.js';
@@ -50,34 +51,6 @@ export interface ReassemblerStats {
 type Drop = 'timedOut' | 'overlapping' | 'duplicates' | 'tiny' | 'malformed' | 'tooLong' | 'tooMany' | 'evicted';
 
 const WAYS = 8;
-const KEY_WORDS = 10;
-
-/** One datagram that is waited for. Its arrays are made once. */
-class Datagram {
-  readonly key = new Uint32Array(KEY_WORDS);
-  readonly handles: Uint32Array;
-  /** Of each fragment, in order: where it starts and ends in the datagram, and where its part starts in its frame. */
-  readonly starts: Uint32Array;
-  readonly ends: Uint32Array;
-  readonly places: Uint16Array;
-  count = 0;
-  /** Bytes that are there, and that there will be; 0 while the end has not come. */
-  got = 0;
-  total = 0;
-  /** Of each of the four ECN fields that its fragments have, a bit (RFC 3168 section 5). */
-  ecn = 0;
-  deadline = 0;
-  isUsed = false;
-  /** Overlapping: whatever comes of it is dropped. */
-  isDead = false;
-
-  constructor(fragments: number) {
-    this.handles = new Uint32Array(fragments);
-    this.starts = new Uint32Array(fragments);
-    this.ends = new Uint32Array(fragments);
-    this.places = new Uint16Array(fragments);
-  }
-}
 
 /**
  * Puts fragments of IPv4 and IPv6 together (RFC 791 section 3.2, RFC 8200 section 4.5). What it is given is its own: a
@@ -180,7 +153,7 @@ export class Reassembler {
     if (isTiny(kind, start, more, ip.limit - ip.end)) return this.#drop(handle, 'tiny');
     const datagram = this.#find(now);
     if (datagram.isDead) return this.#drop(handle, 'overlapping');
-    const at = this.#slotFor(datagram, start, start + length);
+    const at = datagram.slotFor(start, start + length);
     if (at < 0) {
       if (at === DUPLICATE) return this.#drop(handle, 'duplicates');
       return this.#kill(datagram, handle, 'overlapping');
@@ -189,20 +162,10 @@ export class Reassembler {
     const isBefore = !more && datagram.count > 0 && datagram.ends[datagram.count - 1]! > start + length;
     if (isBeyond || isBefore) return this.#kill(datagram, handle, 'malformed');
     if (datagram.count === datagram.handles.length) return this.#kill(datagram, handle, 'tooMany');
-    insert(datagram, at, handle, start, start + length, place);
-    datagram.got += length;
+    datagram.insert(at, handle, start, start + length, place);
     datagram.ecn |= 1 << (ip === this.#six ? this.#six.trafficClass & 3 : this.#four.ecn);
     if (!more) datagram.total = start + length;
     return datagram.got === datagram.total ? this.#finish(datagram) : 0;
-  }
-
-  /** Where it belongs in the order; DUPLICATE or OVERLAP. */
-  #slotFor({ starts, ends, count }: Datagram, start: number, end: number): number {
-    let at = count;
-    while (at > 0 && starts[at - 1]! >= start) at--;
-    if (at < count && starts[at] === start && ends[at] === end) return DUPLICATE;
-    if (at < count && starts[at]! < end) return OVERLAP;
-    return at > 0 && ends[at - 1]! > start ? OVERLAP : at;
   }
 
   /** The datagram with this key, or a free place for it; the oldest of eight gives way. */
@@ -214,7 +177,7 @@ export class Reassembler {
     for (let way = 0; way < WAYS; way++) {
       const datagram = this.#table[first + way]!;
       if (datagram.isUsed && datagram.deadline <= now) this.#forget(datagram, 'timedOut');
-      if (datagram.isUsed && this.#hasKey(datagram)) return datagram;
+      if (datagram.isUsed && datagram.hasKey(this.#key)) return datagram;
       if (best.isUsed && (!datagram.isUsed || datagram.deadline < best.deadline)) best = datagram;
     }
     if (best.isUsed) this.#forget(best, 'evicted');
@@ -222,11 +185,6 @@ export class Reassembler {
     best.isUsed = true;
     best.deadline = now + this.#timeout;
     return best;
-  }
-
-  #hasKey({ key }: Datagram): boolean {
-    for (let i = 0; i < KEY_WORDS; i++) if (key[i] !== this.#key[i]) return false;
-    return true;
   }
 
   /** What every fragment has passed; the whole may still not do. */
@@ -258,7 +216,7 @@ export class Reassembler {
     const isMarked = ecn >>> CONGESTION !== 0; // on any: the receiver has to know
     if (this.#isSix) this.#mend6(head, total, isMarked);
     else this.#mend4(head, total, isMarked);
-    clear(datagram);
+    datagram.clear();
     this.stats.datagrams++;
     return head;
   }
@@ -289,7 +247,7 @@ export class Reassembler {
 
   #forget(datagram: Datagram, why: Drop): void {
     for (let i = 0; i < datagram.count; i++) this.#drop(datagram.handles[i]!, why);
-    clear(datagram);
+    datagram.clear();
   }
 
   /** The datagram and this fragment are lost; what still comes of it is dropped until its time is over. */
@@ -313,27 +271,6 @@ const INCOMPLETE = -1;
 /** The ECN field that says "congestion experienced"; and the bits of that and of "no ECN". */
 const CONGESTION = 3;
 const NO_ECN_AND_CONGESTION = (1 << CONGESTION) | 1;
-const DUPLICATE = -1;
-const OVERLAP = -2;
-
-function insert(datagram: Datagram, at: number, handle: number, start: number, end: number, place: number): void {
-  const { handles, starts, ends, places, count } = datagram;
-  handles.copyWithin(at + 1, at, count);
-  starts.copyWithin(at + 1, at, count);
-  ends.copyWithin(at + 1, at, count);
-  places.copyWithin(at + 1, at, count);
-  handles[at] = handle;
-  starts[at] = start;
-  ends[at] = end;
-  places[at] = place;
-  datagram.count++;
-}
-
-/** `deadline` and key stay. */
-function clear(datagram: Datagram): void {
-  datagram.count = datagram.got = datagram.total = datagram.ecn = 0;
-  datagram.isUsed = datagram.isDead = false;
-}
 
 /** `left`: bytes of the packet behind IP's headers in this fragment. */
 function isTiny(kind: number, start: number, more: boolean, left: number): boolean {

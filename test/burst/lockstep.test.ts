@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { DEATH_AFTER_CLAIM, DEATH_AFTER_PUBLISH, DEATH_BEFORE_PUBLISH } from '../../lib/burst/codes.js';
-import { HIGH_BASE, dieAt, expectEqual, makeLab, makeRing, reserve, reset, writeVector, type Lab } from './layout_helper.js';
+import { expectSameBytes, HIGH_BASE, dieAt, expectEqual, makeLab, makeRing, reserve, reset, writeVector, type Lab } from './layout_helper.js';
 import { apply, commandLists, makeWorld, shapes } from './world_helper.js';
 
 const PAIRS = [
@@ -85,10 +85,4 @@ function take({ burst }: Lab, ring: number, vector: number, { call, count, fixed
   if (call === 'ringRecover') return burst.ringRecover(ring, lcore);
   if (call === 'ringEnqueue') return multi ? burst.ringEnqueueMp(ring, vector, count, fixed, lcore) : burst.ringEnqueueSp(ring, vector, count, fixed, lcore);
   return multi ? burst.ringDequeueMc(ring, vector, count, fixed, lcore) : burst.ringDequeueSc(ring, vector, count, fixed, lcore);
-}
-
-function expectSameBytes(left: Lab, right: Lab): void {
-  if (left.zone.equals(right.zone)) return;
-  const at = left.zone.findIndex((byte, i) => byte !== right.zone[i]) & ~3;
-  throw new Error(`at ${at} of the zone: ${left.zone.readUInt32LE(at)} and ${right.zone.readUInt32LE(at)}`);
 }

@@ -13,9 +13,13 @@ import {
   SCRATCH_BYTES, VQ_BUFFER_MASK, VQ_FLAGS, VQ_LONGEST, VQ_MERGEABLE, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_SCRATCH, VQ_SIZE, VQ_TELL,
 } from '../../lib/virtqueue/layout.js';
 import { makePool, makeQueue, readVector, reserve, reset, set, writeVector, type Lab, type Pool } from './layout_helper.js';
-import { align, bytesOf, guard, headerOf, LCORE, LONGEST, ROOM, type Side } from './virtqueue_world_helper.js';
+import { LONGEST, ROOM } from './virtqueue_commands_helper.js';
+import { bytesOf, headerOf, type Side } from './virtqueue_packets_helper.js';
+import { align, guard, LCORE } from './virtqueue_world_helper.js';
 
-export { accounted, bytesOf, guardsStand, headerOf, LCORE, LONGEST, ROOM, type Side } from './virtqueue_world_helper.js';
+export { LONGEST, ROOM } from './virtqueue_commands_helper.js';
+export { bytesOf, headerOf, type Side } from './virtqueue_packets_helper.js';
+export { accounted, guardsStand, LCORE } from './virtqueue_world_helper.js';
 
 /** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
 export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean }

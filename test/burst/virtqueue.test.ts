@@ -1,14 +1,16 @@
 /** Both sides of virtqueues over each other, split and packed: frames whole and in order, every mbuf accounted for, and nothing but counters where one side lies. */
 import fc from 'fast-check';
 import t from 'tap';
-import { MBUF_OWNER } from '../../lib/mbuf/layout.js';
+import { MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OWNER } from '../../lib/mbuf/layout.js';
 import { QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS } from '../../lib/port/layout.js';
 import {
-  DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_BAD_OFFLOAD, DEVICE_TOO_SMALL, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED,
-  NO_EVENTS, VQ_AVAIL, VQ_LOCK, VQ_NEXT_AVAIL, VQ_NOTIFY, VQ_READY, VQ_UNFINISHED, VQ_USED,
+  DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_BAD_OFFLOAD, DEVICE_TOO_SMALL, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED, DRIVER_FOREIGN,
+  NO_EVENTS, VQ_AVAIL, VQ_DESC, VQ_LOCK, VQ_LONGEST, VQ_NEXT_AVAIL, VQ_NOTIFY, VQ_READY, VQ_SIDE, VQ_SIZE, VQ_UNFINISHED, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
-import { expectEqual, get, get64, HIGH_BASE, IMPLEMENTATIONS, makeLab, set } from './layout_helper.js';
-import { accounted, apply, bytesOf, guardsStand, headerOf, LCORE, LONGEST, makeVqWorld, receive, ROOM, send, free, vqCommands, vqShapes, type Outgoing, type Side, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
+import { expectEqual, get, get64, HIGH_BASE, IMPLEMENTATIONS, makeLab, readVector, set, writeVector } from './layout_helper.js';
+import { LONGEST, ROOM, vqCommands, vqShapes, type Outgoing, type VqShape } from './virtqueue_commands_helper.js';
+import { bytesOf, headerOf, type Side } from './virtqueue_packets_helper.js';
+import { accounted, apply, guardsStand, LCORE, makeVqWorld, receive, send, free, type VqWorld } from './virtqueue_world_helper.js';
 
 const RUNS = process.env['POLLMODE_LONG'] === '1' ? 4000 : 120;
 const EVERYWHERE = [...IMPLEMENTATIONS, { build: 'fast', base: HIGH_BASE } as const, { build: 'twin', base: HIGH_BASE } as const];
@@ -112,7 +114,10 @@ function firstDifference(a: Buffer, b: Buffer): number {
 }
 
 const PLAIN: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 0 };
+/** So that four are side by side. */
+const LONG = { size: 16, guestBuffers: 28 };
 const FRAME: Outgoing = { parts: [60], shift: 0, held: false };
+const four = Array<Outgoing>(4).fill(FRAME);
 
 for (const implementation of IMPLEMENTATIONS) {
   const lab = makeLab(implementation);
@@ -152,8 +157,26 @@ for (const implementation of IMPLEMENTATIONS) {
         send(world, guest, [FRAME]);
         told.push(get(lab, guest.tx, VQ_NOTIFY));
       }
-      // Of a place that was passed a packed ring's driver tells until there is another: see EVER.
-      t.same(told, packed ? [0, 0, 1, 1, 1] : [0, 0, 1, 0, 0]);
+      // A packed ring's driver tells whoever has not said that he is at work: see tellUnlessDisabled.
+      t.same(told, packed ? [1, 1, 1, 1, 1] : [0, 0, 1, 0, 0]);
+    });
+    if (packed) t.test('packed: a device that named a place many turns ago and sleeps is woken', async t => {
+      const world = makeVqWorld(lab, { ...PLAIN, packed, eventIdx: true });
+      const { guest, host } = world;
+      const used = get(lab, guest.tx, VQ_USED);
+      const named = ((get(lab, guest.tx, VQ_NEXT_AVAIL) & 0x8000) | 5) | 2 << 16;
+      const told = new Set<number>();
+      for (let i = 0; i < 5 * get(lab, guest.tx, VQ_SIZE); i++) {
+        set(lab, used, 0, named);
+        set(lab, guest.tx, VQ_NOTIFY, 0);
+        t.equal(send(world, guest, [FRAME]).taken, 1);
+        told.add(get(lab, guest.tx, VQ_NOTIFY));
+        t.equal(receive(world, host, 1).length, 1);
+        host.held.push(...host.shared.splice(0));
+        free(world, host, 1);
+        lab.burst.virtioClean(guest.tx, LCORE);
+      }
+      t.same([...told], [1]);
     });
     t.test(`${kind}: nothing happens in a queue that is not ready, or that set-up has`, async t => {
       const world = makeVqWorld(lab, { ...PLAIN, packed });
@@ -169,5 +192,86 @@ for (const implementation of IMPLEMENTATIONS) {
       t.equal(receive(world, host, 4).length, 1);
       t.equal(get64(lab, host.rx, QUEUE_PACKETS), 1);
     });
+    t.test(`${kind}: places, ids and what is free of them each begin anew in the middle of a burst`, async t => {
+      for (const start of [0, 3, 6]) for (let firstId = 0; firstId < LONG.size; firstId++) {
+        const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed, start: packed ? 0x8000 | start : start, firstId });
+        const { guest, host } = world;
+        for (let i = 0; i < 6; i++) {
+          const [up, down] = [guest, host].map(side => send(world, side, Array<Outgoing>(9).fill(FRAME)).offered.map(({ bytes }) => bytes)) as [Buffer[], Buffer[]];
+          if (expectFrames(world, host, 9, up) + expectFrames(world, guest, 9, down) !== 18) throw new Error(`not all came in round ${i} from id ${firstId}, place ${start}`);
+          for (const side of [guest, host]) free(world, side, 9);
+          world.seed += 29;
+        }
+        drain(world, [], []);
+      }
+      t.pass();
+    });
+    t.test(`${kind}: a length that cannot be is of one frame, whatever stands beside it`, async t => {
+      for (const [written, longest] of [[12 + 13, LONGEST], [11, LONGEST], [0, LONGEST], [12 + ROOM + 1, LONGEST], [0xffffffff, LONGEST], [12 + 1001, 1000]] as const) {
+        const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed, start: packed ? 0x8000 : 0 });
+        const { guest, host } = world;
+        set(lab, guest.rx, VQ_LONGEST, longest);
+        const { offered } = send(world, host, four);
+        set(lab, packed ? get(lab, guest.rx, VQ_DESC) + 2 * 16 : get(lab, guest.rx, VQ_USED) + 2 * 8, 8, written);
+        t.same(receive(world, guest, 4).map(handle => bytesOf(world, guest, handle)), [0, 1, 3].map(i => offered[i]!.bytes), `${written} bytes, of ${longest} at most`);
+        t.equal(get64(lab, guest.rx, DRIVER_BAD_LENGTH), 1);
+      }
+    });
+    t.test(`${kind}: the rest of a frame in several buffers is none by itself, whatever it looks like`, async t => {
+      const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed });
+      const { guest, host } = world;
+      const large: Outgoing = { parts: [ROOM, ROOM, 400], shift: 0, held: false };
+      // Its third buffer begins as the header of a frame in one does.
+      const { offered } = send(world, host, [large, large, FRAME, FRAME, FRAME], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], 2 * ROOM + 12);
+      t.same(receive(world, guest, 5).map(handle => bytesOf(world, guest, handle)), offered.map(({ bytes }) => bytes));
+    });
+    t.test(`${kind}: a send stops before an mbuf of another pool, and drops one that ends beyond its buffer`, async t => {
+      const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed });
+      const { guest, host, vector } = world;
+      lab.burst.mbufAlloc(guest.pool.offset, LCORE, vector, 6);
+      const handles = readVector(lab, vector, 6);
+      for (const handle of handles) lab.u16[(headerOf(guest, handle) + MBUF_DATA_LEN) >>> 1] = 60;
+      lab.u16[(headerOf(guest, handles[1]!) + MBUF_DATA_OFF) >>> 1] = 2048 - 59;
+      for (const foreign of [host.pool.handles[0]!, handles[4]! + 0x100000, 1]) {
+        writeVector(lab, vector, [...handles.splice(0, 2), foreign]);
+        t.equal(lab.burst.virtioTx(guest.tx, vector, 3, LCORE), 2);
+      }
+      t.same([get64(lab, guest.tx, DRIVER_FOREIGN), get64(lab, guest.tx, DRIVER_BAD_FRAME), get64(lab, guest.tx, QUEUE_PACKETS)], [3, 1, 5]);
+    });
+    t.test(`${kind}: what is made up is none, also where it stands side by side as honest ones do`, async t => {
+      // Behind the end of the side table there is what looks like entries of it.
+      for (const [name, ids, counted] of [['again', [0, 1, 2, 3], 4], ['beyond', [13, 14, 15, 16], 1], ['far beyond', [24, 25, 26, 27], 4]] as const) {
+        const world = makeVqWorld(lab, { ...PLAIN, ...LONG, packed, start: packed ? 0x8000 : 0 });
+        const { guest, host } = world;
+        const ring = guest.tx;
+        send(world, guest, Array<Outgoing>(4).fill(FRAME));
+        receive(world, host, 4);
+        t.equal(lab.burst.virtioClean(ring, LCORE), 4);
+        if (name !== 'again') send(world, guest, Array<Outgoing>(12).fill(FRAME));
+        for (const id of ids.filter(each => each >= 16)) {
+          set(lab, get(lab, ring, VQ_SIDE) + id * 8, 0, guest.pool.handles[0]!);
+          set(lab, get(lab, ring, VQ_SIDE) + id * 8, 4, 1);
+        }
+        const freed = () => guest.pool.handles.filter(handle => get(lab, headerOf(guest, handle), MBUF_OWNER) === 0).length;
+        const before = freed();
+        ids.forEach((id, i) => giveBack(world, ring, 4 + i, id));
+        t.equal(lab.burst.virtioClean(ring, LCORE), 4 - counted, name);
+        t.equal(get64(lab, ring, DRIVER_BAD_USED), counted);
+        t.equal(freed() - before, 4 - counted);
+        t.ok(guardsStand(world));
+      }
+    });
   }
+}
+
+/** A device's used entry at a place of its first turn. */
+function giveBack({ lab, shape }: VqWorld, ring: number, place: number, id: number): void {
+  if (shape.packed) {
+    set(lab, get(lab, ring, VQ_DESC) + place * 16, 8, 0);
+    set(lab, get(lab, ring, VQ_DESC) + place * 16, 12, id | 0x8080 << 16);
+    return;
+  }
+  const used = get(lab, ring, VQ_USED);
+  set(lab, used + 4 + place * 8, 0, id);
+  lab.u16[(used + 2) >>> 1] = place + 1;
 }

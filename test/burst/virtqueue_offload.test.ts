@@ -5,7 +5,9 @@ import {
 } from '../../lib/mbuf/layout.js';
 import { DEVICE_BAD_FRAME, DEVICE_BAD_OFFLOAD, DRIVER_BAD_FRAME, DRIVER_BAD_OFFLOAD, VQ_SIDE, VQ_UNFINISHED } from '../../lib/virtqueue/layout.js';
 import { get, get64, IMPLEMENTATIONS, makeLab, set, type Lab } from './layout_helper.js';
-import { accounted, bytesOf, headerOf, LONGEST, makeVqWorld, receive, send, free, type Outgoing, type Packet, type VqShape, type VqWorld } from './virtqueue_world_helper.js';
+import { LONGEST, type Outgoing, type Packet, type VqShape } from './virtqueue_commands_helper.js';
+import { bytesOf, headerOf } from './virtqueue_packets_helper.js';
+import { accounted, makeVqWorld, receive, send, free, type VqWorld } from './virtqueue_world_helper.js';
 
 const SHAPE: VqShape = { packed: false, size: 8, start: 0, mergeable: true, indirect: true, eventIdx: false, inOrder: false, header: 12, outside: false, guestBuffers: 14, hostBuffers: 14, cache: 0, offloads: 7 };
 const HONEST: Packet = { kind: 'tcp4', asks: 'checksum', size: 500, startOff: 0, offsetOff: 0, good: true };

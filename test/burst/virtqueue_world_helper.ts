@@ -2,113 +2,28 @@
  * A guest and a host in one memory, without a kernel: the driver's and the device's burst functions at the two ends of a
  * pair of virtqueues, each end with a pool of its own. The host knows the guest's buffers and rings and nothing else of it.
  */
-import fc from 'fast-check';
-import {
-  HANDLE_SHIFT, HEADER_BYTES, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, MBUF_TSO_SEGSZ,
-  MBUF_TX_OFFLOAD, RX_L4_CKSUM_GOOD, TX_IPV6, TX_IP_CKSUM, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM,
-} from '../../lib/mbuf/layout.js';
+import { HANDLE_SHIFT, HEADROOM, MBUF_NB_SEGS, MBUF_OWNER, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
 import { CACHE_LENGTH, CACHE_STRIDE, POOL_CACHES } from '../../lib/mbuf/pool_layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
 import {
-  EXTRA_BYTES, MEMORY_BYTES, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_HASH, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN, OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL, VQ_BUFFER_MASK, VQ_DESC,
-  VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST, VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS, VQ_OUTSIDE,
-  VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
+  EXTRA_BYTES, MEMORY_BYTES, OFFLOAD_CSUM, OFFLOAD_FINISH, OFFLOAD_HASH, OUTSIDE_AREA, OUTSIDE_AREA_BYTES, OUTSIDE_BYTES, OUTSIDE_CHAIN,
+  OUTSIDE_REGIONS, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_OUTSIDE, REGION_SHIFT, REGION_START, SCRATCH_BYTES, VQ_AVAIL,
+  VQ_BUFFER_MASK, VQ_DESC, VQ_EVENT_IDX, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_HEADER, VQ_IN_ORDER, VQ_INDIRECT, VQ_INFLIGHT, VQ_IOVA, VQ_LONGEST,
+  VQ_MEMORY, VQ_MERGEABLE, VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_OFFLOADS, VQ_OUTSIDE, VQ_PACKED, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_ROOM,
+  VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_TELL, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
-import { ELSEWHERE, get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool } from './layout_helper.js';
+import {
+  ELSEWHERE, get, makePool, makeQueue, readVector, reserve, reset, ringContents, set, writeVector, type Lab, type Pool,
+} from './layout_helper.js';
+import { LONGEST, LONGEST_UNCUT, ROOM, type Outgoing, type VqCommand, type VqShape } from './virtqueue_commands_helper.js';
+import { askFor, bytesOf, fillPart, headerOf, writePacket, type Side } from './virtqueue_packets_helper.js';
 
 export const LCORE = 1;
-export const ROOM = 2048 - HEADROOM;
-export const LONGEST = 4000;
-/** What a guest sends that may leave the cutting to us. */
-const LONGEST_UNCUT = 8000;
 /** What the guest's addresses are: its offset in the arena and this. */
 const IOVA = 0x1_0000_0000n;
 const GUARD = 0xa5;
 /** Of the guest's send queue. */
 const TX_OWNER = 0x03000001;
-
-export interface VqShape {
-  readonly packed: boolean; readonly size: number; readonly start: number; readonly mergeable: boolean; readonly indirect: boolean;
-  readonly eventIdx: boolean; readonly inOrder: boolean; readonly header: number; readonly outside: boolean; readonly guestBuffers: number; readonly hostBuffers: number; readonly cache: number;
-  /** OFFLOAD_*, in both directions. `finish`: the guest does not pass checksums on, and takes nothing that is to be cut. */
-  readonly offloads: number; readonly finish?: boolean;
-}
-
-export const vqShapes: fc.Arbitrary<VqShape> = fc.record({
-  packed: fc.boolean(), power: fc.constantFrom(4, 8, 16), odd: fc.constantFrom(4, 5, 7, 8, 16), start: fc.constantFrom(0, 3, 0xfffd, 0x7ffe),
-  mergeable: fc.boolean(), indirect: fc.boolean(), eventIdx: fc.boolean(), inOrder: fc.boolean(), header: fc.constantFrom(12, 12, 10, 20), outside: fc.boolean(),
-  guestBuffers: fc.constantFrom(6, 14), hostBuffers: fc.constantFrom(4, 14), cache: fc.constantFrom(0, 1, 4),
-  offloads: fc.constantFrom(0, 1, 3, 5, 7, 7), finish: fc.boolean(),
-}).map(({ power, odd, start, ...shape }) => ({
-  ...shape,
-  size: shape.packed ? odd : power,
-  start: shape.packed ? start & 0x8000 | (start % odd) : start,
-  header: shape.mergeable ? Math.max(12, shape.header) : shape.header,
-  cache: Math.min(shape.cache, Math.floor(Math.min(shape.guestBuffers, shape.hostBuffers) / 3)),
-}));
-
-/** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
-export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean; readonly packet?: Packet }
-
-/** What stands at a frame's front, and what it leaves to be done: its mbuf says so, or of the guest's, without `byFlags`, a struct virtio_net_hdr that it writes itself. */
-export interface Packet {
-  readonly kind: 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'tagged' | 'fragment' | 'other';
-  readonly asks: 'nothing' | 'checksum' | 'segments';
-  readonly size: number;
-  /** What is added to the right places: 0 where the sender is honest. */
-  readonly startOff: number; readonly offsetOff: number; readonly gsoType?: number; readonly good: boolean; readonly byFlags?: boolean;
-}
-export type VqCommand =
-  | { readonly kind: 'guestSend' | 'hostSend'; readonly frames: readonly Outgoing[] }
-  | { readonly kind: 'guestReceive' | 'hostReceive' | 'guestFree' | 'hostFree'; readonly count: number }
-  | { readonly kind: 'header'; readonly at: number; readonly value: number }
-  | { readonly kind: 'scribble'; readonly place: 'desc' | 'avail' | 'used' | 'extra'; readonly at: number; readonly value: number };
-
-const packet: fc.Arbitrary<Packet> = fc.record({
-  kind: fc.constantFrom('tcp4', 'tcp4', 'tcp4', 'tcp6', 'tcp6', 'udp4', 'udp6', 'tagged', 'fragment', 'other'),
-  asks: fc.constantFrom('nothing', 'checksum', 'segments', 'segments'),
-  size: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 1500 }) }, { weight: 1, arbitrary: fc.constantFrom(0, 3900, 4000, 65535) }),
-  startOff: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: -20, max: 3000 }) }, { weight: 1, arbitrary: fc.constantFrom(65000, 65535) }),
-  offsetOff: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, -6, 2000, 65519, 65535) }),
-  good: fc.boolean(), byFlags: fc.boolean(),
-}, { requiredKeys: ['kind', 'asks', 'size', 'startOff', 'offsetOff', 'good', 'byFlags'] }).chain(made => fc.oneof(
-  { weight: 6, arbitrary: fc.constant(made as Packet) }, { weight: 1, arbitrary: fc.constantFrom(1, 3, 4, 5, 0x81, 255).map(gsoType => ({ ...made, gsoType }) as Packet) },
-));
-
-const plain: fc.Arbitrary<Outgoing> = fc.record({
-  parts: fc.oneof(
-    { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 14, max: ROOM })) },
-    { weight: 2, arbitrary: fc.array(fc.integer({ min: 1, max: ROOM }), { minLength: 2, maxLength: 4 }) },
-    { weight: 1, arbitrary: fc.tuple(fc.constantFrom(0, 13)) },
-  ),
-  shift: fc.constantFrom(0, 0, 0, -200, -250, 40), held: fc.constantFrom(false, false, false, false, true),
-}).map(({ parts, shift, held }) => ({ parts: (parts as number[]).map(part => shift > 0 ? Math.min(part, ROOM - shift) : part), shift, held: held && parts.length === 1 }));
-
-const asking: fc.Arbitrary<Outgoing> = fc.oneof(plain, fc.tuple(plain, packet).map(([frame, front]) => ({ ...frame, packet: front })));
-
-/** `asks`: frames leave something to be done. */
-export function vqCommands(hostile: boolean, asks: boolean): fc.Arbitrary<VqCommand[]> {
-  const count = fc.integer({ min: 1, max: 14 });
-  const outgoing = asks ? asking : plain;
-  const usual = [
-    ...(['guestSend', 'hostSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.array(outgoing, { minLength: 1, maxLength: 6 }) })),
-    ...(['guestReceive', 'hostReceive', 'guestFree', 'hostFree'] as const).map(kind => fc.record({ kind: fc.constant(kind), count })),
-  ];
-  const value = fc.oneof(fc.constantFrom(0, 1, 2, 4, 0x8000, 0x00010003, 0xffff, 0x7fffffff, 0xffffffff), fc.nat({ max: 0xffffffff }));
-  const scribble = fc.record({ kind: fc.constant('scribble' as const), place: fc.constantFrom('desc' as const, 'desc' as const, 'avail' as const, 'used' as const, 'extra' as const), at: fc.nat(), value });
-  const small = fc.oneof(value, fc.constantFrom(1, 2, 3, 0x101, 0x1001), fc.nat({ max: 100 }).map(each => each << 16 | 16));
-  const header = fc.record({ kind: fc.constant('header' as const), at: fc.nat(), value: small });
-  return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble, header, header] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<VqCommand[]>;
-}
-
-export interface Side {
-  readonly pool: Pool;
-  readonly rx: number;
-  readonly tx: number;
-  /** The program's mbufs; and those that it has a second hold on, which it may give up once they were sent. */
-  readonly held: number[];
-  readonly shared: number[];
-}
 
 export interface VqWorld {
   readonly lab: Lab;
@@ -169,7 +84,7 @@ function makeRings(lab: Lab, { packed, size, start }: VqShape): Rings {
 function makeDriver(lab: Lab, pool: Pool, shape: VqShape, rings: Rings, owner: number, bufferBytes: number): number {
   const queue = makeVirtqueue(lab, pool, { ...shape, inOrder: shape.inOrder && owner === TX_OWNER }, rings, owner);
   const [side, free] = [reserve(lab, shape.size * 8), reserve(lab, shape.size * 2)];
-  for (let id = 0; id < shape.size; id++) lab.u16[(free >>> 1) + id] = id;
+  for (let i = 0; i < shape.size; i++) lab.u16[(free >>> 1) + i] = (i + (shape.firstId ?? 0)) % shape.size;
   const fields = [
     [VQ_POOL, lab.base], [VQ_POOL_BYTES, bufferBytes], [VQ_BUFFER_MASK, 2047], [VQ_SIDE, side], [VQ_FREE, free],
     [VQ_ROOM, shape.size], [VQ_EXTRA, rings.extra], [VQ_LONGEST, shape.offloads === 0 || owner !== TX_OWNER ? LONGEST : LONGEST_UNCUT],
@@ -231,25 +146,10 @@ export function guardsStand({ lab, guards }: Pick<VqWorld, 'lab' | 'guards'>): b
   return guards.every(at => lab.zone.subarray(at - lab.base, at - lab.base + 256).every(byte => byte === GUARD));
 }
 
-export const headerOf = ({ pool }: Side, handle: number): number => (pool.table + handle * HEADER_BYTES) >>> 0;
-
-/** A frame's bytes over all its segments. */
-export function bytesOf({ lab }: Pick<VqWorld, 'lab'>, side: Side, first: number): Buffer {
-  const parts: Buffer[] = [];
-  let handle = first;
-  for (let left = lab.u16[(headerOf(side, first) + MBUF_NB_SEGS) >>> 1]!; left > 0; left--) {
-    const header = headerOf(side, handle);
-    const at = (handle << HANDLE_SHIFT >>> 0) + lab.u16[(header + MBUF_DATA_OFF) >>> 1]! - lab.base;
-    parts.push(lab.zone.subarray(at, at + lab.u16[(header + MBUF_DATA_LEN) >>> 1]!));
-    handle = get(lab, header, MBUF_NEXT);
-  }
-  return Buffer.concat(parts);
-}
-
 export interface Sent { readonly bytes: Buffer; readonly frame: Outgoing }
 
-/** Builds frames of new mbufs and offers them. Returns what was offered and how many were taken; the rest is freed. */
-export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): { offered: Sent[]; taken: number } {
+/** Builds frames of new mbufs and offers them, with `written` at byte `where` of those that are so long. Returns what was offered and how many were taken; the rest is freed. */
+export function send(world: VqWorld, side: Side, frames: readonly Outgoing[], written: readonly number[] = [], where = 0): { offered: Sent[]; taken: number } {
   const { lab, vector } = world;
   const [offered, heads]: [Sent[], number[]] = [[], []];
   for (const frame of frames) {
@@ -261,6 +161,8 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
     lab.u16[(head + MBUF_NB_SEGS) >>> 1] = count;
     set(lab, head, MBUF_PKT_LEN, frame.parts.reduce((sum, part) => sum + part, 0));
     if (frame.packet !== undefined) writePacket(world, side, handles[0]!, frame, frame.packet);
+    const part = Math.floor(where / ROOM);
+    if (part < count) lab.zone.set(written, (handles[part]! << HANDLE_SHIFT >>> 0) + HEADROOM + where % ROOM - lab.base);
     offered.push({ bytes: bytesOf(world, side, handles[0]!), frame });
     if (frame.held) {
       lab.u16[(head + 2) >>> 1] = 2;
@@ -275,61 +177,6 @@ export function send(world: VqWorld, side: Side, frames: readonly Outgoing[]): {
   writeVector(lab, vector, heads.slice(taken));
   lab.burst.mbufFree(side.pool.offset, LCORE, vector, heads.length - taken);
   return { offered, taken };
-}
-
-function fillPart({ lab, ...world }: VqWorld, side: Side, handle: number, { parts, shift }: Outgoing, i: number, next: number): void {
-  const header = headerOf(side, handle);
-  const offset = HEADROOM + (i === 0 ? shift : 0);
-  lab.u16[(header + MBUF_DATA_OFF) >>> 1] = offset;
-  lab.u16[(header + MBUF_DATA_LEN) >>> 1] = parts[i]!;
-  set(lab, header, MBUF_PKT_LEN, parts[i]!);
-  set(lab, header, MBUF_NEXT, next);
-  const at = (handle << HANDLE_SHIFT >>> 0) + offset - lab.base;
-  for (let byte = 0; byte < parts[i]!; byte++) lab.zone[at + byte] = (world.seed + i * 31 + byte * 7) & 0xff;
-}
-
-const TRANSPORT = { tcp4: [34, 16], udp4: [34, 6], tcp6: [54, 16], udp6: [54, 6], tagged: [38, 16], fragment: [34, 16], other: [20, 4] } as const;
-const GSO_TYPE = { tcp4: 1, udp4: 3, tcp6: 4, udp6: 3, tagged: 1, fragment: 1, other: 1 } as const;
-
-/** Headers as they should be, as far as the first segment goes. */
-function writePacket(world: VqWorld, side: Side, head: number, { parts }: Outgoing, { kind, asks, size, startOff, good, byFlags }: Packet): void {
-  const { lab } = world;
-  const length = parts.reduce((sum, part) => sum + part, 0);
-  const header = headerOf(side, head);
-  const at = (head << HANDLE_SHIFT >>> 0) + lab.u16[(header + MBUF_DATA_OFF) >>> 1]! - lab.base;
-  const tag = kind === 'tagged' ? [0x81, 0, 0, 5] : [];
-  const ip = 14 + tag.length;
-  const protocol = kind.startsWith('udp') ? 17 : 6;
-  const isSix = kind.endsWith('6');
-  const inside = length - ip - (isSix ? 40 : 0);
-  const network = isSix ? [0x86, 0xdd, 0x60, 0, 0, 0, inside >>> 8, inside, protocol, 64]
-    : [8, 0, 0x45, 0, inside >>> 8, inside, 0, 1, kind === 'fragment' ? 0x20 : 0, 0, 64, protocol];
-  const front = kind === 'other' ? [] : [...tag, ...network];
-  const room = parts[0]! - 12;
-  lab.zone.set(front.slice(0, Math.max(0, room)), at + 12);
-  const [start] = TRANSPORT[kind];
-  if (kind !== 'other' && !kind.startsWith('udp') && parts[0]! > start + 13) lab.zone[at + start + 12] = good ? 0x50 : 0x80;
-  if (side === world.guest && byFlags !== true) return;
-  const flags = asks === 'nothing' ? 0 : (protocol === 17 ? TX_UDP_CKSUM : TX_TCP_CKSUM) | (asks === 'segments' ? TX_TCP_SEG : 0);
-  set(lab, header, MBUF_OL_FLAGS, flags | (isSix ? TX_IPV6 : 0) | (good ? RX_L4_CKSUM_GOOD : 0) | (size === 4000 ? TX_IP_CKSUM : 0));
-  set(lab, header, MBUF_TX_OFFLOAD, ip | (Math.max(0, start - ip + startOff) & 511) << 7);
-  lab.u16[(header + MBUF_TSO_SEGSZ) >>> 1] = size;
-}
-
-/** struct virtio_net_hdr before the frame, where virtioTx has put one: the mbuf is the device's now, as the guest's memory is. */
-function askFor({ lab, shape, guest }: VqWorld, side: Side, head: number, frame: Outgoing): void {
-  const { packet: front } = frame;
-  if (front === undefined || front.asks === 'nothing' || front.byFlags === true) return;
-  const isAlone = frame.parts.length === 1 && !frame.held && 256 + frame.shift >= shape.header;
-  // The others' stands in the memory of the descriptor's id.
-  const id = Array.from({ length: shape.size }, (_, i) => get(lab, get(lab, guest.tx, VQ_SIDE) + i * 8)).indexOf(head);
-  if (!isAlone && id < 0) return;
-  const own = isAlone ? (head << HANDLE_SHIFT >>> 0) + lab.u16[(headerOf(side, head) + MBUF_DATA_OFF) >>> 1]! - shape.header : get(lab, guest.tx, VQ_EXTRA) + id * EXTRA_BYTES;
-  const at = own - lab.base;
-  const [start, offset] = TRANSPORT[front.kind];
-  const type = front.gsoType ?? (front.asks === 'segments' ? GSO_TYPE[front.kind] : 0);
-  const words = [start + 20, front.size, start + front.startOff, offset + front.offsetOff];
-  lab.zone.set([front.good || front.asks === 'segments' ? 1 : 2, type, ...words.flatMap(word => [word & 0xff, (word >>> 8) & 0xff])], at);
 }
 
 export function receive(world: VqWorld, side: Side, count: number): number[] {

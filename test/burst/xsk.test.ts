@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { MBUF_OWNER, OWNER_APP, OWNER_RX, OWNER_SHIFT } from '../../lib/mbuf/layout.js';
 import { XSK_BAD_DESCRIPTOR, XSK_HELD, XSK_RING_A, XSK_CONSUMER } from '../../lib/port/drivers/af_xdp/layout.js';
-import { HIGH_BASE, IMPLEMENTATIONS, expectEqual, get, get64, makeLab, readVector, set, type Lab } from './layout_helper.js';
+import { expectSameBytes, HIGH_BASE, IMPLEMENTATIONS, expectEqual, get, get64, makeLab, readVector, set } from './layout_helper.js';
 import { applyXsk } from './xsk_commands_helper.js';
 import { checkXsk, headerOf, makeXskWorld, produce, xskCommands, xskShapes } from './xsk_world_helper.js';
 
@@ -77,10 +77,4 @@ for (const [left, right] of PAIRS) {
     }), { numRuns: RUNS });
     t.pass(`the whole zone, after each of ${commands} commands`);
   });
-}
-
-function expectSameBytes(left: Lab, right: Lab): void {
-  if (left.zone.equals(right.zone)) return;
-  const at = left.zone.findIndex((byte, i) => byte !== right.zone[i]) & ~3;
-  throw new Error(`at ${at} of the zone: ${left.zone.readUInt32LE(at)} and ${right.zone.readUInt32LE(at)}`);
 }

@@ -176,7 +176,7 @@ t.test('a real value in sysfs, changed, killed and undone', admin, async (t) => 
     const { spawnSync } = await import('node:child_process');
     const { readFileSync, readdirSync } = await import('node:fs');
     const run = (...words) => { const done = spawnSync(words[0], words.slice(1), { encoding: 'utf8' }); if (done.status !== 0) throw new Error(done.stderr); };
-    const { createVeth } = await import(LIB + 'kernel/link.js');
+    const { createVeth } = await import(LIB + 'kernel/veth.js');
     run('mount', '-t', 'sysfs', 'none', '/sys');
     createVeth({ a: { name: 'left' }, b: { name: 'right' } });
     const { changeSysfs } = await import(LIB + 'journal/changes.js');

@@ -7,9 +7,10 @@ import { attachXdp, createMap, deleteElement, loadProgram, lookupElement, mapFro
 import { getU64, u32 } from '../../lib/kernel/bytes.js';
 import { BPF_FUNC_map_lookup_elem, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_PROG_TYPE_XDP, XDP_DROP, XDP_PASS, XDP_TX } from '../../lib/kernel/constants.js';
 import { alu, assemble, atomicAdd, B, call, DW, exit, H, jump, jumpAlways, label, load, load64, loadMap, mov, R0, R1, R2, R3, R10, store, toBigEndian, W, type Instruction } from '../../lib/kernel/instructions.js';
-import { createVeth, readLink, setLink, waitForCarrier } from '../../lib/kernel/link.js';
+import { readLink, setLink, waitForCarrier } from '../../lib/kernel/link.js';
 import { createNetns, withNetns } from '../../lib/kernel/netns.js';
 import { openSyscallCounter } from '../../lib/kernel/syscall_counter.js';
+import { createVeth } from '../../lib/kernel/veth.js';
 import { codeThrown, needs } from './rights.js';
 
 const rights = needs('CAP_BPF', 'CAP_NET_ADMIN', 'CAP_SYS_ADMIN', 'CAP_PERFMON');

@@ -4,8 +4,10 @@ import { binding } from '../../lib/binding.js';
 import { ipv4Bytes, macBytes, macText } from '../../lib/kernel/address.js';
 import { driverInfo, readChannels, readFeatures, readTxChecksum, setChannels, setFeature, setTxChecksum } from '../../lib/kernel/ethtool.js';
 import { listXdpFeatures, xdpFeatures } from '../../lib/kernel/features.js';
-import { addAddress, addNeighbour, checkName, createVeth, deleteLink, listLinks, noIpv6Address, readLink, readLinkOf, setLink, waitForCarrier } from '../../lib/kernel/link.js';
+import { checkName, deleteLink, listLinks, noIpv6Address, readLink, readLinkOf, setLink, waitForCarrier } from '../../lib/kernel/link.js';
+import { addAddress, addNeighbour } from '../../lib/kernel/link_addresses.js';
 import { createNetns, currentNetns, withNetns } from '../../lib/kernel/netns.js';
+import { createVeth } from '../../lib/kernel/veth.js';
 import { inChild } from '../native/child.js';
 import { codeThrown, needs } from './rights.js';
 
@@ -109,7 +111,7 @@ t.test('the kernel says what XDP a veth can do', admin, async (t) => {
 });
 
 const CHANGES = `const { codeOf } = await import(LIB + 'kernel/errno.js');
-  const link = await import(LIB + 'kernel/link.js');
+  const link = { ...await import(LIB + 'kernel/link.js'), ...await import(LIB + 'kernel/link_addresses.js'), ...await import(LIB + 'kernel/veth.js') };
   const { createNetns } = await import(LIB + 'kernel/netns.js');
   const { setTxChecksum } = await import(LIB + 'kernel/ethtool.js');
   const { openSyscallCounter } = await import(LIB + 'kernel/syscall_counter.js');

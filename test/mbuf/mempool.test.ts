@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Arena, MAX_ARENA, MIN_ARENA } from '../../lib/arena/arena.js';
 import { Burst } from '../../lib/burst/burst.js';
+import { Chains } from '../../lib/mbuf/chains.js';
+import * as layout from '../../lib/mbuf/layout.js';
 import { Mempool, type MempoolOptions } from '../../lib/mbuf/mempool.js';
 import { open } from '../../lib/port/host.js';
 import { Ring } from '../../lib/ring/ring.js';
@@ -15,6 +17,13 @@ function arenaOf(build: string, high: boolean): Arena {
   Ring.create(arena, 'first', { size: 2 }).close();
   delete process.env['POLLMODE_BURST'];
   return arena;
+}
+
+/** How often each value is there. */
+function groups(values: readonly number[]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
 }
 
 const shapes = fc.record({ count: fc.integer({ min: 32, max: 700 }), bufferSize: fc.constantFrom(2048, 4096) }).chain(shape =>
@@ -61,6 +70,38 @@ for (const [build, high] of PLACES) {
       if (arena.zones().some(({ name }) => name.startsWith('pool'))) throw new Error('zones are left');
     }), { numRuns: 40 });
     t.ok(tally.got > 100 && tally.dry > 30, `${tally.got} allocations, ${tally.dry} dry`);
+    arena.close();
+  });
+
+  t.test(`one at a time, ${build}${high ? ' above 2 GiB' : ''}: the same pool, its holds and its chains; dry is 0`, async t => {
+    const arena = arenaOf(build, high);
+    const pool = Mempool.create(arena, 'pool', { count: 32, bufferSize: 2048 });
+    const handles = Array.from({ length: 33 }, () => pool.allocOne());
+    t.equal(handles[32], 0);
+    t.equal(new Set(handles).size, 33, 'no mbuf twice');
+    t.match(pool.stats(), { dry: 1 });
+    t.match(pool.audit(), { free: 0, app: 32 });
+    const [first, second, third] = handles as [number, number, number];
+    t.same([pool.mbufs.refcnt(first), pool.mbufs.pktLen(first), pool.mbufs.headroom(first)], [1, 0, 256]);
+    pool.mbufs.hold(first);
+    pool.freeOne(first);
+    t.match(pool.audit(), { free: 0 }, 'another holds it still');
+    pool.freeOne(first);
+    t.match(pool.audit(), { free: 1 });
+    const chains = new Chains(pool);
+    t.ok(chains.chain(second, third));
+    pool.freeOne(second);
+    t.match(pool.audit(), { free: 3 }, 'with its chain');
+    pool.freeOne((pool.buffers.offset >>> 11) - 1);
+    t.match(pool.stats(), { foreign: 1 });
+    t.not(pool.allocOne(), 0);
+    for (const handle of handles.slice(3, 32)) pool.freeOne(handle);
+    pool.freeOne([first, second, third].find(handle => pool.mbufs.owner(handle) >>> 24 === layout.OWNER_APP)!);
+    t.match(pool.audit(), { free: 32, twice: 0, stray: 0 });
+    chains.close();
+    pool.close();
+    pool.freeOne(second);
+    t.equal(pool.allocOne(), 0, 'closed');
     arena.close();
   });
 
@@ -132,6 +173,33 @@ t.test('a pool that does not fit leaves nothing, whichever part of it has no roo
   }
   t.ok(made > 0 && refused > 100, `${refused} refused, ${made} made`);
   arena.close();
+});
+
+t.test('a pool that spreads its frames: each place as often as the next, whole frames in each, and the port that makes frames keeps to it', async t => {
+  const arena = Arena.create({ size: MIN_ARENA });
+  for (const [bufferSize, spread, front, room] of [[2048, 1, 256, 1792], [2048, 4, 256, 1600], [2048, 8, 64, 1536], [4096, 2, 256, 3776], [4096, 32, 256, 1856]] as const) {
+    const host = open(['null:'], { arena, mbufs: 256, bufferSize, spread });
+    const { pool } = host;
+    const burst = pool.burst(256);
+    t.equal(pool.room, room);
+    for (const take of [() => pool.alloc(burst, 256), () => host.ports[0]!.rx[0]!.rxBurst(burst)]) {
+      t.equal(take(), 256);
+      const places = groups([...burst.handles].map(handle => pool.mbufs.headroom(handle)));
+      t.same([...places.keys()].sort((a, b) => a - b), Array.from({ length: spread }, (_, i) => front + i * 64), `${spread} places`);
+      t.ok([...places.values()].every(count => count === 256 / spread), 'each as often');
+      pool.mbufs.trim(burst.handles[0]!, pool.mbufs.dataLen(burst.handles[0]!));
+      t.ok([...burst.handles].every(handle => pool.mbufs.tailroom(handle) + pool.mbufs.dataLen(handle) >= pool.room), 'with room for a frame');
+      pool.free(burst, 0, 256);
+    }
+    host.close();
+    burst.close();
+  }
+  t.throws(() => open(['null:size=1700'], { arena, mbufs: 64, spread: 8 }), { code: 'EPOOL' }, 'a frame that the last place has no room for');
+  const host = open(['ring:a'], { arena, mbufs: 1100, spread: 8 });
+  t.equal(host.ports[0]!.capabilities.mtu, 1522, 'a port that takes what there is');
+  t.throws(() => host.add('null:size=1700'), { code: 'EPOOL' });
+  host.close();
+  for (const options of [{ spread: 0 }, { spread: 3 }, { spread: 16 }, { spread: 64, bufferSize: 4096 }, { spread: NaN }]) t.throws(() => Mempool.create(arena, 'pool', { count: 64, ...options }), { code: 'EOPTION' }, JSON.stringify(options));
 });
 
 t.test('close: EPOOL while mbufs are out, then once; afterwards nothing moves', async t => {

@@ -25,7 +25,7 @@ t.test('the package', elsewhere, async t => {
   t.test('holds what it needs and nothing else', async t => {
     const paths = packed.files.map(file => file.path);
     for (const path of ['package.json', 'README.md', 'LICENSE', 'binding.gyp', 'native/addon.cc', 'dist/lib/index.js', 'dist/lib/bundle/index.js', 'dist/lib/index.d.ts', 'dist/lib/cli/main.js',
-      'dist/burst/burst.wasm', 'examples/switch.json', 'examples/l3fwd.ts', 'dist/examples/l3fwd.js', 'dist/burst/burst_x64.wasm', 'dist/burst/burst_checking.wasm', `prebuilds/linux-${process.arch}/pollmode.glibc.node`]) t.ok(paths.includes(path), path);
+      'dist/burst/burst.wasm', 'examples/switch.json', 'examples/l3fwd.ts', 'dist/examples/l3fwd.js', 'examples/14-a-switch.ts', 'dist/examples/14-a-switch.js', 'dist/burst/burst_x64.wasm', 'dist/burst/burst_checking.wasm', `prebuilds/linux-${process.arch}/pollmode.glibc.node`]) t.ok(paths.includes(path), path);
     t.same(paths.filter(path => /(^|\/)(test|bench|\.scripts|\.ci|build)\/|\.tsbuildinfo|\.stamp/.test(path)), []);
     const sources = new Set(paths.filter(path => path.startsWith('lib/')));
     t.same(paths.filter(path => /^dist\/lib\/(?!bundle\/).*\.js$/.test(path) && !sources.has(path.slice(5).replace(/\.js$/, '.ts'))), [], 'nothing is left of a source that is gone');
@@ -47,6 +47,10 @@ t.test('the package', elsewhere, async t => {
       });
     });
   }
+
+  t.test('its lessons run', async t => {
+    t.match(mustRun(process.execPath, [join(installed, 'dist', 'examples', '04-descriptor-rings.js')], home), /one report for the burst/);
+  });
 
   t.test('its command runs', async t => {
     const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };

@@ -1,7 +1,5 @@
 /** A second process on the first one's ports: rings, queues, counters, and the end of either. */
-import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { recoverDead } from '../../lib/lcore/recover.js';
 import { releaseQueue } from '../../lib/port/attach.js';
@@ -97,12 +95,4 @@ t.test('an arena that nobody has, or without ports', needs(), async t => {
   t.same(arena.lcores().length, 1, 'and it let go');
   t.same(recoverDead(arena), []);
   arena.close();
-});
-
-t.test('lesson 6', needs(), async t => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL('../../examples/06-two-processes.js', import.meta.url))], { encoding: 'utf8', timeout: 40_000 });
-  t.equal(status, 0, stderr);
-  t.match(stdout, /first: {2}sent 100000 packets, 100000 came back\n/);
-  t.match(stdout, /second: ring:back,tx=there,size=4096 of the first process sent 100000 packets of 4200000 bytes, and received 100000\n/);
-  t.match(stdout, /first: {2}the killed one held 10 packets: they are back\nfirst: {2}(\d+) of \1 packets are free\n/);
 });

@@ -1,4 +1,6 @@
 /** Workers that leave a steering and come back, one thread playing all sides; where flows are; flows that share a bucket. */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import t from 'tap';
 import { Arena, MIN_ARENA } from '../../lib/arena/arena.js';
@@ -7,7 +9,7 @@ import { Distributor } from '../../lib/lcore/distributor.js';
 import type { IdlePolicy } from '../../lib/lcore/idle.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
 import { open } from '../../lib/port/host.js';
-import { STEER_HOLDER } from '../../lib/rss/layout.js';
+import { STEER_HOLDER, STEER_LCORE } from '../../lib/rss/layout.js';
 import { Steering, type SteeringOptions } from '../../lib/rss/steering.js';
 import { freeSteering, workerAt, type SteeringWorker } from '../../lib/rss/steering_sides.js';
 import type { Flow } from '../../lib/rss/tuple.js';
@@ -174,6 +176,43 @@ t.test('a side has one thread', async t => {
   t.equal(bench.distributor.distribute(bench.burst, 1), 0);
   t.equal(bench.distributor.wrongThread, 1);
   bench.steering.close(bench.pool);
+});
+
+t.test('a worker\'s side that the distributor has for the moment of taking over is waited for; one that is stuck with it is not for ever', async t => {
+  const bench = new Bench({ workers: 2, buckets: 2, ringSize: 64 });
+  const { arena, steering } = bench;
+  const [holder, distributor] = [(workerAt(steering.offset, 0) + STEER_HOLDER) >>> 2, (steering.offset + STEER_LCORE) >>> 2];
+  bench.distributor.release();
+  bench.sides[0].release();
+  // As in the middle of `takeOver` of lcore 40, another thread's.
+  for (const word of [holder, distributor]) Atomics.store(arena.u32, word, 41);
+  const looks = new Int32Array(new SharedArrayBuffer(8));
+  const other = new Worker(`
+    const { words, holder, looks } = require('node:worker_threads').workerData;
+    Atomics.store(looks, 0, 1);
+    Atomics.notify(looks, 0);
+    while (Atomics.load(looks, 1) === 0); // until it is waited for
+    Atomics.wait(looks, 0, 1, 20);
+    Atomics.store(words, holder, 0);
+  `, { eval: true, workerData: { words: arena.i32, holder, looks } });
+  while (Atomics.load(looks, 0) === 0) await new Promise(resolve => { setImmediate(resolve); });
+  const clock = performance.now.bind(performance);
+  performance.now = () => { Atomics.store(looks, 1, 1); return clock(); };
+  const side = steering.worker(0);
+  performance.now = clock;
+  t.equal(Atomics.load(arena.u32, holder), arena.lcore + 1, 'taken as soon as it was let go');
+  await once(other, 'exit');
+  side.release();
+  Atomics.store(arena.u32, holder, 41);
+  let now = 0;
+  performance.now = () => now += 4000;
+  t.equal(codeThrown(() => steering.worker(0)), 'ETHREAD', 'after 10 seconds');
+  performance.now = clock;
+  t.ok(now > 10_000);
+  Atomics.store(arena.u32, distributor, 0);
+  t.equal(codeThrown(() => steering.worker(0)), 'ETHREAD', 'at once where another worker\'s thread has it');
+  for (const word of [holder, distributor]) Atomics.store(arena.u32, word, 0);
+  steering.close(bench.pool);
 });
 
 /** Two flows whose hashes differ and meet in one of few buckets. */

@@ -1,4 +1,4 @@
-/** Empty buffers for Intel's NICs. The twin is burst/intel.ts; rings and descriptors are explained in vfio/intel/layout.ts. */
+/** Empty buffers for Intel's NICs. The twin is burst/intel_fill.ts; rings and descriptors are explained in vfio/intel/layout.ts. */
 import { HANDLE_SHIFT, HEADROOM, MBUF_OWNER } from '../../mbuf/layout';
 import {
   INTEL_DESCRIPTOR_SHIFT, INTEL_HEAD, INTEL_IOVA_HIGH, INTEL_MASK, INTEL_NEXT, INTEL_RING, INTEL_SCRATCH, INTEL_SCRATCH_COUNT, INTEL_SIDE,

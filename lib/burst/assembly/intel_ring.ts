@@ -1,5 +1,6 @@
-/** What both directions of an Intel NIC's descriptor rings have. */
-import { INTEL_DESCRIPTOR_SHIFT, INTEL_NEXT, INTEL_TAIL } from '../../port/drivers/vfio/intel/layout';
+/** What both directions of an Intel NIC's descriptor rings have. The twin is burst/intel_ring.ts. */
+import { HANDLE_SHIFT } from '../../mbuf/layout';
+import { INTEL_BUFFER_MASK, INTEL_DESCRIPTOR_SHIFT, INTEL_NEXT, INTEL_POOL, INTEL_POOL_BYTES, INTEL_TAIL } from '../../port/drivers/vfio/intel/layout';
 import { publish as publishStore } from './publish';
 
 // @ts-ignore: decorator
@@ -25,4 +26,10 @@ export function publish(queue: usize, next: u32, mask: u32): void {
   if (X86_STORE_ORDER) publishStore(queue + INTEL_NEXT, next);
   else atomic.xchg<u32>(queue, next, INTEL_NEXT);
   store<u32>(load<u32>(queue, INTEL_TAIL) as usize, next & mask);
+}
+
+/** Is it a buffer of the pool that the device may reach? */
+export function isMapped(queue: usize, handle: u32): bool {
+  const start = (handle << HANDLE_SHIFT) - load<u32>(queue, INTEL_POOL);
+  return start < load<u32>(queue, INTEL_POOL_BYTES) && !(start & load<u32>(queue, INTEL_BUFFER_MASK));
 }

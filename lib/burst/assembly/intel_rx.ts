@@ -1,4 +1,4 @@
-/** Receiving by Intel's NICs. The twin is burst/intel.ts; rings and descriptors are explained in vfio/intel/layout.ts. */
+/** Receiving by Intel's NICs. The twin is burst/intel_rx.ts; rings and descriptors are explained in vfio/intel/layout.ts. */
 import {
   HEADER_SHIFT, MBUF_DATA_LEN, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN,
   MBUF_VLAN_TCI, OWNER_APP, OWNER_SHIFT, RX_IP_CKSUM_BAD, RX_IP_CKSUM_GOOD, RX_L4_CKSUM_BAD, RX_L4_CKSUM_GOOD, RX_RSS_HASH,
@@ -14,7 +14,7 @@ import { intelFill } from './intel_fill';
 import { descriptorAt, sideAt } from './intel_ring';
 import { count64 } from './memory_ports';
 import { mbufFree } from './mempool';
-import { headerOf } from './owner';
+import { headerOf, writeHeader } from './owner';
 import { loadInOrder } from './order';
 
 /** An Ethernet header. */
@@ -102,14 +102,6 @@ function takeFours(queue: usize, head: u32, most: u32, mask: u32, burst: usize, 
   }
   count64(queue + QUEUE_BYTES, i32x4.extract_lane(bytes, 0) + i32x4.extract_lane(bytes, 1) + i32x4.extract_lane(bytes, 2) + i32x4.extract_lane(bytes, 3));
   return (slot - burst) as u32 >> 2;
-}
-
-// @ts-ignore: decorator
-@inline
-function writeHeader(header: usize, front: v128, back: v128, owner: u32): void {
-  v128.store(header, front);
-  v128.store(header, back, 16);
-  store<u32>(header, owner, MBUF_OWNER);
 }
 
 /** As flagsOf, but for the hash. */

@@ -1,19 +1,17 @@
-/** Sending by Intel's NICs. The twin is burst/intel.ts; rings and descriptors are explained in vfio/intel/layout.ts. */
+/** Sending by Intel's NICs. The twin is burst/intel_tx.ts; rings and descriptors are explained in vfio/intel/layout.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_TX_OFFLOAD,
-  MBUF_VLAN_TCI, OWNER_APP, OWNER_SHIFT, TX_IPV6, TX_IP_CKSUM, TX_L2_LEN_MASK, TX_L3_LEN_MASK, TX_L3_LEN_SHIFT, TX_OFFLOADS,
-  TX_TCP_CKSUM, TX_UDP_CKSUM, TX_VLAN,
+  HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER, TX_OFFLOADS, TX_VLAN,
 } from '../../mbuf/layout';
 import {
-  INTEL_82576, INTEL_BAD_FRAME, INTEL_BUFFER_MASK, INTEL_COMMAND, INTEL_CONTEXT, INTEL_CONTEXT_KIND, INTEL_HEAD, INTEL_IOVA_HIGH,
-  INTEL_LASTS, INTEL_MASK, INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_NEXT, INTEL_NOT_MAPPED, INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL,
-  INTEL_POOL_BYTES, INTEL_REPORTS, INTEL_RING, INTEL_RING_FULL, INTEL_SCRATCH, INTEL_SCRATCH_COUNT, INTEL_SIDE, SHORTEST, TXC_IPV4_82574,
-  TXC_IPV4_82576, TXC_MACLEN_SHIFT, TXC_TCP_82574, TXC_TCP_82576, TXD_CONTEXT_82576, TXD_DATA_82574, TXD_DD, TXD_DEXT, TXD_EOP, TXD_IXSM,
-  TXD_RS, TXD_STATUS, TXD_TXSM, TXD_VLAN_SHIFT, TXD_VLE,
+  INTEL_82576, INTEL_BAD_FRAME, INTEL_BUFFER_MASK, INTEL_COMMAND, INTEL_CONTEXT_KIND, INTEL_HEAD, INTEL_IOVA_HIGH, INTEL_LASTS, INTEL_MASK,
+  INTEL_MOST, INTEL_MOST_SEGMENTS, INTEL_NEXT, INTEL_NOT_MAPPED, INTEL_OFFERS, INTEL_PAYLOAD, INTEL_POOL, INTEL_POOL_BYTES, INTEL_REPORTS,
+  INTEL_RING, INTEL_RING_FULL, INTEL_SIDE, SHORTEST, TXD_DATA_82574, TXD_DEXT, TXD_EOP, TXD_RS, TXD_VLE,
 } from '../../port/drivers/vfio/intel/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE } from '../../port/layout';
+import { intelClean } from './intel_clean';
+import { canDescribe, hasContext, optionsOf, wantsContext, writeContext } from './intel_context';
+import { descriptorAt, isMapped, publish, sideAt } from './intel_ring';
 import { count64 } from './memory_ports';
-import { descriptorAt, publish, sideAt } from './intel_ring';
 import { mbufFree } from './mempool';
 
 /** Takes back what was sent, then gives the device what fits. `count` 0 only takes back. */
@@ -74,11 +72,6 @@ function dropBad(queue: usize, slot: usize, lcore: u32): bool {
   count64(queue + INTEL_BAD_FRAME, 1);
   mbufFree(load<u32>(queue, QUEUE_POOL), lcore, slot, 1);
   return true;
-}
-
-function isMapped(queue: usize, handle: u32): bool {
-  const start = (handle << HANDLE_SHIFT) - load<u32>(queue, INTEL_POOL);
-  return start < load<u32>(queue, INTEL_POOL_BYTES) && !(start & load<u32>(queue, INTEL_BUFFER_MASK));
 }
 
 /** Frames in one mbuf that want nothing done; stops at the first other one. Returns how many were written. */
@@ -177,119 +170,4 @@ function lengthOf(queue: usize, handle: u32): u32 {
     current = load<u32>(header, MBUF_NEXT);
   }
   return total < (SHORTEST as u32) || total > load<u32>(queue, INTEL_MOST) ? 0 : total;
-}
-
-/** An 82576 has the VLAN tag in the context too. */
-function wantsContext(queue: usize, header: usize): bool {
-  const flags = load<u32>(header, MBUF_OL_FLAGS);
-  return (flags & (load<u32>(queue, INTEL_CONTEXT_KIND) == INTEL_82576 ? TX_OFFLOADS : TX_OFFLOADS & ~TX_VLAN)) != 0;
-}
-
-/** Are the headers, by their lengths, in the frame? */
-function canDescribe(queue: usize, header: usize, total: u32): bool {
-  const flags = load<u32>(header, MBUF_OL_FLAGS);
-  if (!(flags & (TX_OFFLOADS & ~TX_VLAN))) return true;
-  const lengths = load<u32>(header, MBUF_TX_OFFLOAD);
-  const l4 = (lengths & TX_L2_LEN_MASK) + (lengths >> TX_L3_LEN_SHIFT & TX_L3_LEN_MASK);
-  const needs: u32 = flags & TX_TCP_CKSUM ? 18 : flags & TX_UDP_CKSUM ? 8 : 0;
-  // An 82574 has 8 bits for where the checksum of TCP or UDP starts and is written.
-  return l4 + needs <= total && (load<u32>(queue, INTEL_CONTEXT_KIND) == INTEL_82576 || l4 + 16 < 256);
-}
-
-/** What a context is made of: the lengths of headers, the tag where it belongs there, and the kinds of headers. */
-// @ts-ignore: decorator
-@inline
-function contextKey(queue: usize, header: usize): u64 {
-  const tag: u32 = load<u32>(queue, INTEL_CONTEXT_KIND) == INTEL_82576 ? load<u16>(header, MBUF_VLAN_TCI) : 0;
-  const kinds = load<u32>(header, MBUF_OL_FLAGS) & (TX_OFFLOADS | TX_IPV6);
-  return (kinds as u64) << 32 | ((load<u32>(header, MBUF_TX_OFFLOAD) & 0xffff) | tag << 16) as u64;
-}
-
-function hasContext(queue: usize, header: usize): bool {
-  return load<u32>(queue, INTEL_CONTEXT) == (contextKey(queue, header) as u32) && load<u32>(queue, INTEL_CONTEXT + 4) == ((contextKey(queue, header) >> 32) as u32);
-}
-
-function writeContext(queue: usize, index: u32, mask: u32, header: usize): void {
-  const key = contextKey(queue, header);
-  store<u32>(queue, key as u32, INTEL_CONTEXT);
-  store<u32>(queue, (key >> 32) as u32, INTEL_CONTEXT + 4);
-  const at = descriptorAt(load<u32>(queue, INTEL_RING), index, mask);
-  const flags = load<u32>(header, MBUF_OL_FLAGS);
-  const lengths = load<u32>(header, MBUF_TX_OFFLOAD);
-  const l2 = lengths & TX_L2_LEN_MASK;
-  const l3 = lengths >> TX_L3_LEN_SHIFT & TX_L3_LEN_MASK;
-  const tcp = (flags & TX_TCP_CKSUM) != 0;
-  const ipv4 = (flags & TX_IPV6) == 0;
-  if (load<u32>(queue, INTEL_CONTEXT_KIND) == INTEL_82576) {
-    store<u32>(at, l3 | l2 << TXC_MACLEN_SHIFT | (load<u16>(header, MBUF_VLAN_TCI) as u32) << 16);
-    store<u32>(at, 0, 4);
-    store<u32>(at, TXD_DEXT | TXD_CONTEXT_82576 | (ipv4 ? TXC_IPV4_82576 : 0) | (tcp ? TXC_TCP_82576 : 0), 8);
-  } else {
-    store<u32>(at, l2 | (l2 + 10 & 0xff) << 8 | (l2 + l3 - 1) << 16);
-    store<u32>(at, (l2 + l3 & 0xff) | (l2 + l3 + (tcp ? 16 : 6) & 0xff) << 8, 4);
-    store<u32>(at, TXD_DEXT | (ipv4 ? TXC_IPV4_82574 : 0) | (tcp ? TXC_TCP_82574 : 0), 8);
-  }
-  store<u32>(at, 0, 12);
-  store<u32>(sideAt(load<u32>(queue, INTEL_SIDE), index, mask), 0);
-}
-
-function optionsOf(queue: usize, header: usize): u32 {
-  const flags = load<u32>(header, MBUF_OL_FLAGS);
-  const tag: u32 = flags & TX_VLAN && load<u32>(queue, INTEL_CONTEXT_KIND) != INTEL_82576 ? (load<u16>(header, MBUF_VLAN_TCI) as u32) << TXD_VLAN_SHIFT : 0;
-  return tag | (flags & TX_IP_CKSUM ? TXD_IXSM : 0) | (flags & (TX_TCP_CKSUM | TX_UDP_CKSUM) ? TXD_TXSM : 0);
-}
-
-/** Frees what the device says it has sent, burst by burst: the last descriptor of each tells of all. Returns how many. */
-export function intelClean(queue: usize, lcore: u32): u32 {
-  const ring: usize = load<u32>(queue, INTEL_RING);
-  const lasts: usize = load<u32>(queue, INTEL_LASTS);
-  const mask = load<u32>(queue, INTEL_MASK);
-  const next = load<u32>(queue, INTEL_NEXT);
-  const start = load<u32>(queue, INTEL_HEAD);
-  let head = start;
-  while (head != next) {
-    const last = load<u32>(sideAt(lasts, head, mask));
-    // Pairs with the device's order: it has read the frame before it writes DD.
-    if (!(atomic.load<u32>(descriptorAt(ring, last, mask), TXD_STATUS) & TXD_DD)) break;
-    freeSent(queue, head, last + 1 - head, mask, lcore);
-    head = last + 1;
-  }
-  store<u32>(queue, head, INTEL_HEAD);
-  return head - start;
-}
-
-// @ts-ignore: decorator
-@inline
-function freeSent(queue: usize, index: u32, count: u32, mask: u32, lcore: u32): void {
-  const side: usize = load<u32>(queue, INTEL_SIDE);
-  const table: usize = load<u32>(queue, QUEUE_TABLE);
-  const pool: usize = load<u32>(queue, QUEUE_POOL);
-  const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
-  while (count > 0) {
-    const batch = min(count, INTEL_SCRATCH_COUNT as u32);
-    let found: u32 = 0;
-    for (let i: u32 = 0; i < batch; i++) {
-      const handle = load<u32>(sideAt(side, index + i, mask));
-      if (handle == 0) continue;
-      const header = table + ((handle as usize) << HEADER_SHIFT);
-      store<u32>(header, owner, MBUF_OWNER);
-      if (load<u16>(header, MBUF_NB_SEGS) != 1) ownChain(queue, header, owner);
-      store<u32>(queue + INTEL_SCRATCH + ((found as usize) << 2), handle);
-      found++;
-    }
-    mbufFree(pool, lcore, queue + INTEL_SCRATCH, found);
-    index += batch;
-    count -= batch;
-  }
-}
-
-/** The segments behind the first. */
-function ownChain(queue: usize, head: usize, owner: u32): void {
-  const table: usize = load<u32>(queue, QUEUE_TABLE);
-  let handle = load<u32>(head, MBUF_NEXT);
-  for (let left: u32 = load<u16>(head, MBUF_NB_SEGS); left > 1 && isMapped(queue, handle); left--) {
-    const header = table + ((handle as usize) << HEADER_SHIFT);
-    store<u32>(header, owner, MBUF_OWNER);
-    handle = load<u32>(header, MBUF_NEXT);
-  }
 }

@@ -7,14 +7,14 @@ import {
 /** The bit of an entry that makes it a group's name. */
 // @ts-ignore: decorator
 @inline
-function groupBit<T>(): u32 {
+export function groupBit<T>(): u32 {
   return sizeof<T>() == 2 ? LPM_GROUP_NARROW : (LPM_GROUP_WIDE as u32);
 }
 
 /** Atomic elsewhere than on x86, so that `reuses` is read after it: see order.ts. */
 // @ts-ignore: decorator
 @inline
-function entryAt<T>(table: usize, index: u32): u32 {
+export function entryAt<T>(table: usize, index: u32): u32 {
   const at = table + ((index as usize) << alignof<T>());
   return X86_STORE_ORDER ? load<T>(at) as u32 : atomic.load<T>(at) as u32;
 }
@@ -165,7 +165,7 @@ function placeIn(table: usize, handle: u32, place: u32, bytes: u32): usize {
 }
 
 /** From the root on, through groups. */
-function deeper4<T>(lpm: usize, address: u32): u32 {
+export function deeper4<T>(lpm: usize, address: u32): u32 {
   const root: usize = load<u32>(lpm, LPM_ROOT);
   const groups: usize = load<u32>(lpm, LPM_GROUPS);
   for (let tries = LPM_RETRIES; tries > 0; tries--) {

@@ -4,7 +4,7 @@ import {
   MBUF_REFCNT, OWNER_APP, OWNER_SHIFT,
 } from '../../mbuf/layout';
 import {
-  MEMIF_DESC_NEXT, MEMIF_DESC_OFFSET, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, POOL_REGION, RING_FLAGS,
+  MEMIF_DESC_NEXT, MEMIF_DESC_OFFSET, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, MEMIF_WORTH, POOL_REGION, RING_FLAGS,
 } from '../../port/drivers/memif/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
 import {
@@ -19,6 +19,7 @@ import { enter, leave, tellSplit } from './virtqueue';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
+const WORTH: u32 = MEMIF_WORTH;
 
 /** Descriptors that the server is done with and that were not looked at; none, and counted, when its index jumps. */
 // @ts-ignore: decorator
@@ -84,8 +85,8 @@ export function memifZcRx(queue: usize, burst: usize, max: u32, lcore: u32): u32
   count64(queue + QUEUE_PACKETS, got);
   count64(queue + QUEUE_BYTES, bytes);
   const lack = load<u32>(queue, VQ_SIZE) - ((load<u32>(queue, MEMIF_POSTED) - index) & 0xffff);
-  // Worth a fill: half a vector's worth, or in a short ring the half of it.
-  if (lack >= (CHUNK as u32) >> 1 || lack >= load<u32>(queue, VQ_SIZE) >> 1) fill(queue, lcore);
+  // Worth a fill: several bursts' worth, since each takes the head's line away from the server, which looks at it before every burst; or in a short ring the half of it.
+  if (lack >= WORTH || lack >= load<u32>(queue, VQ_SIZE) >> 1) fill(queue, lcore);
   leave(queue);
   return got;
 }

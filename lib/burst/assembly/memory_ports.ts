@@ -2,11 +2,12 @@
 import {
   QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from '../../port/layout';
-import { MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
-import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../port/drivers/memory_layout';
+import { HANDLE_SHIFT, MBUF_DATA_OFF, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
+import { NULL_CONTENTS, NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../port/drivers/memory_layout';
 import { RING_FLAGS, RING_SC, RING_SP } from '../../ring/layout';
-import { freeCounting, takeFree } from './mempool';
-import { headerOf } from './owner';
+import { copyFrame } from './copy';
+import { freeCounting, spreadFrames, takeFree } from './mempool';
+import { headerOf, writeHeader } from './owner';
 import { ringDequeueMc, ringDequeueSc, ringEnqueueMp, ringEnqueueSp } from './ring';
 
 // @ts-ignore: decorator
@@ -35,17 +36,22 @@ export function nullRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     writeHeader(headerOf(table, load<u32>(slot, 12)), first, second, owner);
   }
   for (; slot < end; slot += 4) writeHeader(headerOf(table, load<u32>(slot)), first, second, owner);
+  spreadFrames(load<u32>(queue, QUEUE_POOL), table, burst, max);
+  if (load<u32>(queue, NULL_CONTENTS)) writeContents(queue, burst, end);
   count64(queue + QUEUE_PACKETS, max);
   count64(queue + QUEUE_BYTES, max * load<u32>(queue, NULL_FRAME));
   return max;
 }
 
-// @ts-ignore: decorator
-@inline
-function writeHeader(header: usize, first: v128, second: v128, owner: u32): void {
-  v128.store(header, first);
-  v128.store(header, second, 16);
-  store<u32>(header, owner, MBUF_OWNER);
+/** The frame's bytes, exactly, where its header says that they begin. */
+function writeContents(queue: usize, slot: usize, end: usize): void {
+  const contents: usize = load<u32>(queue, NULL_CONTENTS);
+  const length = load<u32>(queue, NULL_FRAME);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  for (; slot < end; slot += 4) {
+    const handle = load<u32>(slot);
+    copyFrame(((handle as usize) << HANDLE_SHIFT) + (load<u16>(headerOf(table, handle), MBUF_DATA_OFF) as usize), contents, length);
+  }
 }
 
 export function nullTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {

@@ -1,10 +1,19 @@
-/** Owner words of mbufs. The twins are in burst/mempool.ts and burst/ring.ts. */
+/** Headers of mbufs and their owner words. The twins are in burst/mempool.ts, burst/ring.ts and burst/queue_mbufs.ts. */
 import { HEADER_SHIFT, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER } from '../../mbuf/layout';
 
 // @ts-ignore: decorator
 @inline
 export function headerOf(table: usize, handle: u32): usize {
   return table + ((handle as usize) << HEADER_SHIFT);
+}
+
+/** The half of a header that a receive writes, and the owner word. */
+// @ts-ignore: decorator
+@inline
+export function writeHeader(header: usize, front: v128, back: v128, owner: u32): void {
+  v128.store(header, front);
+  v128.store(header, back, 16);
+  store<u32>(header, owner, MBUF_OWNER);
 }
 
 /** Writes the owner word of each. */

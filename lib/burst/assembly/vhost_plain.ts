@@ -1,7 +1,7 @@
 /**
  * The frames that nearly all are: in one mbuf and one buffer, with nothing to be done. A loop that knows no others has its
- * few values in registers, where vhost.ts's has them on the stack; each stops before the first of another kind. The twin is
- * burst/vhost.ts.
+ * few values in registers, where vhost_rx.ts's and vhost_tx.ts's have them on the stack; each stops before the first of
+ * another kind. The twins are those of the others.
  */
 import {
   HANDLE_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_OL_FLAGS, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT,
@@ -12,10 +12,8 @@ import { CHAIN_COUNT, CHAIN_FIRST, CHAIN_LENGTH, CHAIN_SHIFT, CHAIN_WRITTEN, VQ_
 import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
 import { headerOf } from './owner';
+import { SHORTEST } from './vhost_ring';
 import { ASKS, TOLD, writeHeader } from './virtqueue_offload';
-
-/** An Ethernet header. */
-const SHORTEST: u32 = 14;
 
 /** Copies frames out of the first of `given` chains into the vector's first mbufs. Returns how many. */
 export function takePlain(queue: usize, vector: usize, given: u32, lcore: u32): u32 {

@@ -11,31 +11,33 @@ import {
   VQ_POOL_BYTES, VQ_ROOM, VQ_SCRATCH, VQ_SIZE, VQ_UNFINISHED,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
-import { mbufFree, takeFree } from './mempool';
-import { headerOf, mbufOwn } from './owner';
+import { freePlain, mbufFree, takeFree } from './mempool';
+import { ALONE, preparePlain, takePlain } from './virtio_plain';
 import { enter, isPacked, leave } from './virtqueue';
 import { SAYS, acceptChecked, csumOffset, headerWord, isWhole, longestReceived, takes, writeHeader } from './virtqueue_offload';
-import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
+import { extraAt, fitsExtra, nextId, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
+import { popUsed } from './virtqueue_used';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;
-/** Of the eight bytes from refcnt on: one holder, one segment, and nothing that it wants done. TX_OFFLOADS are in the lower half of ol_flags. */
-const ALONE: u64 = 0xffffffff | ((TX_OFFLOADS as u64) << 48);
 
 /** Receives, then gives the device as many empty buffers as it lacks. */
 export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
   if (!enter(queue, lcore)) return 0;
   const packed = isPacked(queue);
-  const offloads = load<u32>(queue, VQ_OFFLOADS) != 0;
+  const offloads = load<u32>(queue, VQ_OFFLOADS);
   if (offloads) store<u32>(queue, 0, VQ_UNFINISHED);
   let got: u32 = 0;
   for (let goes: u32 = 0; got < max && goes < (MOST_GOES as u32); goes++) {
     const want = min(max - got, CHUNK as u32);
     const popped = popUsed(queue, want, packed);
     const vector = burst + ((got as usize) << 2);
-    let taken = takeBuffers(queue, popped, vector, lcore);
-    // Afterwards, so that a queue without offloads asks nothing of a frame.
-    if (offloads) taken = acceptFrames(queue, vector, taken as u32, lcore);
+    const plain = takePlain(queue, popped, vector, lcore);
+    const others = vector + ((plain as u32 as usize) << 2);
+    let taken = (plain as u32) < popped ? takeBuffers(queue, plain as u32, popped, others, lcore) : 0;
+    // Afterwards, so that a queue without offloads asks nothing of a frame. All have hashes.
+    if (offloads & OFFLOAD_HASH) taken = acceptFrames(queue, vector, (plain as u32) + (taken as u32), lcore);
+    else taken = plain + (offloads ? acceptFrames(queue, others, taken as u32, lcore) : taken);
     got += taken as u32;
     count64(queue + QUEUE_BYTES, (taken >> 32) as u32);
     if (popped < want) break;
@@ -48,10 +50,8 @@ export function virtioRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 
   return got;
 }
 
-/** What popUsed left in the scratch memory becomes frames in the vector. Returns how many, and in the upper half their bytes. */
-// @ts-ignore: decorator
-@inline
-function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
+/** What popUsed left in the scratch memory becomes frames in the vector, from the pair numbered `from` on. Returns how many, and in the upper half their bytes. */
+function takeBuffers(queue: usize, from: u32, count: u32, vector: usize, lcore: u32): u64 {
   const table: usize = load<u32>(queue, QUEUE_TABLE);
   const head = load<u32>(queue, VQ_HEADER);
   const said: usize = (HEADROOM as usize) - (head as usize) + (NET_NUM_BUFFERS as usize);
@@ -60,10 +60,10 @@ function takeBuffers(queue: usize, count: u32, vector: usize, lcore: u32): u64 {
   const mergeable = (load<u32>(queue, VQ_FLAGS) & VQ_MERGEABLE) != 0;
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
   const first = v128.load(queue + QUEUE_TEMPLATE);
-  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
+  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS + ((from as usize) << 3);
   let slot = vector;
   let bytes: u32 = 0;
-  for (let i: u32 = 0; i < count; i++, pair += 8) {
+  for (let i = from; i < count; i++, pair += 8) {
     const handle = load<u32>(pair);
     const length = load<u32>(pair, 4) - head;
     // Copied once: it stands where the device writes.
@@ -201,21 +201,12 @@ function fill(queue: usize, lcore: u32, packed: bool): void {
       chunk = want >> 1;
       continue;
     }
-    giveBuffers(queue, vector, want, pushed, packed);
+    // Each from its header's place on, behind which its frame will stand at HEADROOM.
+    pushEmpty(queue, pushed, vector, want, packed);
     pushed += want;
   }
   if (load<u32>(queue, VQ_ROOM) > 0) count64(queue + QUEUE_NOMBUF, 1);
   publishAvail(queue, pushed, packed);
-}
-
-/** Each from its header's place on, behind which its frame will stand at HEADROOM. */
-// @ts-ignore: decorator
-@inline
-function giveBuffers(queue: usize, vector: usize, count: u32, nth: u32, packed: bool): void {
-  const table: usize = load<u32>(queue, QUEUE_TABLE);
-  const mine = load<u32>(queue, QUEUE_OWNER);
-  mbufOwn(table, vector, count, mine);
-  pushEmpty(queue, nth, vector, count, packed);
 }
 
 /** Takes back what was sent, then gives the device what fits. `count` 0 only takes back. */
@@ -283,35 +274,6 @@ export function virtioTx(queue: usize, burst: usize, count: u32, lcore: u32): u3
   publishAvail(queue, pushed, packed);
   leave(queue);
   return taken;
-}
-
-/** The headers and owners of the first mbufs, as long as each is sent as it is, in one descriptor. A loop for itself: the other's values have no room in registers. */
-function preparePlain(queue: usize, burst: usize, count: u32): u32 {
-  const pool = load<u32>(queue, VQ_POOL);
-  const poolBytes = load<u32>(queue, VQ_POOL_BYTES);
-  const bufferMask = load<u32>(queue, VQ_BUFFER_MASK);
-  const table: usize = load<u32>(queue, QUEUE_TABLE);
-  const mine = load<u32>(queue, QUEUE_OWNER);
-  const most = load<u32>(queue, VQ_LONGEST) - SHORTEST;
-  const head = load<u32>(queue, VQ_HEADER);
-  const end = burst + ((count as usize) << 2);
-  let slot = burst;
-  let bytes: u32 = 0;
-  for (; slot < end; slot += 4) {
-    const buffer = load<u32>(slot) << HANDLE_SHIFT;
-    // `isShared`
-    if (buffer - pool >= poolBytes || ((buffer - pool) & bufferMask) != 0) break;
-    const header = headerOf(table, load<u32>(slot));
-    const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
-    const length: u32 = load<u16>(header, MBUF_DATA_LEN);
-    if ((load<u64>(header, MBUF_REFCNT) & ALONE) != MBUF_PLAIN || offset < head) break;
-    if (length - SHORTEST > most || offset + length > load<u32>(header, MBUF_BUF_LEN)) break;
-    writeHeader(buffer + offset - head, head, 0, 0, 0);
-    store<u32>(header, mine, MBUF_OWNER);
-    bytes += length;
-  }
-  count64(queue + QUEUE_BYTES, bytes);
-  return ((slot - burst) as u32) >> 2;
 }
 
 /** What a send says instead of the places that it took. */
@@ -413,16 +375,25 @@ function clean(queue: usize, lcore: u32, packed: bool): u32 {
   let freed: u32 = 0;
   for (let goes: u32 = 0; goes < (MOST_GOES as u32); goes++) {
     const popped = popUsed(queue, CHUNK, packed);
-    for (let i: u32 = 0; i < popped; i++) {
-      const handle = load<u32>(scratch + SEGMENTS + ((i as usize) << 3));
-      const header = table + ((handle as usize) << HEADER_SHIFT);
-      if (load<u32>(header, MBUF_REFCNT) != MBUF_PLAIN) ownChain(table, handle, owner);
-      store<u32>(header, owner, MBUF_OWNER);
-      store<u32>(scratch + VECTOR + ((i as usize) << 2), handle);
+    listHandles(scratch + VECTOR, scratch + SEGMENTS, popped);
+    const plain = freePlain(pool, lcore, scratch + VECTOR, popped);
+    if (plain < popped) {
+      const others = scratch + VECTOR + ((plain as usize) << 2);
+      for (let i = plain; i < popped; i++) ownChain(table, load<u32>(scratch + VECTOR + ((i as usize) << 2)), owner);
+      mbufFree(pool, lcore, others, popped - plain);
     }
-    mbufFree(pool, lcore, scratch + VECTOR, popped);
     freed += popped;
     if (popped < (CHUNK as u32)) break;
   }
   return freed;
+}
+
+/** Of pairs of handle and length. */
+// @ts-ignore: decorator
+@inline
+function listHandles(vector: usize, pairs: usize, count: u32): void {
+  const end = vector + ((count as usize) << 2);
+  let pair = pairs;
+  for (; vector + 16 <= end; vector += 16, pair += 32) v128.store(vector, v128.shuffle<u32>(v128.load(pair), v128.load(pair, 16), 0, 2, 4, 6));
+  for (; vector < end; vector += 4, pair += 8) store<u32>(vector, load<u32>(pair));
 }

@@ -58,6 +58,20 @@ export function tellPacked(queue: usize, suppression: usize, next: u32, count: u
   if (wanted || before) store<u32>(queue, 1, VQ_NOTIFY);
 }
 
+/**
+ * To the device of a packed queue: it is told whenever it has not said that it is at work, wherever it wanted to be told
+ * last. QEMU's goes on past that place by itself, as far as its burst goes, names no other, and sleeps; in a small ring
+ * that is several turns, which a place and a wrap counter cannot tell from a place that is still to come. None alike in a
+ * split queue: there it names a place whenever it takes a chain.
+ */
+// @ts-ignore: decorator
+@inline
+export function tellUnlessDisabled(queue: usize, suppression: usize): void {
+  if (load<u32>(queue, VQ_TELL) == 0xffffffff) return;
+  const before = atomic.xchg<u32>(queue, 0, VQ_NOTIFY);
+  if (((load<u32>(suppression) >> 16) & 3) != EVENT_DISABLE || before) store<u32>(queue, 1, VQ_NOTIFY);
+}
+
 /** Where the used ring's event index stands: behind the available ring's entries; and the other way round. */
 // @ts-ignore: decorator
 @inline

@@ -1,19 +1,18 @@
-/** The driver's side of the rings: makes descriptors available, and takes what was used. The twin is burst/virtqueue_driver.ts. */
-import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../../mbuf/layout';
-import { QUEUE_ROOM, QUEUE_TABLE } from '../../port/layout';
+/** The driver's side of the rings: makes descriptors available. The twin is burst/virtqueue_driver.ts. */
+import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OWNER } from '../../mbuf/layout';
+import { QUEUE_OWNER, QUEUE_ROOM, QUEUE_TABLE } from '../../port/layout';
 import {
-  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DESC_WRITE, DRIVER_BAD_USED, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, NO_ID, RING_ENTRIES, RING_INDEX,
-  SEGMENTS, SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_BATCH, VQ_DESC, VQ_EXTRA, VQ_FLAGS, VQ_FREE, VQ_FREE_HEAD, VQ_FREE_TAIL, VQ_HEADER, VQ_IN_ORDER, VQ_IOVA,
-  VQ_NEXT_AVAIL, VQ_NEXT_USED, VQ_ROOM, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
+  DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_SHIFT, DESC_USED, DESC_WRITE, EXTRA_DESCS, EXTRA_SHIFT, EXTRA_TABLE, RING_ENTRIES, RING_INDEX, SEGMENTS,
+  SIDE_DESCS, SIDE_HANDLE, SIDE_NEXT, SIDE_SHIFT, VQ_AVAIL, VQ_DESC, VQ_EXTRA, VQ_FREE, VQ_FREE_HEAD, VQ_HEADER, VQ_IOVA, VQ_NEXT_AVAIL, VQ_ROOM,
+  VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_USED,
 } from '../../virtqueue/layout';
-import { count64 } from './memory_ports';
-import { loadInOrder64 } from './order';
 import { publish16, publish64 } from './publish';
-import { advance, availEvent, tellPacked, tellSplit } from './virtqueue';
+import { advance, availEvent, tellSplit, tellUnlessDisabled } from './virtqueue';
+import { pushFours } from './virtqueue_fours';
 
 // @ts-ignore: decorator
 @inline
-function sideAt(queue: usize, id: u32): usize {
+export function sideAt(queue: usize, id: u32): usize {
   return (load<u32>(queue, VQ_SIDE) as usize) + ((id as usize) << SIDE_SHIFT);
 }
 
@@ -39,14 +38,6 @@ function takeIds(queue: usize, count: u32): void {
   const size = load<u32>(queue, VQ_SIZE);
   const at = load<u32>(queue, VQ_FREE_HEAD) + count;
   store<u32>(queue, at >= size ? at - size : at, VQ_FREE_HEAD);
-}
-
-// @ts-ignore: decorator
-@inline
-function freeId(queue: usize, id: u32): void {
-  const at = load<u32>(queue, VQ_FREE_TAIL);
-  store<u16>((load<u32>(queue, VQ_FREE) as usize) + ((at as usize) << 1), id as u16);
-  store<u32>(queue, at + 1 == load<u32>(queue, VQ_SIZE) ? 0 : at + 1, VQ_FREE_TAIL);
 }
 
 /**
@@ -111,7 +102,7 @@ export function pushFrames(queue: usize, nth: u32, vector: usize, count: u32, pa
   pushRun(queue, nth, vector, count, 0, packed);
 }
 
-/** And empty ones, for the device to fill, with a header. */
+/** And empty ones, for the device to fill, with a header; it owns them from now on. */
 export function pushEmpty(queue: usize, nth: u32, vector: usize, count: u32, packed: bool): void {
   pushRun(queue, nth, vector, count, DESC_WRITE, packed);
 }
@@ -119,33 +110,54 @@ export function pushEmpty(queue: usize, nth: u32, vector: usize, count: u32, pac
 // @ts-ignore: decorator
 @inline
 function pushRun(queue: usize, nth: u32, vector: usize, count: u32, kind: u32, packed: bool): void {
+  // From the last to the first: a device without work looks at the first again and again, and each look takes its line away from here.
+  let left = count;
+  while (left > 0) {
+    const fours = left >= 4 ? pushFours(queue, nth, vector, left, kind, packed) : 0;
+    left -= fours;
+    // Where those stopped at a ring's end, there are more behind it.
+    const ones = fours ? min(left, 4) : left;
+    if (ones > 0) pushOnes(queue, nth, vector, left, ones, kind, packed);
+    left -= ones;
+  }
+  const size = load<u32>(queue, VQ_SIZE);
+  const idAt = load<u32>(queue, VQ_FREE_HEAD) + count;
+  store<u32>(queue, idAt >= size ? idAt - size : idAt, VQ_FREE_HEAD);
+  store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
+}
+
+/** Of the first `left` mbufs of a run, the last `count`. */
+// @ts-ignore: decorator
+@inline
+function pushOnes(queue: usize, nth: u32, vector: usize, left: u32, count: u32, kind: u32, packed: bool): void {
   const size = load<u32>(queue, VQ_SIZE);
   const head = load<u32>(queue, VQ_HEADER);
   const side: usize = load<u32>(queue, VQ_SIDE);
   const free: usize = load<u32>(queue, VQ_FREE);
   const headers: usize = load<u32>(queue, QUEUE_TABLE);
+  const mine = load<u32>(queue, QUEUE_OWNER);
   const iova = load<u64>(queue, VQ_IOVA);
   const table: usize = load<u32>(queue, VQ_DESC);
   const tableEnd = table + ((size as usize) << DESC_SHIFT);
   const entries = (load<u32>(queue, VQ_AVAIL) as usize) + RING_ENTRIES;
   const whole = load<u32>(queue, QUEUE_ROOM) + head;
-  const last = nth + count - 1;
+  const last = nth + left - 1;
   let next = load<u32>(queue, VQ_NEXT_AVAIL);
   next = packed ? advance(next, last, size) : next + last;
-  let idAt = load<u32>(queue, VQ_FREE_HEAD) + count;
+  let idAt = load<u32>(queue, VQ_FREE_HEAD) + left;
   if (idAt >= size) idAt -= size;
-  store<u32>(queue, idAt, VQ_FREE_HEAD);
   let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
   let turn: u32 = next & 0x8000 ? DESC_AVAIL : DESC_USED;
   // See writePacked.
-  const held: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) : 0;
-  // From the last to the first: a device without work looks at the first again and again, and each look takes its line away from here.
-  for (let slot = vector + (((count - 1) as usize) << 2); slot >= vector; slot -= 4) {
+  const held: usize = nth == 0 ? load<u32>(queue, VQ_SCRATCH) as usize : 0;
+  const stop = vector + (((left - count) as usize) << 2);
+  for (let slot = vector + (((left - 1) as usize) << 2); slot >= stop; slot -= 4) {
     const handle = load<u32>(slot);
     const header = headers + ((handle as usize) << HEADER_SHIFT);
     const offset: u32 = kind == DESC_WRITE ? HEADROOM : load<u16>(header, MBUF_DATA_OFF);
     const length: u32 = kind == DESC_WRITE ? whole : (load<u16>(header, MBUF_DATA_LEN) as u32) + head;
     const address = iova + (((handle << HANDLE_SHIFT) + offset - head) as u64);
+    if (kind == DESC_WRITE) store<u32>(header, mine, MBUF_OWNER);
     if (idAt == 0) idAt = size;
     idAt--;
     const id: u32 = load<u16>(free + ((idAt as usize) << 1));
@@ -166,7 +178,6 @@ function pushRun(queue: usize, nth: u32, vector: usize, count: u32, kind: u32, p
       next--;
     }
   }
-  store<u32>(queue, load<u32>(queue, VQ_ROOM) - count, VQ_ROOM);
 }
 
 /** Writes `count` segments (SEGMENT_* in the scratch memory) as one chain, in a table of its own where `indirect`. Returns the places that it took in the ring. */
@@ -210,12 +221,6 @@ export function pushChain(queue: usize, nth: u32, count: u32, indirect: bool, ha
   return packed ? count : 1;
 }
 
-/**
- * A place to be told of counts however long ago it was passed. A device that sleeps has said where anew, or should have:
- * QEMU's may go on past the place by itself and leave it as it is, and would then sleep for ever.
- */
-const EVER: u32 = 0x7fff;
-
 /** The device sees what was pushed since the last time: `count` chains in a split ring, `count` descriptors in a packed one. */
 // @ts-ignore: decorator
 @inline
@@ -229,7 +234,7 @@ export function publishAvail(queue: usize, count: u32, packed: bool): void {
     publish64(at + 8, load<u64>(load<u32>(queue, VQ_SCRATCH)));
     const next = advance(old, count, size);
     store<u32>(queue, next, VQ_NEXT_AVAIL);
-    tellPacked(queue, used, next, EVER);
+    tellUnlessDisabled(queue, used);
   } else {
     const index = (old + count) & 0xffff;
     store<u32>(queue, index, VQ_NEXT_AVAIL);
@@ -237,191 +242,6 @@ export function publishAvail(queue: usize, count: u32, packed: bool): void {
     publish16((load<u32>(queue, VQ_AVAIL) as usize) + RING_INDEX, index);
     tellSplit(queue, used, availEvent(used, size), index, old);
   }
-}
-
-/**
- * Takes up to `want` buffers that the device has used: pairs of handle and length, in the scratch memory from SEGMENTS on.
- * Their descriptors are free again. What the device made up is counted, and is none. Returns how many.
- */
-// @ts-ignore: decorator
-@inline
-export function popUsed(queue: usize, want: u32, packed: bool): u32 {
-  if (load<u32>(queue, VQ_FLAGS) & VQ_IN_ORDER) return popInOrder(queue, want, packed);
-  return packed ? popPacked(queue, want) : popSplit(queue, want);
-}
-
-/**
- * Buffers come back in the order they went out, and so their ids stand in the ring of free ones, from its tail on. An
- * entry ends a batch, of which some may be left for the next call.
- */
-function popInOrder(queue: usize, want: u32, packed: bool): u32 {
-  const size = load<u32>(queue, VQ_SIZE);
-  const scratch: usize = load<u32>(queue, VQ_SCRATCH);
-  const side: usize = load<u32>(queue, VQ_SIDE);
-  const free: usize = load<u32>(queue, VQ_FREE);
-  let room = load<u32>(queue, VQ_ROOM);
-  let tail = load<u32>(queue, VQ_FREE_TAIL);
-  let batch = load<u32>(queue, VQ_BATCH);
-  let next = load<u32>(queue, VQ_NEXT_USED);
-  // What was taken since `next` was looked at.
-  let gone: u32 = 0;
-  let pair = scratch + SEGMENTS;
-  for (let i: u32 = 0; i < want; i++) {
-    if (batch == 0) {
-      next = packed ? advance(next, gone, size) : (next + gone) & 0xffff;
-      gone = 0;
-      const id = packed ? usedPacked(queue, next) : usedSplit(queue, next, size);
-      if (id == NO_ID) break;
-      if (id >= size || load<u32>(side + ((id as usize) << SIDE_SHIFT)) == 0) {
-        count64(queue + DRIVER_BAD_USED, 1);
-        gone = 1;
-        continue;
-      }
-      batch = id | BATCH_OPEN;
-    }
-    const id: u32 = load<u16>(free + ((tail as usize) << 1));
-    const out = load<u64>(side + ((id as usize) << SIDE_SHIFT));
-    if (((out >> 32) as u16) == 1) {
-      store<u32>(side + ((id as usize) << SIDE_SHIFT), 0);
-      store<u64>(pair, out & 0xffffffff);
-      room++;
-      gone++;
-      tail++; // the id stands there already
-      if (tail == size) tail = 0;
-    } else {
-      store<u32>(queue, room, VQ_ROOM);
-      store<u32>(queue, tail, VQ_FREE_TAIL);
-      store<u64>(pair, release(queue, id, size, packed) as u64);
-      room = load<u32>(queue, VQ_ROOM);
-      tail = load<u32>(queue, VQ_FREE_TAIL);
-      gone += packed ? (out >> 32) as u32 & 0xffff : 1;
-    }
-    pair += 8;
-    if ((id | BATCH_OPEN) == batch) batch = 0;
-  }
-  store<u32>(queue, room, VQ_ROOM);
-  store<u32>(queue, tail, VQ_FREE_TAIL);
-  store<u32>(queue, batch, VQ_BATCH);
-  store<u32>(queue, packed ? advance(next, gone, size) : (next + gone) & 0xffff, VQ_NEXT_USED);
-  return ((pair - scratch - SEGMENTS) as u32) >> 3;
-}
-
-const BATCH_OPEN: u32 = 1 << 16;
-
-/** The id of the used entry at `next`, NO_ID while there is none. */
-// @ts-ignore: decorator
-@inline
-function usedSplit(queue: usize, next: u32, size: u32): u32 {
-  const used: usize = load<u32>(queue, VQ_USED);
-  const ready = ((atomic.load<u16>(used, RING_INDEX) as u32) - next) & 0xffff;
-  if (ready == 0) return NO_ID;
-  if (ready > size) {
-    count64(queue + DRIVER_BAD_USED, 1);
-    return NO_ID;
-  }
-  return min(load<u32>(used + RING_ENTRIES + (((next & (size - 1)) as usize) << 3)), NO_ID - 1);
-}
-
-// @ts-ignore: decorator
-@inline
-function usedPacked(queue: usize, next: u32): u32 {
-  const word = atomic.load<u64>((load<u32>(queue, VQ_DESC) as usize) + (((next & 0x7fff) as usize) << DESC_SHIFT), 8);
-  const turn: u32 = next & 0x8000 ? DESC_AVAIL | DESC_USED : 0;
-  return ((word >> 48) as u32 & (DESC_AVAIL | DESC_USED)) == turn ? (word >> 32) as u32 & 0xffff : NO_ID;
-}
-
-function popSplit(queue: usize, want: u32): u32 {
-  const used: usize = load<u32>(queue, VQ_USED);
-  const size = load<u32>(queue, VQ_SIZE);
-  const next = load<u32>(queue, VQ_NEXT_USED);
-  // Pairs with the device's release of the index: entries and buffers before it.
-  const ready = ((atomic.load<u16>(used, RING_INDEX) as u32) - next) & 0xffff;
-  if (ready > size) {
-    count64(queue + DRIVER_BAD_USED, 1);
-    return 0;
-  }
-  const take = min(ready, want);
-  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
-  const start = pair;
-  for (let i: u32 = 0; i < take; i++) {
-    const entry = load<u64>(used + RING_ENTRIES + ((((next + i) & (size - 1)) as usize) << 3));
-    const handle = release(queue, entry as u32, size, false);
-    if (handle == 0) continue;
-    store<u64>(pair, (handle as u64) | (entry & 0xffffffff00000000));
-    pair += 8;
-  }
-  store<u32>(queue, (next + take) & 0xffff, VQ_NEXT_USED);
-  return ((pair - start) as u32) >> 3;
-}
-
-function popPacked(queue: usize, want: u32): u32 {
-  const table: usize = load<u32>(queue, VQ_DESC);
-  const size = load<u32>(queue, VQ_SIZE);
-  const tableEnd = table + ((size as usize) << DESC_SHIFT);
-  const side: usize = load<u32>(queue, VQ_SIDE);
-  const free: usize = load<u32>(queue, VQ_FREE);
-  const next = load<u32>(queue, VQ_NEXT_USED);
-  let at = table + (((next & 0x7fff) as usize) << DESC_SHIFT);
-  let counter = next & 0x8000;
-  let room = load<u32>(queue, VQ_ROOM);
-  let tail = load<u32>(queue, VQ_FREE_TAIL);
-  let pair = (load<u32>(queue, VQ_SCRATCH) as usize) + SEGMENTS;
-  const start = pair;
-  for (; want > 0; want--) {
-    // Pairs with the device's release of the flags. Length, id and flags in one.
-    const word = loadInOrder64(at + 8);
-    const turn: u32 = counter ? DESC_AVAIL | DESC_USED : 0;
-    if (((word >> 48) as u32 & (DESC_AVAIL | DESC_USED)) != turn) break;
-    const id = (word >> 32) as u32 & 0xffff;
-    const entry = side + ((id as usize) << SIDE_SHIFT);
-    const out: u64 = id < size ? load<u64>(entry) : 0;
-    if ((out as u32) != 0) {
-      const places = (out >> 32) as u32 & 0xffff;
-      store<u32>(entry, 0, SIDE_HANDLE);
-      store<u64>(pair, (out & 0xffffffff) | (word << 32));
-      store<u16>(free + ((tail as usize) << 1), id as u16);
-      pair += 8;
-      room += places;
-      tail++;
-      if (tail == size) tail = 0;
-      // Nearly always one; so said, the next place is known before this one's is.
-      if (places == 1) at += 1 << DESC_SHIFT;
-      else at += (places as usize) << DESC_SHIFT;
-    } else {
-      // One that is made up has its place all the same, or it would be looked at for ever.
-      count64(queue + DRIVER_BAD_USED, 1);
-      at += 1 << DESC_SHIFT;
-    }
-    if (at >= tableEnd) {
-      at -= (size as usize) << DESC_SHIFT;
-      counter ^= 0x8000;
-    }
-  }
-  store<u32>(queue, room, VQ_ROOM);
-  store<u32>(queue, tail, VQ_FREE_TAIL);
-  store<u32>(queue, (((at - table) as u32) >> DESC_SHIFT) | counter, VQ_NEXT_USED);
-  return ((pair - start) as u32) >> 3;
-}
-
-/** What is out under an id comes back, and its descriptors are free. 0 for an id under which nothing is. */
-// @ts-ignore: decorator
-@inline
-function release(queue: usize, id: u32, size: u32, packed: bool): u32 {
-  const side = sideAt(queue, id);
-  if (id >= size || load<u32>(side, SIDE_HANDLE) == 0) {
-    count64(queue + DRIVER_BAD_USED, 1);
-    return 0;
-  }
-  const handle = load<u32>(side, SIDE_HANDLE);
-  const descs: u32 = load<u16>(side, SIDE_DESCS);
-  store<u32>(side, 0, SIDE_HANDLE);
-  store<u32>(queue, load<u32>(queue, VQ_ROOM) + descs, VQ_ROOM);
-  freeId(queue, id);
-  for (let i: u32 = 1; !packed && i < descs; i++) {
-    id = load<u16>(sideAt(queue, id), SIDE_NEXT);
-    freeId(queue, id);
-  }
-  return handle;
 }
 
 /** Does a chain of so many segments fit in the table that each id has? */

@@ -1,5 +1,6 @@
 import { PollmodeError } from '../../errors.js';
 import { AF_PACKET, AF_XDP, SOCK_RAW } from '../../kernel/constants.js';
+import { EACCES, EPERM } from '../../kernel/errno.js';
 import { info, missing, ok, warn, type Finding } from '../line.js';
 import type { Machine } from '../machine.js';
 
@@ -45,9 +46,6 @@ function sinceLine({ version, what, without }: (typeof SINCE)[number], running: 
   if (reaches(running, version)) return ok(what, `since ${since}`);
   return warn(what, `needs ${since}`, `Without it ${without}.`, `Install Linux ${version.join('.')} or newer.`);
 }
-
-const EPERM = 1;
-const EACCES = 13;
 
 /** A socket that is bound to nothing says whether the kernel was built with its family: refusal for want of rights is a yes. */
 function sockets({ addon: { binding } }: Machine): Finding[] {

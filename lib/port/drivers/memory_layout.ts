@@ -2,6 +2,8 @@
 
 /** null, u32: bytes of each frame that it makes (without FCS). At QUEUE_DRIVER. */
 export const NULL_FRAME = 192;
+/** null, u32: offset of that frame's bytes, on the rx side; 0: a frame has those that its buffer had. */
+export const NULL_CONTENTS = 196;
 /** ring, u32: offset of the ring. At QUEUE_DRIVER. */
 export const RING_PORT_RING = 192;
 /** ring, u32: 1 to count bytes too. */

@@ -23,6 +23,10 @@ export function frame(from: LabEnd, to: LabEnd, number: number, length: number):
   return bytes.subarray(0, length);
 }
 
+export function bytesOf(frames: readonly { readonly bytes: Uint8Array }[]): Uint8Array[] {
+  return frames.map(({ bytes }) => bytes);
+}
+
 /** A frame with a VLAN tag in it. */
 export function tagged(bytes: Uint8Array, tpid: number, tci: number): Uint8Array {
   return Uint8Array.of(...bytes.subarray(0, 12), tpid >> 8, tpid & 0xff, tci >> 8, tci & 0xff, ...bytes.subarray(12));

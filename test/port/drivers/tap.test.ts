@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import t, { type Test as Tap } from 'tap';
 import { binding } from '../../../lib/binding.js';
 import { macBytes } from '../../../lib/kernel/address.js';
-import { addNeighbour, createVeth, deleteLink, listLinks, readLink, setLink } from '../../../lib/kernel/link.js';
+import { deleteLink, listLinks, readLink, setLink } from '../../../lib/kernel/link.js';
+import { addNeighbour } from '../../../lib/kernel/link_addresses.js';
 import { withNetns } from '../../../lib/kernel/netns.js';
+import { createVeth } from '../../../lib/kernel/veth.js';
 import type { LabEnd } from '../../../lib/lab/veth.js';
 import { OWNER_APP, OWNER_SHIFT } from '../../../lib/mbuf/layout.js';
 import { open, type Host, type OpenOptions } from '../../../lib/port/host.js';
@@ -12,7 +14,7 @@ import { openTap } from '../../../lib/port/drivers/tap/device.js';
 import type { Port } from '../../../lib/port/port.js';
 import { codeThrown, needs } from '../../kernel/rights.js';
 import { inChild, startChild } from '../../native/child.js';
-import { RawSocket, UdpSocket, frame, isUdp, quietNetns, receiveSome, sendAll, statsOf, udpFrame, type Received } from './kernel_helper.js';
+import { RawSocket, UdpSocket, bytesOf, frame, isUdp, quietNetns, receiveSome, sendAll, statsOf, udpFrame } from './kernel_helper.js';
 
 const rights = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW');
 const IP = '10.9.0.1';
@@ -51,10 +53,6 @@ function withTap(t: Tap, options: string, work: (world: World) => void, how: Ope
 
 function interfaces(netns: number): string[] {
   return withNetns(netns, () => listLinks().map(({ name }) => name));
-}
-
-function bytesOf(frames: readonly Received[]): Uint8Array[] {
-  return frames.map(({ bytes }) => bytes);
 }
 
 t.test('frames of every length go to and from a raw socket on the interface', rights, async t => {

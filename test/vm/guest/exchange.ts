@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Test } from 'tap';
-import { addAddress } from '../../../lib/kernel/link.js';
+import { addAddress } from '../../../lib/kernel/link_addresses.js';
 import type { Host } from '../../../lib/port/host.js';
 import type { Port } from '../../../lib/port/port.js';
 import { frame } from '../../port/conformance/frames.js';

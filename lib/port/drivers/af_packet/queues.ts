@@ -2,15 +2,13 @@ import { binding, type Binding } from '../../../binding.js';
 import type { Burst } from '../../../burst/burst.js';
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { MSG_DONTWAIT } from '../../../kernel/constants.js';
+import { EINVAL, EMSGSIZE } from '../../../kernel/errno.js';
 import { PortTxQueue } from '../../port_queue.js';
 import type { QueueView } from '../../queue_view.js';
 import {
   PACKET_LAST, PACKET_RING, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL, TP_STATUS_AVAILABLE, TP_STATUS_SEND_REQUEST,
   TP_STATUS_WRONG_FORMAT,
 } from './layout.js';
-
-const EINVAL = 22;
-const EMSGSIZE = 90;
 
 /**
  * Send side: the burst module copies frames into the ring, and one send(2) per burst has the kernel send them, inside

@@ -4,7 +4,7 @@ import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import { getI32, getU32, u32 } from '../../../kernel/bytes.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_RAW, SOL_PACKET, SOL_SOCKET, SO_SNDBUF, SO_SNDBUFFORCE } from '../../../kernel/constants.js';
-import { check, kernelError } from '../../../kernel/errno.js';
+import { check, EINVAL, ENETDOWN, ENOMEM, ENOPROTOOPT, EPERM, kernelError } from '../../../kernel/errno.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import {
@@ -17,11 +17,6 @@ import {
   rxRingRequest, sockaddrLl, txRingRequest, type FanoutMode, type RxRingSize,
 } from './uapi.js';
 
-const EPERM = 1;
-const ENOMEM = 12;
-const EINVAL = 22;
-const ENOPROTOOPT = 92;
-const ENETDOWN = 100;
 const SO_ERROR = 4;
 const MAP_POPULATE = 0x8000;
 /** So many slots make up one of the kernel's blocks: then slots of whole cache lines fill blocks of whole pages. */

@@ -2,6 +2,7 @@ import { ZONE_OVERLAY } from '../../../arena/layout.js';
 import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
+import { EAFNOSUPPORT } from '../../../kernel/errno.js';
 import { withNetnsPath } from '../../../kernel/netns.js';
 import { MAX_PORT_QUEUE, QUEUE_LCORE } from '../../layout.js';
 import type { Availability, PortDriver } from '../../port.js';
@@ -89,4 +90,3 @@ function isOfThisProcess(state: QueueView): boolean {
   return zone?.pid === process.pid;
 }
 
-const EAFNOSUPPORT = 97;

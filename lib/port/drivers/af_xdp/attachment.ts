@@ -2,7 +2,7 @@
 import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import type { JournalEntry } from '../../../journal/journal.js';
-import { kernelError } from '../../../kernel/errno.js';
+import { EBUSY, EINVAL, ENETDOWN, ENXIO, EOPNOTSUPP, kernelError } from '../../../kernel/errno.js';
 import type { Link } from '../../../kernel/link.js';
 import type { PortHost } from '../../port.js';
 import { brokersRights } from './broker.js';
@@ -89,12 +89,6 @@ function openSockets({ queues, rxRing, txRing, txBudget, busyPoll, busyBudget }:
     throw cause;
   }
 }
-
-const ENXIO = 6;
-const EBUSY = 16;
-const EINVAL = 22;
-const EOPNOTSUPP = 95;
-const ENETDOWN = 100;
 
 /** How long a queue that is taken may be on its way to being free. */
 export const REBIND_TRIES = 100;

@@ -2,17 +2,8 @@
 import { binding } from '../../../binding.js';
 import { PollmodeError, type ErrorCode } from '../../../errors.js';
 import { POLLIN } from '../../../kernel/constants.js';
-import { kernelError } from '../../../kernel/errno.js';
+import { EACCES, EAGAIN, ECONNREFUSED, ECONNRESET, ENOENT, ENOTSOCK, EPIPE, EPROTOTYPE, kernelError } from '../../../kernel/errno.js';
 import { closeAll, hasEnded, netnsCookie, receiveMessage, seqpacketSocket, sendMessage, unixAddress } from '../../../kernel/unix.js';
-
-const ENOENT = 2;
-const EAGAIN = 11;
-const EACCES = 13;
-const EPROTOTYPE = 91;
-const EPIPE = 32;
-const ECONNRESET = 104;
-const ECONNREFUSED = 111;
-const ENOTSOCK = 88;
 
 /** Between two tries to connect to one whose backlog is full. */
 const KNOCK_AGAIN_MS = 20;

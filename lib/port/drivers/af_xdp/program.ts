@@ -6,12 +6,12 @@ import {
 } from '../../../kernel/bpf.js';
 import { BPF_FUNC_redirect_map, BPF_MAP_TYPE_XSKMAP, BPF_NOEXIST, BPF_PROG_TYPE_XDP, XDP_PASS } from '../../../kernel/constants.js';
 import { missingCapabilities } from '../../../kernel/caps.js';
+import { EOPNOTSUPP } from '../../../kernel/errno.js';
 import { R1, R2, R3, W, assemble, call, exit, load, loadMap, mov } from '../../../kernel/instructions.js';
 import { u32 } from '../../../kernel/bytes.js';
 import type { AttachedXdp, Link } from '../../../kernel/link.js';
 
 const OUR_NAME = 'pollmode';
-const EOPNOTSUPP = 95;
 /** struct xdp_md.rx_queue_index */
 const RX_QUEUE_INDEX = 16;
 

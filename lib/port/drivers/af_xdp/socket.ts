@@ -3,7 +3,7 @@ import type { Memzone } from '../../../arena/directory.js';
 import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import { SOL_SOCKET, SO_INCOMING_NAPI_ID, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET, SO_PREFER_BUSY_POLL } from '../../../kernel/constants.js';
-import { check } from '../../../kernel/errno.js';
+import { check, EACCES, ENOBUFS, ENOMEM, EPERM } from '../../../kernel/errno.js';
 import type { Mempool } from '../../../mbuf/mempool.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
@@ -24,11 +24,6 @@ interface MappedRing {
   readonly offsets: RingOffsets;
   readonly size: number;
 }
-
-const EPERM = 1;
-const EACCES = 13;
-const ENOBUFS = 105;
-const ENOMEM = 12;
 
 /**
  * One AF_XDP socket with its four rings over the arena and the pool's buffers as its UMEM, in place. In the order of

@@ -57,6 +57,9 @@ export const MEMIF_SIDE = 552;
 /** Client that shares its pool: the next descriptor to be handed over. */
 export const MEMIF_POSTED = 556;
 
+/** Empty descriptors that a client which shares its pool lets come together before it hands out mbufs for them: an eighth of DPDK's usual ring. */
+export const MEMIF_WORTH = 128;
+
 /** The pool's region, where it is shared. */
 export const POOL_REGION = 1;
 

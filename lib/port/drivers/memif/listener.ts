@@ -61,6 +61,7 @@ export class Listener {
       if (channel.send(this.#hello())) this.#waiting.push({ channel, until: performance.now() + WAIT_MS });
       else this.#sendAway(channel);
     }
+    if (this.#waiting.length === 0) return;
     const now = performance.now();
     this.#waiting = this.#waiting.filter(each => this.#hear(each, now));
   }

@@ -1,6 +1,6 @@
 /** The server's side of a memif port: one client at a time, each message checked, then done, then acknowledged. In the thread that opened the port. */
 import { binding } from '../../../binding.js';
-import { POLLIN } from '../../../kernel/constants.js';
+import { EFD_NONBLOCK, POLLIN } from '../../../kernel/constants.js';
 import { newEventfd } from '../../../kernel/eventfd.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import { takeTurns } from '../../../vhost_user/turns.js';
@@ -17,7 +17,6 @@ import { longestFrame, type MemifSettings } from './options.js';
 import type { ClientRegions } from './regions.js';
 import { ringBytes, startServer, wakeLate } from './ring.js';
 
-const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
 /** How often the socket gets its turn beside the bursts, in milliseconds. */
 const PERIOD_MS = 10;
@@ -110,7 +109,7 @@ export class MemifServer implements Interface {
   /** Its turn. `patient`: a handshake that is under way is waited for, for a moment. */
   service(patient = false): void {
     this.#listener?.service();
-    const end = performance.now() + TURN_MS;
+    const end = patient ? performance.now() + TURN_MS : 0;
     for (let messages = 0; messages < MOST_MESSAGES && this.#channel !== undefined; messages++) {
       const received = this.#channel.receive();
       if (received === 'end') this.#hangUp();

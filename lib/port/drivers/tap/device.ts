@@ -3,7 +3,7 @@ import { binding } from '../../../binding.js';
 import { PollmodeError } from '../../../errors.js';
 import { fromCString, setCString, setU16 } from '../../../kernel/bytes.js';
 import { IFNAMSIZ, O_NONBLOCK, O_RDWR } from '../../../kernel/constants.js';
-import { check, kernelError } from '../../../kernel/errno.js';
+import { check, EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EPERM, kernelError } from '../../../kernel/errno.js';
 import { checkName } from '../../../kernel/link.js';
 
 export const TUN_DEVICE = '/dev/net/tun';
@@ -13,13 +13,6 @@ const IFF_MULTI_QUEUE = 0x0100;
 /** No four bytes of packet information before each frame. */
 const IFF_NO_PI = 0x1000;
 const IFREQ_SIZE = 40;
-
-const EPERM = 1;
-const ENOENT = 2;
-const EACCES = 13;
-const EBUSY = 16;
-const ENODEV = 19;
-const EINVAL = 22;
 
 export interface TapDevice {
   /** As the kernel has it: "tap0" for "tap%d". */

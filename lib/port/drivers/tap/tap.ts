@@ -6,7 +6,8 @@ import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { ipv4Bytes, macBytes } from '../../../kernel/address.js';
 import { errnoName } from '../../../kernel/errno.js';
-import { addAddress, readLink, readLinkDrops, setLink, type Link, type LinkDrops } from '../../../kernel/link.js';
+import { readLink, readLinkDrops, setLink, type Link, type LinkDrops } from '../../../kernel/link.js';
+import { addAddress } from '../../../kernel/link_addresses.js';
 import { currentNetns, withNetns, withNetnsPath } from '../../../kernel/netns.js';
 import { HEADROOM } from '../../../mbuf/layout.js';
 import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
@@ -14,7 +15,9 @@ import type { QueueState } from '../../queue.js';
 import { QueuePort, total } from '../../queue_port.js';
 import { closeTap, openTap, TUN_DEVICE, type TapDevice } from './device.js';
 import { TAP_BAD_FRAME, TAP_CHAIN_NOMBUF, TAP_TRUNCATED } from './layout.js';
-import { reserveVectors, TapRxQueue, TapTxQueue } from './queues.js';
+import { TapRxQueue } from './rx.js';
+import { TapTxQueue } from './tx.js';
+import { reserveVectors } from './vectors.js';
 
 export interface TapOptions {
   /** The interface's name; a %d in it becomes the first free number. Default tap%d. */

@@ -1,5 +1,6 @@
 /** One virtqueue of a guest as the back-end knows it: what the front-end has said of it, and whether it runs. */
 import { binding } from '../../../binding.js';
+import { EFD_NONBLOCK } from '../../../kernel/constants.js';
 import { twoEventfds } from '../../../kernel/eventfd.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
@@ -12,7 +13,6 @@ import type { Resume } from './inflight.js';
 import type { GuestMemory } from './memory.js';
 import type { Piece } from './places.js';
 
-const EFD_NONBLOCK = 0x800;
 const NOBODY = 0xffffffff;
 
 export interface Running {

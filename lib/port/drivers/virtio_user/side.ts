@@ -1,5 +1,6 @@
 /** What a virtio_user port has besides its queues' states: rings that it shares, descriptors, and the back-end it is connected to. In the thread that opened the port. */
 import type { Memzone } from '../../../arena/directory.js';
+import { PAGE } from '../../../arena/layout.js';
 import { binding } from '../../../binding.js';
 import { twoEventfds } from '../../../kernel/eventfd.js';
 import { burstFunctions } from '../../../burst/module.js';
@@ -20,7 +21,6 @@ import type { QueueState } from '../../queue.js';
 import { FrontEnd, type SharedRegion, type SharedVring } from './frontend.js';
 import type { VirtioUserOptions } from './options.js';
 
-const PAGE = 4096;
 /** What is added to an offset in the arena to make the address that the back-end knows: no address is 0, and none looks like an offset. */
 const IOVA = 1n << 32n;
 const OVERHEAD = 14 + 4;

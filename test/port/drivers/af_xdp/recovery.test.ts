@@ -1,6 +1,7 @@
 /** The interface goes away and comes back under a running port. */
-import { createVeth, deleteLink, readLink, setLink, waitForCarrier } from '../../../../lib/kernel/link.js';
+import { deleteLink, readLink, setLink, waitForCarrier } from '../../../../lib/kernel/link.js';
 import { withNetns } from '../../../../lib/kernel/netns.js';
+import { createVeth } from '../../../../lib/kernel/veth.js';
 import type { Lab } from '../../../../lib/lab/veth.js';
 import type { PortEvent } from '../../../../lib/port/port.js';
 import { statsOf } from '../kernel_helper.js';

@@ -66,7 +66,7 @@ class ModelRegisters<Name extends string> extends Registers<Name> {
 }
 
 /** Memory and vectors of a device; what stands behind its registers is for who extends it. */
-abstract class PlainNic implements Nic {
+export abstract class PlainNic implements Nic {
   readonly iova = 3 * 2 ** 32;
   readonly removal = -1;
   /** Of the vectors, while a port has them. */
@@ -106,6 +106,13 @@ abstract class PlainNic implements Nic {
     this.master = on;
   }
 
+  /** Within the pool's buffers and the rings: nothing else is mapped. */
+  protected translate(iova: number, pool: Mempool): number | undefined {
+    const at = iova - this.iova;
+    const zones = this.master && this.mapped.length > 0 ? [pool.buffers, ...this.mapped] : [];
+    return zones.some(({ offset, length }) => at >= offset && at < offset + length) ? at : undefined;
+  }
+
   close(): void {
     this.mapped = [];
     for (const zone of this.#zones.splice(0)) this.arena.release(zone);
@@ -129,7 +136,7 @@ export class ModelNic extends PlainNic {
     const one = new Uint8Array(new BigUint64Array([1n]).buffer);
     this.model = new Model82599({
       memory: arena.u8.buffer as SharedArrayBuffer, bar: this.bar.offset,
-      translate: iova => this.#translate(Number(iova), pool),
+      translate: iova => this.translate(Number(iova), pool),
       wire: { send: frame => void this.sent.push(frame.slice()) },
       interrupt: vector => { if (this.eventfds[vector] !== undefined) binding().write(this.eventfds[vector]!, one); },
     });
@@ -143,13 +150,6 @@ export class ModelNic extends PlainNic {
   override close(): void {
     super.close();
     if (this.#once) this.arena.release(this.bar);
-  }
-
-  /** Within the pool's buffers and the rings: nothing else is mapped. */
-  #translate(iova: number, pool: Mempool): number | undefined {
-    const at = iova - this.iova;
-    const zones = this.master && this.mapped.length > 0 ? [pool.buffers, ...this.mapped] : [];
-    return zones.some(({ offset, length }) => at >= offset && at < offset + length) ? at : undefined;
   }
 }
 

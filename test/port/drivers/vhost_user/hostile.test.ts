@@ -7,7 +7,9 @@ import {
   DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, REGIONS, REGION_BYTES, REGION_OFFSET, REGION_START, VQ_AVAIL, VQ_DESC, VQ_MEMORY, VQ_USED,
 } from '../../../../lib/virtqueue/layout.js';
 import { get, get64, makeLab, readVector, reserve, set, writeVector } from '../../../burst/layout_helper.js';
-import { accounted, bytesOf, LCORE, makeVqWorld, type VqShape, type VqWorld } from '../../../burst/virtqueue_world_helper.js';
+import type { VqShape } from '../../../burst/virtqueue_commands_helper.js';
+import { bytesOf } from '../../../burst/virtqueue_packets_helper.js';
+import { accounted, LCORE, makeVqWorld, type VqWorld } from '../../../burst/virtqueue_world_helper.js';
 import { progress } from './progress.js';
 import type { Prey } from './scribbler.js';
 

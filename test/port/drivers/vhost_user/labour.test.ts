@@ -2,7 +2,8 @@
 import t from 'tap';
 import { DESC_AVAIL, DESC_INDIRECT, DESC_NEXT, DESC_USED, DESC_WRITE, DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, MOST_SEGMENTS, OUTSIDE_COUNT, SEGMENTS, SEGMENTS_END, VQ_AVAIL, VQ_DESC, VQ_NEXT_AVAIL, VQ_OUTSIDE } from '../../../../lib/virtqueue/layout.js';
 import { get, get64, IMPLEMENTATIONS, makeLab, readVector, set, writeVector, type Lab } from '../../../burst/layout_helper.js';
-import { accounted, headerOf, LCORE, makeVqWorld, type VqWorld } from '../../../burst/virtqueue_world_helper.js';
+import { headerOf } from '../../../burst/virtqueue_packets_helper.js';
+import { accounted, LCORE, makeVqWorld, type VqWorld } from '../../../burst/virtqueue_world_helper.js';
 
 const SIZE = 256;
 const FRAMES = 12;

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Memzone } from '../../../../lib/arena/directory.js';
 import { binding } from '../../../../lib/binding.js';
 import { concat, setU32 } from '../../../../lib/kernel/bytes.js';
 import { MSG_DONTWAIT, SOCK_NONBLOCK, SOCK_STREAM } from '../../../../lib/kernel/constants.js';
@@ -82,15 +83,16 @@ export function handshake(files: Files, features: bigint): Said[] {
   ];
 }
 
-export interface Stage { readonly host: Host; readonly port: VhostPort; readonly path: string; readonly files: Files; close(): void }
+export interface Stage { readonly host: Host; readonly port: VhostPort; readonly path: string; readonly files: Files; /** Offsets of the first pair of queues. */ readonly queues: Readonly<Record<'rx' | 'tx', number>>; close(): void }
 
 export function stage(): Stage {
   const folder = mkdtempSync(join(tmpdir(), 'pollmode-vhost-'));
   const path = join(folder, 's');
   const host = open([`vhost:${path},guest_memory=8`], { mbufs: 512 });
   const files = new Files();
+  const place = (direction: 'rx' | 'tx'): number => host.arena.find(queueZone(0, direction, 0)).offset;
   return {
-    host, path, files, port: host.ports[0] as VhostPort,
+    host, path, files, port: host.ports[0] as VhostPort, queues: { rx: place('rx'), tx: place('tx') },
     close() {
       host.close();
       files.close();
@@ -108,12 +110,11 @@ export function ask({ port }: Stage, stranger: Stranger, said: Said): Uint8Array
 }
 
 /** What of the first pair of queues stands where nothing of the front-end's is mapped any more, while it runs; '' for nothing. */
-export function astray({ host: { arena } }: Stage): string {
-  const zones = arena.zones();
-  const inside = (kind: string, at: number): boolean => zones.some(({ name, offset, length }) => name.includes(`/vhost/${kind}/`) && at >= offset && at < offset + length);
+export function astray({ host: { arena }, queues }: Stage): string {
+  let zones: readonly Memzone[] | undefined; // only looked up where a ring runs, since this is asked after each message
+  const inside = (kind: string, at: number): boolean => (zones ??= arena.zones()).some(({ name, offset, length }) => name.includes(`/vhost/${kind}/`) && at >= offset && at < offset + length);
   for (const direction of ['rx', 'tx'] as const) {
-    const queue = arena.find(queueZone(0, direction, 0)).offset;
-    const get = (field: number): number => arena.u32[(queue + field) >>> 2]!;
+    const get = (field: number): number => arena.u32[(queues[direction] + field) >>> 2]!;
     if (get(VQ_READY) === 0) continue;
     for (const [part, field] of [['descriptors', VQ_DESC], ['available ring', VQ_AVAIL], ['used ring', VQ_USED]] as const) if (!inside('guest', get(field))) return `${direction}: ${part}`;
     if (get(VQ_INFLIGHT) !== 0 && !inside('inflight', get(VQ_INFLIGHT))) return `${direction}: in-flight memory`;

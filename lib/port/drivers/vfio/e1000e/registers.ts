@@ -51,7 +51,6 @@ export const REGISTERS = [
 export type RegisterName = (typeof REGISTERS)[number][0];
 
 // CTRL (10.2.2.1)
-export const CTRL_FD = 1 << 0;
 export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
 export const CTRL_ASDE = 1 << 5;
 export const CTRL_SLU = 1 << 6;

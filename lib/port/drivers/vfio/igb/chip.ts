@@ -9,15 +9,15 @@ import { stationAddress } from '../intel/address.js';
 import type { Chip, Counter, InterruptPlace, ReceivePlan, RingPlace } from '../intel/chip.js';
 import { GIGABIT_COUNTERS } from '../intel/counters.js';
 import { multicastTable, TABLE_WORDS, vlanTable } from '../intel/filters.js';
-import { IntelFlowRules } from '../intel/flow_rules.js';
+import type { IntelFlowRules } from '../intel/flow_rules.js';
 import { IntelRss } from '../intel/rss.js';
 import type { Nic } from '../pci/device.js';
 import type { Registers } from '../pci/registers.js';
 import { ADVANCED } from './descriptors.js';
+import { clearFilters, igbFlowRules, prepareDropQueue } from './flow_rules.js';
 import { Pools } from './pools.js';
 import {
   BAR0_BYTES, CAUSE_LSC, CTRL_FRCDPLX, CTRL_FRCSPD, CTRL_GIO_MASTER_DISABLE, CTRL_RST, CTRL_SLU, CTRL_VME, EECD_AUTO_RD, EITR_MAX, EITR_SHIFT,
-  ETQF_COUNT, ETQF_ENABLE, ETQF_QUEUE_ENABLE, ETQF_QUEUE_SHIFT,
   GPIE_EIAME, GPIE_MSIX_MODE, GPIE_NSICR, GPIE_PBA, IVAR_VALID, MDIC_PHY_1, MDIC_READY, MDIC_REGISTER_SHIFT, MDIC_WRITE, MRQC_IPV4,
   MRQC_IPV6, MRQC_POOLS, MRQC_RSS, MRQC_TCP_IPV4, MRQC_TCP_IPV6, MRQC_UDP_IPV4, MRQC_UDP_IPV6, PHY_CONTROL, PHY_NEGOTIATE, QUEUE_ENABLE, QUEUE_STRIDE,
   RCTL_BAM, RCTL_EN, RCTL_LPE, RCTL_MPE, RCTL_SECRC, RCTL_UPE, RCTL_VFE, REGISTERS, RXCSUM_IPOFLD, RXCSUM_PCSD, RXCSUM_TUOFLD,
@@ -61,14 +61,7 @@ export class IgbChip implements Chip {
     this.#name = name;
     this.#queues = queues;
     const registers = this.registers = nic.registers(0, BAR0_BYTES, REGISTERS);
-    // 7.1.1.4: before RSS in the choice of a queue.
-    this.#flowRules = new IntelFlowRules({
-      where: '82576 filters', unruled: () => this.#rss?.reta ?? [0],
-      etherTypes: {
-        count: ETQF_COUNT,
-        write: (index, type, queue) => { registers.write('ETQF', type === undefined ? 0 : (ETQF_QUEUE_ENABLE | ETQF_ENABLE | queue << ETQF_QUEUE_SHIFT | type) >>> 0, 4 * index); },
-      },
-    });
+    this.#flowRules = igbFlowRules(registers, queues, () => this.#rss?.reta ?? [0]);
     if (queues === 1) return;
     this.#rss = new IntelRss(name, queues, RSS_KIND, {
       key: (word, value) => { registers.write('RSSRK', value, 4 * word); },
@@ -98,7 +91,7 @@ export class IgbChip implements Chip {
     registers.set('CTRL', CTRL_GIO_MASTER_DISABLE);
     registers.waitFor('STATUS', STATUS_GIO_MASTER, 0, 100);
     registers.set('CTRL', CTRL_RST);
-    registers.pause(1); // no access for a microsecond
+    registers.pause(1); // no look at it within a millisecond (4.2.1.6.1)
     if (!registers.waitFor('CTRL', CTRL_RST, 0, 100) || registers.read('STATUS') === 0xffffffff) {
       throw new PollmodeError('EUNSUPPORTED', `${this.#name}: the NIC did not come back from its reset: start the machine anew, from cold.`);
     }
@@ -140,7 +133,8 @@ export class IgbChip implements Chip {
     const { registers } = this;
     const long = longest > USUAL_FRAME;
     for (let word = 0; word < TABLE_WORDS; word++) registers.write('MTA', 0, 4 * word);
-    for (let filter = 0; filter < ETQF_COUNT; filter++) registers.write('ETQF', 0, 4 * filter);
+    clearFilters(registers);
+    if (this.#pools === undefined) prepareDropQueue(registers, this.#queues);
     registers.write('RXCSUM', RXCSUM_IPOFLD | RXCSUM_TUOFLD | RXCSUM_PCSD);
     // With pools each has a limit of its own.
     registers.write('RLPML', this.#pools === undefined ? longest + FCS : LONGEST);
@@ -198,7 +192,7 @@ export class IgbChip implements Chip {
     registers.write('TCTL', TCTL_EN | TCTL_PSP | (15 << TCTL_CT_SHIFT) | (63 << TCTL_COLD_SHIFT));
   }
 
-  /** 7.3: each queue and the rest signal a vector, which clears and masks its cause; who wants to sleep lifts the mask. */
+  /** 7.3 (IVAR 7.3.1.2, GPIE 7.3.2.11): each queue and the rest signal a vector, which clears and masks its cause; who wants to sleep lifts the mask. */
   startInterrupts(queues: number, throttleUs: number): void {
     const { registers } = this;
     this.#other = 1 << queues;

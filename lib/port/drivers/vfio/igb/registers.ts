@@ -14,7 +14,7 @@ export const REGISTERS = [
   ['MDIC', 0x00020, 'RW', 'access to the PHY\'s registers'],
   // 8.4, NVM
   ['EECD', 0x00010, 'RW', 'NVM control: whether the automatic read after a reset is over'],
-  // 8.8, interrupts; ICR, IMS and IMC by their aliases, which all of the family have and Intel's own drivers use
+  // 8.8, interrupts (EIAC 8.8.5, EIAM 8.8.6, IVAR 8.8.13); ICR, IMS and IMC by their aliases, which all of the family have and Intel's own drivers use
   ['ICR', 0x000c0, 'RW', 'causes that are no queue\'s; writing a 1 clears one'],
   ['IMS', 0x000d0, 'RW', 'writing a 1 lets such a cause be one of the extended ones'],
   ['IMC', 0x000d8, 'WO', 'writing a 1 keeps it from that'],
@@ -27,7 +27,7 @@ export const REGISTERS = [
   ['EITR', 0x01680, 'RW', 'least time between two interrupts of a vector, in us, from bit 2 on; 25 of them, 4 bytes apart'],
   ['IVAR', 0x01700, 'RW', 'which queue goes to which vector: receive and transmit of queue n and n + 8; 8 of them, 4 bytes apart'],
   ['IVAR_MISC', 0x01740, 'RW', 'the same for the other causes'],
-  // 8.10, receive
+  // 8.10, receive (RCTL 8.10.1, SRRCTL 8.10.2, RXDCTL 8.10.10)
   ['RCTL', 0x00100, 'RW', 'receive control'],
   ['RXCSUM', 0x05000, 'RW', 'checksums; what stands in the descriptor, a checksum or an RSS hash'],
   ['RLPML', 0x05004, 'RW', 'bytes of the longest long packet, with FCS'],
@@ -46,10 +46,16 @@ export const REGISTERS = [
   ['UTA', 0x0a000, 'WO', 'unicast table, as the multicast table: for pools that take what is nobody\'s; 128 times 32 bits'],
   ['VFTA', 0x05600, 'RW', 'VLAN table: 128 times 32 bits'],
   ['MRQC', 0x05818, 'RW', 'several receive queues: RSS, and over which fields; pools'],
+  ['SAQF', 0x05980, 'RW', '5-tuple filters, source address: 8 of them, 4 bytes apart'],
+  ['DAQF', 0x059a0, 'RW', '5-tuple filters, destination address: 8 of them, 4 bytes apart'],
+  ['SPQF', 0x059c0, 'RW', '5-tuple filters, source port: 8 of them, 4 bytes apart'],
+  ['FTQF', 0x059e0, 'RW', '5-tuple filters, protocol, what is compared, and the queue: 8 of them, 4 bytes apart'],
+  ['IMIR', 0x05a80, 'RW', '5-tuple filters, destination port and priority; immediate interrupts: 8 of them, 4 bytes apart'],
+  ['IMIREXT', 0x05aa0, 'RW', '5-tuple filters, size and TCP flags: 8 of them, 4 bytes apart'],
   ['ETQF', 0x05cb0, 'RW', 'EtherType filters and their queues: 8 of them, 4 bytes apart'],
   ['RETA', 0x05c00, 'RW', 'redirection table: 128 bytes'],
   ['RSSRK', 0x05c80, 'RW', 'RSS key: 40 bytes'],
-  // 8.12, transmit
+  // 8.12, transmit (TXDCTL 8.12.13)
   ['TCTL', 0x00400, 'RW', 'transmit control'],
   ['TIPG', 0x00410, 'RW', 'gaps between frames'],
   ['TDBAL', 0x0e000, 'RW', 'descriptor ring: address, low half'],
@@ -103,14 +109,13 @@ export const MDIC_READY = 1 << 28;
 /** Register 0 of any PHY (IEEE 802.3 section 22.2.4.1): negotiation on, and begun anew. */
 export const PHY_CONTROL = 0;
 export const PHY_NEGOTIATE = 0x1000 | 0x0200;
-// GPIE (8.8)
+// GPIE (7.3.2.11)
 export const GPIE_NSICR = 1 << 0;
 export const GPIE_MSIX_MODE = 1 << 4;
 export const GPIE_EIAME = 1 << 30;
 export const GPIE_PBA = 0x80000000;
 // ICR, IMS, IMC
 export const CAUSE_LSC = 1 << 2;
-export const CAUSE_VMMB = 1 << 8;
 export const IVAR_VALID = 0x80;
 /** EITR: us stand from bit 2 on, 13 bits. */
 export const EITR_SHIFT = 2;
@@ -127,10 +132,10 @@ export const RCTL_SECRC = 1 << 26;
 export const RXCSUM_IPOFLD = 1 << 8;
 export const RXCSUM_TUOFLD = 1 << 9;
 export const RXCSUM_PCSD = 1 << 13;
-// SRRCTL: advanced descriptors with one buffer
+// SRRCTL (8.10.2): advanced descriptors with one buffer
 export const SRRCTL_ONE_BUFFER = 1 << 25;
 export const SRRCTL_DROP_EN = 0x80000000;
-/** RXDCTL, TXDCTL: the queue is on; fetch below 8 in hand, from 8 on at once; write back each one (PTHRESH, HTHRESH, WTHRESH). */
+/** RXDCTL (8.10.10), TXDCTL (8.12.13): the queue is on; fetch below 8 in hand, from 8 on at once; write back each one (PTHRESH, HTHRESH, WTHRESH). */
 export const QUEUE_ENABLE = 1 << 25;
 export const THRESHOLDS = 8 | (8 << 8) | (1 << 16);
 // RAH
@@ -146,11 +151,28 @@ export const MRQC_IPV6 = 1 << 20;
 export const MRQC_TCP_IPV6 = (1 << 18) | (1 << 21);
 export const MRQC_UDP_IPV4 = 1 << 22;
 export const MRQC_UDP_IPV6 = 1 << 23;
-// ETQF (8.10): the type below, its queue in three bits
+// ETQF (8.11): the type below, its queue in three bits
 export const ETQF_COUNT = 8;
 export const ETQF_QUEUE_SHIFT = 16;
+/** The last queue that its filters of either kind can name. */
+export const ETQF_LAST_QUEUE = 7;
 export const ETQF_ENABLE = 1 << 26;
 export const ETQF_QUEUE_ENABLE = 0x80000000;
+// FTQF (8.11): the protocol below; for all pools; bits that say what is not compared
+export const FTQF_COUNT = 8;
+export const FTQF_QUEUE_ENABLE = 1 << 8;
+export const FTQF_IGNORE_POOL = 1 << 15;
+export const FTQF_QUEUE_SHIFT = 16;
+export const FTQF_IGNORE_PROTOCOL = 1 << 28;
+export const FTQF_IGNORE_SOURCE = 1 << 29;
+export const FTQF_IGNORE_DESTINATION = 1 << 30;
+export const FTQF_IGNORE_SOURCE_PORT = 0x80000000;
+// IMIR (8.11.1): the destination port below, and whether it is not compared
+export const IMIR_IGNORE_PORT = 1 << 17;
+export const IMIR_PRIORITY_SHIFT = 29;
+// IMIREXT (8.11.2): no look at the size, or at TCP's flags
+export const IMIREXT_SIZE_BYPASS = 1 << 12;
+export const IMIREXT_FLAGS_BYPASS = 1 << 19;
 // VT_CTL (8.14)
 export const VT_CTL_DEFAULT_POOL_SHIFT = 7;
 export const VT_CTL_REPLICATE = 1 << 30;

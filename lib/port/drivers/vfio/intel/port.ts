@@ -2,6 +2,7 @@ import type { Memzone } from '../../../../arena/directory.js';
 import type { BurstFunctions } from '../../../../burst/functions.js';
 import { burstFunctions } from '../../../../burst/module.js';
 import { PollmodeError } from '../../../../errors.js';
+import { ETHER_HEADER_BYTES, VLAN_TAG_BYTES } from '../../../../wire/protocol_layout.js';
 import { QUEUE_FD, QUEUE_LCORE } from '../../../layout.js';
 import {
   RX_IP_CKSUM_BAD, RX_IP_CKSUM_GOOD, RX_L4_CKSUM_BAD, RX_L4_CKSUM_GOOD, RX_RSS_HASH, RX_VLAN_STRIPPED, TX_IP_CKSUM, TX_TCP_CKSUM, TX_UDP_CKSUM, TX_VLAN,
@@ -43,8 +44,6 @@ export type MakeChip = (name: string, nic: Nic) => Chip;
 
 const TX_CHECKSUMS = TX_IP_CKSUM | TX_TCP_CKSUM | TX_UDP_CKSUM;
 const RX_CHECKSUMS = RX_IP_CKSUM_GOOD | RX_IP_CKSUM_BAD | RX_L4_CKSUM_GOOD | RX_L4_CKSUM_BAD;
-const ETHERNET_HEADER = 14;
-const VLAN_TAG = 4;
 const USUAL_MTU = 1500;
 /** Longer chains are refused: no device that is known here takes more fragments of a frame. */
 const MOST_SEGMENTS = 32;
@@ -118,7 +117,7 @@ export class IntelPort implements Port {
     this.rx = this.#states.rx.map(state => new IntelRxQueue(state, this.#functions));
     this.tx = this.#states.tx.map(state => new IntelTxQueue(state, this.#functions));
     this.capabilities = {
-      mtu: this.#isJumbo ? settings.mtu : Math.min(settings.mtu, host.pool.room - ETHERNET_HEADER), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, txOffloads: this.#txOffloads,
+      mtu: this.#isJumbo ? settings.mtu : Math.min(settings.mtu, host.pool.room - ETHER_HEADER_BYTES), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true, txOffloads: this.#txOffloads,
       rxOffloads: RX_CHECKSUMS | (settings.vlanOffload ? RX_VLAN_STRIPPED : 0) | (this.rss === undefined ? 0 : RX_RSS_HASH),
       mode: `${this.#chip.model}, IOVA base 0x${nic.iova.toString(16)}, interrupts at most every ${settings.throttleUs} us`,
     };
@@ -177,7 +176,7 @@ export class IntelPort implements Port {
 
   /** With a VLAN tag, without FCS. */
   get #longest(): number {
-    return this.#settings.mtu + ETHERNET_HEADER + VLAN_TAG;
+    return this.#settings.mtu + ETHER_HEADER_BYTES + VLAN_TAG_BYTES;
   }
 
   /** A device writes buffers of whole KiB; at the usual MTU it is told how long a frame is at most, and that fits. */

@@ -1,11 +1,12 @@
 /**
  * The 82599's filters of queues: EtherTypes (7.1.2.3) and IPv4's 5-tuples (7.1.2.5). They come before RSS in the choice of a
- * queue (7.1.2). All are off after `prepareReceive`.
+ * queue (7.1.2). All are off after `prepareReceive`. What is to be dropped is led to a queue that is off: "packets directed to a
+ * disabled queue are dropped" (4.6.7).
  */
-import { IntelFlowRules, type FiveTuple } from '../intel/flow_rules.js';
+import { addressWord, IntelFlowRules, portWord, type FiveTuple } from '../intel/flow_rules.js';
 import type { Registers } from '../pci/registers.js';
 import {
-  ETQF_COUNT, ETQF_ENABLE, ETQS_QUEUE_ENABLE, ETQS_QUEUE_SHIFT, FTQF_COUNT, FTQF_IGNORE_DESTINATION, FTQF_IGNORE_DESTINATION_PORT, FTQF_IGNORE_POOL, FTQF_IGNORE_PROTOCOL,
+  DROP_QUEUE, ETQF_COUNT, ETQF_ENABLE, ETQS_QUEUE_ENABLE, ETQS_QUEUE_SHIFT, FTQF_COUNT, FTQF_IGNORE_DESTINATION, FTQF_IGNORE_DESTINATION_PORT, FTQF_IGNORE_POOL, FTQF_IGNORE_PROTOCOL,
   FTQF_IGNORE_SOURCE, FTQF_IGNORE_SOURCE_PORT, FTQF_PRIORITY_SHIFT, FTQF_QUEUE_ENABLE, L34TIMIR_QUEUE_SHIFT, L34TIMIR_RESERVED, L34TIMIR_SIZE_BYPASS, SDPQF_DESTINATION_SHIFT,
   type RegisterName,
 } from './registers.js';
@@ -17,7 +18,7 @@ const PRIORITY = 1;
 
 export function ixgbeFlowRules(registers: Registers<RegisterName>, unruled: () => readonly number[]): IntelFlowRules {
   return new IntelFlowRules({
-    where: '82599 filters', unruled,
+    where: '82599 filters', unruled, dropQueue: DROP_QUEUE,
     etherTypes: {
       count: ETQF_COUNT,
       write: (index, type, queue) => {
@@ -26,7 +27,7 @@ export function ixgbeFlowRules(registers: Registers<RegisterName>, unruled: () =
         registers.write('ETQF', (ETQF_ENABLE | type) >>> 0, 4 * index);
       },
     },
-    fiveTuples: { count: FTQF_COUNT, write: (index, wanted, queue) => { writeFiveTuple(registers, index, wanted, queue); } },
+    fiveTuples: { count: FTQF_COUNT, protocols: Object.keys(PROTOCOLS).map(Number), write: (index, wanted, queue) => { writeFiveTuple(registers, index, wanted, queue); } },
   });
 }
 
@@ -42,12 +43,4 @@ function writeFiveTuple(registers: Registers<RegisterName>, index: number, wante
   const ignored = (source === undefined ? FTQF_IGNORE_SOURCE : 0) | (destination === undefined ? FTQF_IGNORE_DESTINATION : 0)
     | (sourcePort === undefined ? FTQF_IGNORE_SOURCE_PORT : 0) | (destinationPort === undefined ? FTQF_IGNORE_DESTINATION_PORT : 0) | (protocol === undefined ? FTQF_IGNORE_PROTOCOL : 0);
   registers.write('FTQF', ((protocol === undefined ? 0 : PROTOCOLS[protocol]!) | PRIORITY << FTQF_PRIORITY_SHIFT | ignored | FTQF_IGNORE_POOL | FTQF_QUEUE_ENABLE) >>> 0, at);
-}
-
-function addressWord(bytes: Uint8Array | undefined): number {
-  return bytes === undefined ? 0 : (bytes[0]! | bytes[1]! << 8 | bytes[2]! << 16 | bytes[3]! << 24) >>> 0;
-}
-
-function portWord(port = 0): number {
-  return port >> 8 | (port & 255) << 8;
 }

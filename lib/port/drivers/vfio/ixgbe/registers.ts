@@ -13,6 +13,8 @@ export const QUEUE_STRIDE = 0x40;
 export const PATIENCE_MS = 1000;
 /** Queues whose registers stand at the first of their two places. */
 export const QUEUES = 64;
+/** Never on: what filters lead there is dropped. */
+export const DROP_QUEUE = QUEUES - 1;
 
 export const REGISTERS = [
   // 8.2.3.1, general

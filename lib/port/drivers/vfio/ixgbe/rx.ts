@@ -4,7 +4,7 @@ import { TABLE_WORDS } from '../intel/filters.js';
 import type { IntelRss } from '../intel/rss.js';
 import type { Registers } from '../pci/registers.js';
 import {
-  ADDRESSES, CTRL_EXT_NS_DIS, DCA_RXCTRL_RESERVED, FCTRL_BAM, FCTRL_MPE, FCTRL_UPE, FTQF_COUNT, FTQF_QUEUE_ENABLE, HLREG0_JUMBOEN,
+  ADDRESSES, CTRL_EXT_NS_DIS, DCA_RXCTRL_RESERVED, DROP_QUEUE, FCTRL_BAM, FCTRL_MPE, FCTRL_UPE, FTQF_COUNT, FTQF_QUEUE_ENABLE, HLREG0_JUMBOEN,
   HLREG0_RXCRCSTRP, MAXFRS_SHIFT, MCSTCTRL_MFE, PACKET_BUFFER_SHIFT, PACKET_BUFFERS, PATIENCE_MS, QUEUE_ENABLE, QUEUE_STRIDE, RDRXCTL_CRC_STRIP,
   RDRXCTL_RSCFRSTSIZE, RDRXCTL_SHOULD, RFCTL_RSC_DIS, RX_PACKET_BUFFER_KIB, RXCSUM_PCSD, RXCTRL_RXEN, RXDCTL_VME, SECRXCTRL_RX_DIS,
   SECRXSTAT_SECRX_RDY, SRRCTL_BSIZEHEADER, SRRCTL_DROP_EN, SRRCTL_ONE_BUFFER, VLNCTRL_VFE, type RegisterName,
@@ -21,6 +21,7 @@ export function prepareReceive(registers: Registers<RegisterName>, rings: readon
   if (rss === undefined) registers.write('MRQC', 0);
   else rss.write();
   frameSize(registers, plan.longest);
+  dropQueue(registers);
   return rings.every((ring, queue) => prepareQueue(registers, ring, queue, plan, rings.length > 1));
 }
 
@@ -75,6 +76,11 @@ function frameSize(registers: Registers<RegisterName>, longest: number): void {
   } else {
     registers.clear('HLREG0', HLREG0_JUMBOEN);
   }
+}
+
+/** 4.6.7: "packets directed to a disabled queue are dropped"; and where one has no descriptors, so says SRRCTL (8.2.3.8.7). */
+function dropQueue(registers: Registers<RegisterName>): void {
+  registers.write('SRRCTL', SRRCTL_ONE_BUFFER | SRRCTL_BSIZEHEADER | 2 | SRRCTL_DROP_EN, DROP_QUEUE * QUEUE_STRIDE);
 }
 
 /** Heads are the device's (RO), and 0 after a reset. With several queues, one that is full does not stop the others. */

@@ -1,5 +1,6 @@
 /** What every NIC behind VFIO has: registers and descriptor rings in the arena, the pool's buffers mapped for it, interrupts. */
 import type { Memzone } from '../../../../arena/directory.js';
+import { PAGE } from '../../../../arena/layout.js';
 import { PollmodeError } from '../../../../errors.js';
 import { chooseIovaBase, VfioDevice } from '../../../../kernel/vfio.js';
 import { VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from '../../../../kernel/vfio_uapi.js';
@@ -27,7 +28,6 @@ export interface Nic {
 }
 
 /** The IOMMU's smallest page. */
-const PAGE = 4096;
 
 /** A device in the hands of a port: closed once, and then nothing of it is left in the arena. */
 export class NicDevice implements Nic {

@@ -9,6 +9,7 @@ import {
 } from '../../../../virtqueue/features.js';
 import { OFFLOAD_FINISH, OFFLOAD_HASH, VQ_NOTIFY, VQ_READY, VQ_TELL } from '../../../../virtqueue/layout.js';
 import { openQueue } from '../../../../virtqueue/state.js';
+import { ETHER_HEADER_BYTES, VLAN_TAG_BYTES } from '../../../../wire/protocol_layout.js';
 import type { LinkState, PortHost } from '../../../port.js';
 import type { QueueState } from '../../../queue.js';
 import type { NicDevice } from '../pci/device.js';
@@ -22,8 +23,7 @@ import {
 } from './registers.js';
 import { Transport } from './transport.js';
 
-const ETHERNET_HEADER = 14;
-const OVERHEAD = ETHERNET_HEADER + 4; // a VLAN tag
+const OVERHEAD = ETHER_HEADER_BYTES + VLAN_TAG_BYTES;
 const VLANS = 4096;
 /** What LinkState says of a device that does not know its speed. */
 const UNKNOWN_SPEED = 0xffffffff;
@@ -67,7 +67,7 @@ export class VirtioNetDevice {
     this.offloads = { rx: rx | finish | (this.#has(VIRTIO_NET_F_HASH_REPORT) ? OFFLOAD_HASH : 0), tx: offloads(this.features, 'send') };
     const most = this.#has(VIRTIO_NET_F_MTU) ? transport.config.u16(NET_MTU) : 65_535;
     // A frame that is longer than a buffer comes in several where they are mergeable (5.1.6.3.1), and goes in several always.
-    const room = this.#has(VIRTIO_NET_F_MRG_RXBUF) ? wishes.mtu : host.pool.room - ETHERNET_HEADER;
+    const room = this.#has(VIRTIO_NET_F_MRG_RXBUF) ? wishes.mtu : host.pool.room - ETHER_HEADER_BYTES;
     this.mtu = Math.min(wishes.mtu, most, room);
     const { queues } = wishes;
     const pairs = this.#pairs;

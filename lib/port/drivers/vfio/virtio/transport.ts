@@ -1,5 +1,6 @@
 /** The modern PCI transport: virtio 1.2, section 4.1. Registers of 8, 16 and 32 bits, each accessed as wide as it is (4.1.3.1). */
 import type { Arena } from '../../../../arena/arena.js';
+import { PAGE } from '../../../../arena/layout.js';
 import { PollmodeError } from '../../../../errors.js';
 import type { NicDevice } from '../pci/device.js';
 import { pause } from '../pci/registers.js';
@@ -9,7 +10,6 @@ import {
   QUEUE_DESC, QUEUE_DEVICE, QUEUE_DRIVER, QUEUE_ENABLE, QUEUE_NOTIFY_OFF, QUEUE_SELECT, QUEUE_SIZE, QUEUE_VECTOR,
 } from './registers.js';
 
-const PAGE = 4096;
 /** Every register of a device that is not there reads as all ones. */
 const GONE = 0xff;
 const RESET_MS = 1000;

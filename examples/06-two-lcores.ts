@@ -1,5 +1,5 @@
 /**
- * Lesson 3: two lcores and a ring. Run it: node dist/examples/03-two-lcores.js
+ * Lesson 6: two lcores and a ring. Run it: node dist/examples/06-two-lcores.js
  *
  * You will learn
  * - that a worker thread becomes an lcore by attaching to the same memory: no message is copied between them;

@@ -1,5 +1,5 @@
 /**
- * Lesson 6: two processes. Run it: node dist/examples/06-two-processes.js
+ * Lesson 13: two processes. Run it: node dist/examples/13-two-processes.js
  *
  * You will learn
  * - that an arena with a name can be attached to by another process of the same user: DPDK's secondary process;
@@ -17,7 +17,7 @@ import { attachHost, build, open, poll, recoverDead, swapMacs } from '../lib/ind
 const PACKETS = 100_000;
 /** On their way at once: fewer than a ring has slots, so that nothing is refused. */
 const WINDOW = 2048;
-const NAME = `lesson-6-${process.argv[2] ?? process.pid}`;
+const NAME = `lesson-13-${process.argv[2] ?? process.pid}`;
 
 async function first(): Promise<void> {
   const host = open(['ring:back,tx=there,size=4096'], { arenaOptions: { name: NAME } });

@@ -1,5 +1,5 @@
 /**
- * Lesson 5: why does one download make everything slow, and what mends it? Run it: node dist/examples/05-a-fair-line.js
+ * Lesson 12: why does one download make everything slow, and what mends it? Run it: node dist/examples/12-a-fair-line.js
  *
  * You will learn
  * - that a queueing discipline is a send queue in front of another, and how it is run: txBurst, service, deadline;

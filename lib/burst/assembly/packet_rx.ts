@@ -1,23 +1,22 @@
-/** AF_PACKET's bursts over the kernel's rings. The twin is burst/packet.ts; the rings are explained in af_packet/layout.ts. */
+/** Receiving by AF_PACKET. The twin is burst/packet_rx.ts; the rings are explained in af_packet/layout.ts. */
 import {
-  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS,
-  MBUF_OWNER, MBUF_PKT_LEN, MBUF_TIMESTAMP, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, RX_TIMESTAMP, RX_VLAN_STRIPPED,
+  HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OL_FLAGS, MBUF_OWNER,
+  MBUF_PKT_LEN, MBUF_TIMESTAMP, OWNER_APP, OWNER_SHIFT, RX_RSS_HASH, RX_TIMESTAMP, RX_VLAN_STRIPPED,
 } from '../../mbuf/layout';
+import { POOL_COUNT } from '../../mbuf/pool_layout';
 import {
-  BLOCK_FIRST_PKT, BLOCK_HEADER, BLOCK_NUM_PKTS, BLOCK_STATUS, ETHERNET_ADDRESSES, ETHERNET_HEADER, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
-  PACKET_BAD_BLOCK, PACKET_BAD_FRAME, PACKET_BLOCK, PACKET_BLOCKS, PACKET_BLOCK_BYTES, PACKET_KEEP_TAG, PACKET_LAST, PACKET_LEFT,
-  PACKET_LONGEST, PACKET_NEXT, PACKET_RING, PACKET_RING_FULL, PACKET_RX_TOO_LONG, PACKET_SCRATCH,
-  PACKET_SCRATCH_COUNT, PACKET_SLOTS, PACKET_SLOT_BYTES, PACKET_TAIL,
-  PACKET_TRUNCATED, PACKET_TX_TOO_LONG, TP2_FRAME, TP2_LINEAR, TP3_ALIGN_MASK, TP3_HEADER, TP3_LEN, TP3_MAC, TP3_NEXT_OFFSET, TP3_RXHASH,
-  TP3_SNAPLEN, TP3_STATUS, TP3_TIME, TP3_VLAN_TCI, TP3_VLAN_TPID, TP_STATUS_AVAILABLE, TP_STATUS_KERNEL, TP_STATUS_SEND_REQUEST,
-  TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID, VIRTIO_NET_HEADER, VLAN_TAG,
+  BLOCK_FIRST_PKT, BLOCK_HEADER, BLOCK_NUM_PKTS, BLOCK_STATUS, ETHERNET_ADDRESSES, ETHERTYPE_VLAN, PACKET_BAD_BLOCK, PACKET_BLOCK,
+  PACKET_BLOCKS, PACKET_BLOCK_BYTES, PACKET_KEEP_TAG, PACKET_LEFT, PACKET_NEXT, PACKET_RING, PACKET_RX_TOO_LONG, PACKET_SCRATCH,
+  PACKET_SCRATCH_COUNT, PACKET_TRUNCATED, TP3_ALIGN_MASK, TP3_HEADER, TP3_LEN, TP3_MAC, TP3_NEXT_OFFSET, TP3_RXHASH, TP3_SNAPLEN,
+  TP3_STATUS, TP3_TIME, TP3_VLAN_TCI, TP3_VLAN_TPID, TP_STATUS_KERNEL, TP_STATUS_USER, TP_STATUS_VLAN_TPID_VALID, TP_STATUS_VLAN_VALID,
+  VLAN_TAG,
 } from '../../port/drivers/af_packet/layout';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TABLE, QUEUE_TEMPLATE } from '../../port/layout';
-import { POOL_COUNT } from '../../mbuf/pool_layout';
 import { copyFrame } from './copy';
 import { count64 } from './memory_ports';
-import { belongs, mbufFree, takeFree } from './mempool';
+import { mbufFree, takeFree } from './mempool';
 import { headerOf, mbufOwn } from './owner';
+import { takeSome } from './queue_mbufs';
 
 /** A packet's header, as the type that lengths have here. */
 const HEADER: u32 = TP3_HEADER;
@@ -73,18 +72,6 @@ function returnBlock(queue: usize): void {
   atomic.store<u32>(blockOf(queue), TP_STATUS_KERNEL, BLOCK_STATUS);
   const following = load<u32>(queue, PACKET_BLOCK) + 1;
   store<u32>(queue, following == load<u32>(queue, PACKET_BLOCKS) ? 0 : following, PACKET_BLOCK);
-}
-
-/** `want` mbufs, or as many as the pool has when it runs dry: halves of it are tried. What is not had stays in the ring. */
-// @ts-ignore: decorator
-@inline
-function takeSome(queue: usize, lcore: u32, vector: usize, want: u32): u32 {
-  const pool: usize = load<u32>(queue, QUEUE_POOL);
-  for (; want > 0; want >>= 1) {
-    if (takeFree(pool, lcore, vector, want) > 0) return want;
-  }
-  count64(queue + QUEUE_NOMBUF, 1);
-  return 0;
 }
 
 /** In what `takePackets` returns: the pool has not as many mbufs as the next frame takes. */
@@ -231,92 +218,4 @@ function writeTag(header: usize, data: usize, length: u32, status: u32, tci: u32
 function giveBack(queue: usize, from: usize, count: u32, lcore: u32): void {
   mbufOwn(load<u32>(queue, QUEUE_TABLE), from, count, (OWNER_APP << OWNER_SHIFT) | lcore);
   mbufFree(load<u32>(queue, QUEUE_POOL), lcore, from, count);
-}
-
-export function packetTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {
-  const pool: usize = load<u32>(queue, QUEUE_POOL);
-  const table: usize = load<u32>(queue, QUEUE_TABLE);
-  const ring: usize = load<u32>(queue, PACKET_RING);
-  const slotBytes = load<u32>(queue, PACKET_SLOT_BYTES);
-  const slots = load<u32>(queue, PACKET_SLOTS);
-  let tail = load<u32>(queue, PACKET_TAIL);
-  let last = load<u32>(queue, PACKET_LAST);
-  let packets: u32 = 0;
-  let bytes: u32 = 0;
-  let taken: u32 = 0;
-  for (; taken < count; taken++) {
-    const handle = load<u32>(burst + ((taken as usize) << 2));
-    const header = table + ((handle as usize) << HEADER_SHIFT);
-    const length = sendable(queue, pool, handle, header);
-    if (length == 0) continue;
-    const slot = ring + ((tail * slotBytes) as usize);
-    // Pairs with the kernel's write when it has sent the slot's frame: its reads before its status.
-    if (atomic.load<u32>(slot) != TP_STATUS_AVAILABLE) {
-      count64(queue + PACKET_RING_FULL, 1);
-      break;
-    }
-    copyFrame(slot + TP2_FRAME, ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), load<u16>(header, MBUF_DATA_LEN));
-    if (load<u16>(header, MBUF_NB_SEGS) != 1) copySegments(table, header, slot + TP2_FRAME);
-    store<u16>(slot, length as u16, TP2_LINEAR);
-    store<u64>(slot, (TP_STATUS_SEND_REQUEST as u64) | (((length + VIRTIO_NET_HEADER) as u64) << 32)); // tp_len too
-    last = slot as u32;
-    tail = tail + 1 == slots ? 0 : tail + 1;
-    packets++;
-    bytes += length;
-  }
-  store<u32>(queue, tail, PACKET_TAIL);
-  store<u32>(queue, last, PACKET_LAST);
-  count64(queue + QUEUE_PACKETS, packets);
-  count64(queue + QUEUE_BYTES, bytes);
-  if (taken < count) count64(queue + QUEUE_NOMBUF, count - taken);
-  mbufFree(pool, lcore, burst, taken);
-  return taken;
-}
-
-/** Bytes of a whole Ethernet frame inside its buffers, no longer than the interface takes; 0 for the other kinds, which are counted. */
-// @ts-ignore: decorator
-@inline
-function sendable(queue: usize, pool: usize, handle: u32, header: usize): u32 {
-  if (!belongs(pool, handle)) return refuse(queue + PACKET_BAD_FRAME);
-  const offset: u32 = load<u16>(header, MBUF_DATA_OFF);
-  let length: u32 = load<u16>(header, MBUF_DATA_LEN);
-  if (offset + length > load<u32>(header, MBUF_BUF_LEN)) return refuse(queue + PACKET_BAD_FRAME);
-  if (load<u16>(header, MBUF_NB_SEGS) != 1) length = lengthOfChain(queue, pool, header, length);
-  if (length < (ETHERNET_HEADER as u32)) return refuse(queue + PACKET_BAD_FRAME);
-  const longest = load<u32>(queue, PACKET_LONGEST);
-  if (length <= longest) return length;
-  const kind: u32 = bswap<u16>(load<u16>(((handle as usize) << HANDLE_SHIFT) + (offset as usize), ETHERNET_ADDRESSES));
-  if (length <= longest + VLAN_TAG && load<u16>(header, MBUF_DATA_LEN) >= (ETHERNET_HEADER as u32) && (kind == ETHERTYPE_VLAN || kind == ETHERTYPE_QINQ)) return length;
-  return refuse(queue + PACKET_TX_TOO_LONG);
-}
-
-/** Of all segments, the first of which has `first` bytes; 0 when they contradict themselves. */
-function lengthOfChain(queue: usize, pool: usize, header: usize, first: u32): u32 {
-  const table: usize = load<u32>(queue, QUEUE_TABLE);
-  const segments: u32 = load<u16>(header, MBUF_NB_SEGS);
-  let total = first;
-  let handle = load<u32>(header, MBUF_NEXT);
-  for (let i: u32 = 1; i < segments; i++) {
-    if (!belongs(pool, handle)) return 0;
-    const segment = headerOf(table, handle);
-    if (load<u16>(segment, MBUF_DATA_OFF) + load<u16>(segment, MBUF_DATA_LEN) > load<u32>(segment, MBUF_BUF_LEN)) return 0;
-    total += load<u16>(segment, MBUF_DATA_LEN);
-    handle = load<u32>(segment, MBUF_NEXT);
-  }
-  return segments == 0 || handle ? 0 : total;
-}
-
-/** Those behind the first, which stands at `to`. */
-function copySegments(table: usize, header: usize, to: usize): void {
-  for (let left: u32 = load<u16>(header, MBUF_NB_SEGS); left > 1; left--) {
-    to += load<u16>(header, MBUF_DATA_LEN) as usize;
-    const handle = load<u32>(header, MBUF_NEXT);
-    header = headerOf(table, handle);
-    copyFrame(to, ((handle as usize) << HANDLE_SHIFT) + (load<u16>(header, MBUF_DATA_OFF) as usize), load<u16>(header, MBUF_DATA_LEN));
-  }
-}
-
-function refuse(counter: usize): u32 {
-  count64(counter, 1);
-  return 0;
 }
