@@ -3,15 +3,14 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { readResults, parseSweepResult, type SweepResult } from '../../lib/sweep/results.js';
 import { needs } from '../kernel/rights.js';
 import { holdersOf, namespacesOf } from '../lab/namespaces.js';
 import { checkPath, measuredCells, TINY } from '../sweep/tiny.js';
+import { MAIN } from './program_helper.js';
 import { needsNobody, NobodysCopy, type Ended } from './unprivileged_helper.js';
 
-const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF');
 const QUICK = ['--frames', '64', '--bursts', '1,32', '--rounds', '1', '--seconds', '0.05', '--warmup', '0.02'];
 

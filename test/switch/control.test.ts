@@ -9,8 +9,9 @@ import t from 'tap';
 import { PollmodeError } from '../../lib/errors.js';
 import { LONGEST_REQUEST, parseRequest, type ControlAnswer } from '../../lib/switch/protocol.js';
 import type { FdbEntry, PortReport } from '../../lib/switch/report.js';
+import { pollmode } from '../cli/program_helper.js';
 import { needs } from '../kernel/rights.js';
-import { pollmode, scratch, SwitchRun } from './program_helper.js';
+import { scratch, SwitchRun } from './program_helper.js';
 
 const RINGS = { bridges: { br0: { ports: { a: { device: 'ring:a' }, b: { device: 'ring:b' } } }, br1: { ports: {} } } } as const;
 
