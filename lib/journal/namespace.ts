@@ -3,10 +3,8 @@ import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { tryBinding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { getU64 } from '../kernel/bytes.js';
-import { AF_INET, SOCK_DGRAM, SOL_SOCKET } from '../kernel/constants.js';
+import { AF_INET, SO_NETNS_COOKIE, SOCK_DGRAM, SOL_SOCKET } from '../kernel/constants.js';
 import { withNetnsPath } from '../kernel/netns.js';
-
-const SO_NETNS_COOKIE = 71; // asm-generic/socket.h, Linux 5.14
 
 /** Inode and cookie. The kernel gives an inode again when a namespace is gone, a cookie never; 0 where it has none. */
 export type NamespaceId = `${number}.${bigint}`;

@@ -2,7 +2,6 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab, type LabEnd } from '../../lib/lab/veth.js';
@@ -16,18 +15,12 @@ import { needs } from '../kernel/rights.js';
 import { escapeValue, optionKey } from '../port/device_helper.js';
 import { frame } from '../port/conformance/frames.js';
 import { RawWire, sendBy } from '../port/conformance/wires.js';
-
-const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
+import { MAIN, pollmode } from './program_helper.js';
 
 interface Ended { readonly status: number | null; readonly stdout: string; readonly stderr: string }
 
-function run(...words: string[]): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 120_000 });
-  return { status, stdout, stderr };
-}
-
 function forward(...words: string[]): ForwardTotals {
-  const { status, stdout, stderr } = run('forward', ...words, '--json');
+  const { status, stdout, stderr } = pollmode('forward', ...words, '--json');
   t.same([status, stderr], [0, ''], words.join(' '));
   return JSON.parse(stdout) as ForwardTotals;
 }
@@ -87,7 +80,7 @@ t.test('an interface with the default route is not taken away from its machine u
 });
 
 t.test('totals for a person', t => {
-  const { status, stdout, stderr } = run('forward', 'null:', 'null:', '--count', '64', '--quiet');
+  const { status, stdout, stderr } = pollmode('forward', 'null:', 'null:', '--count', '64', '--quiet');
   t.same([status, stderr], [0, '']);
   t.match(stdout, /^64 packets forwarded in \d+\.\d\d s \([\d.]+ [kM]?pps\), 0 dropped\n {2}null: \(frames of 60 bytes\): rx 32 packets 1920 bytes, tx 32 packets 1920 bytes\n {2}null: .*\n$/);
   t.end();
@@ -103,11 +96,11 @@ t.test('what cannot be opened: exit code 1, and a sentence that ends with the me
     ['null:', 'af_xdp:nosuch0', /.*(there is no interface "nosuch0" in this network namespace \(ip link shows them\)|run as root|Build it from source).*/],
     ['null:', 'af_packet:nosuch0', /.*(there is no interface "nosuch0" in this network namespace \(ip link shows them\)|run as root|Build it from source).*/],
   ] as const) {
-    const { status, stdout, stderr } = run('forward', a, b, '--seconds', '1');
+    const { status, stdout, stderr } = pollmode('forward', a, b, '--seconds', '1');
     t.same([status, stdout], [1, ''], `${a} ${b}`);
     t.match(stderr, new RegExp(`^pollmode: .*${sentence.source}\\.\n$`), 'one line');
   }
-  const { status, stderr } = run('forward', 'null:', 'null:', '--cpu', '4095', '--seconds', '1');
+  const { status, stderr } = pollmode('forward', 'null:', 'null:', '--cpu', '4095', '--seconds', '1');
   t.equal(status, 1);
   t.match(stderr, /CPU 4095 cannot be pinned to: this process may use [\d, ]+\.|native addon/);
   t.end();
@@ -130,7 +123,7 @@ t.test('wrong usage is refused before anything is opened', t => {
   for (const words of [
     [], ['null:', 'null:', 'null:'], ['null:', 'null:', '--burst', '513'], ['null:', 'null:', '--mode', 'fly'], ['null:', 'null:', '--nonesuch'],
   ]) {
-    const { status, stdout, stderr } = run('forward', ...words);
+    const { status, stdout, stderr } = pollmode('forward', ...words);
     t.ok(status !== 0 && status !== null, words.join(' '));
     t.equal(stdout, '');
     t.match(stderr, /^error: .*\n(.*\n)*\(pollmode forward --help tells what there is\)\n$/);
@@ -139,13 +132,13 @@ t.test('wrong usage is refused before anything is opened', t => {
   for (const text of ['', '0', '0.0', '-1', '.5', '1.', '1e6', 'soon', 'Infinity', '9'.repeat(400)]) t.throws(() => seconds(text), { code: 'commander.invalidArgument' }, JSON.stringify(text));
   t.same([whole(1, 512)('512'), whole(0, 5)('0'), seconds('0.25'), seconds('60')], [512, 0, 0.25, 60]);
   t.throws(() => whole(1, 512)('513'));
-  t.equal(run('forward', 'null:', 'null:', '--mode', 'mac', '--eth-peer', '02:00', '--count', '1').status, 1, 'a MAC that is none');
+  t.equal(pollmode('forward', 'null:', 'null:', '--mode', 'mac', '--eth-peer', '02:00', '--count', '1').status, 1, 'a MAC that is none');
   t.end();
 });
 
 t.test('a mistake names the help of the command that it was made in, a subcommand of a subcommand too', t => {
   for (const [words, help] of [[['--nonesuch'], 'pollmode'], [['sweep', '--rounds', '0'], 'pollmode sweep'], [['switch'], 'pollmode switch'], [['switch', 'fdb', '--limit', 'x'], 'pollmode switch fdb'], [['doctor', 'it'], 'pollmode doctor']] as const) {
-    const { status, stderr } = run(...words);
+    const { status, stderr } = pollmode(...words);
     t.equal(status, 1, words.join(' '));
     t.ok(stderr.endsWith(`\n(${help} --help tells what there is)\n`), stderr);
   }
@@ -153,22 +146,22 @@ t.test('a mistake names the help of the command that it was made in, a subcomman
 });
 
 t.test('defaults stand in the help as a user would type them', t => {
-  for (const words of [['sweep'], ['forward'], ['switch'], ['switch', 'show'], ['bind'], ['broker'], ['doctor']]) t.notMatch(run(...words, '--help').stdout, /(default|choices): *(["[]|\))/, words.join(' '));
-  t.match(run('sweep', '--help').stdout, /--paths <list> +of\s+af_xdp,af_packet-ring,raw-socket,[^]*\(default: all\)/);
-  t.match(run('forward', '--help').stdout, /--burst <n> .*\(default: 32\)/);
-  t.match(run('forward', '--help').stdout, /\(choices: io, mac, macswap,\s+default:\s+io\)/);
+  for (const words of [['sweep'], ['forward'], ['switch'], ['switch', 'show'], ['bind'], ['broker'], ['doctor']]) t.notMatch(pollmode(...words, '--help').stdout, /(default|choices): *(["[]|\))/, words.join(' '));
+  t.match(pollmode('sweep', '--help').stdout, /--paths <list> +of\s+af_xdp,af_packet-ring,raw-socket,[^]*\(default: all\)/);
+  t.match(pollmode('forward', '--help').stdout, /--burst <n> .*\(default: 32\)/);
+  t.match(pollmode('forward', '--help').stdout, /\(choices: io, mac, macswap,\s+default:\s+io\)/);
   t.end();
 });
 
 t.test('figures: the unit that fits', t => {
   t.same([0, 0.5, 1, 9.96, 12.4, 999.4, 999.6, 1234, 1e6, 14.88e6, Infinity].map(packetRate), ['0 pps', '0.5 pps', '1 pps', '10 pps', '12 pps', '999 pps', '1.00 kpps', '1.23 kpps', '1.00 Mpps', '14.9 Mpps', '∞ Tpps']);
   t.same([bitRate(9.41e9), byteCount(60), byteCount(1500), counted(1, 'bridge'), counted(0, 'port')], ['9.41 Gbit/s', '60 B', '1.50 kB', '1 bridge', '0 ports']);
-  t.match(run('forward', 'null:', 'null:', '--count', '1', '--quiet').stdout, /^1 packet forwarded in \d\.\d\d s \([\d.]+ k?pps\)/);
+  t.match(pollmode('forward', 'null:', 'null:', '--count', '1', '--quiet').stdout, /^1 packet forwarded in \d\.\d\d s \([\d.]+ k?pps\)/);
   t.end();
 });
 
 t.test('help tells every driver and every option', t => {
-  const { status, stdout } = run('forward', '--help');
+  const { status, stdout } = pollmode('forward', '--help');
   t.equal(status, 0);
   for (const driver of drivers) {
     t.ok(stdout.includes(`  ${driver.name}:  ${driver.summary}`), driver.name);
@@ -177,7 +170,7 @@ t.test('help tells every driver and every option', t => {
     }
   }
   for (const option of ['--mode', '--burst', '--count', '--seconds', '--cpu', '--mbufs', '--eth-peer', '--json', '--quiet']) t.ok(stdout.includes(`  ${option}`), option);
-  const whole = run('--help').stdout;
+  const whole = pollmode('--help').stdout;
   for (const command of ['forward', 'sweep']) t.match(whole, new RegExp(`^  ${command} `, 'm'));
   t.end();
 });

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parseSweepResult, readResults } from '../../lib/sweep/results.js';
 import { holdersOf, namespacesOf } from '../lab/namespaces.js';
-import { admin, folder, MAIN } from './sweep_helper.js';
+import { MAIN } from './program_helper.js';
+import { admin, folder } from './sweep_helper.js';
 
 /** Runs it in the background; resolves when it has said how far it is. */
 async function started(t: { teardown(work: () => void): void }, words: readonly string[]): Promise<{ child: ChildProcess; ended: Promise<{ status: number | null; stdout: string; stderr: string }> }> {

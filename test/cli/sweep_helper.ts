@@ -3,14 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { parseSweepResult, type SweepResult } from '../../lib/sweep/results.js';
 import { needs } from '../kernel/rights.js';
 import { TINY } from '../sweep/tiny.js';
+import { MAIN } from './program_helper.js';
 import type { Ended } from './unprivileged_helper.js';
 
-export const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 export const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF');
 export const QUICK = ['--frames', '64', '--bursts', '1,32', '--rounds', '1', '--seconds', '0.05', '--warmup', '0.02'];
 

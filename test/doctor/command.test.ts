@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { cleanText, doctorText } from '../../lib/cli/doctor_text.js';
 import type { DoctorReport } from '../../lib/doctor/report.js';
@@ -11,6 +10,7 @@ import { listLinks } from '../../lib/kernel/link.js';
 import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab } from '../../lib/lab/veth.js';
 import { open } from '../../lib/port/host.js';
+import { MAIN } from '../cli/program_helper.js';
 import { scratch } from '../journal/note_helper.js';
 import { needs } from '../kernel/rights.js';
 import { inChild, startChild } from '../native/child.js';
@@ -18,7 +18,6 @@ import { departures, REPORT } from './schema_helper.js';
 
 const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW');
 const nobody = ['setpriv', '--reuid', '65534', '--clear-groups'];
-const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 
 interface Ended { status: number | null; stdout: string; stderr: string }
 

@@ -20,3 +20,13 @@ export function codeThrown(work: () => unknown): string {
     throw error;
   }
 }
+
+/** Code and sentence of what `work` throws; 'none' when it throws nothing. */
+export function refusal(work: () => unknown): string {
+  try {
+    work();
+    return 'none';
+  } catch (error) {
+    return error instanceof PollmodeError ? `${error.code} ${error.message}` : `untyped ${String(error)}`;
+  }
+}

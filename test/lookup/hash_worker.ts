@@ -4,6 +4,7 @@ import { Arena, type ArenaShare } from '../../lib/arena/arena.js';
 import { HASH_NONE } from '../../lib/lookup/hash_layout.js';
 import { HashTable } from '../../lib/lookup/hash.js';
 import { Vector } from '../../lib/lookup/vector.js';
+import { xorshift } from '../xorshift.js';
 import { keyWords } from './hash_helper.js';
 
 export interface Task { readonly share: ArenaShare; readonly progress: number; readonly keys: number; readonly stable: number; readonly seed: number; readonly deadline: number }
@@ -15,7 +16,7 @@ const table = HashTable.find(arena, 'table');
 const [keys, values] = [table.keys(32), new Vector(arena, 32)];
 const progress = arena.u32;
 let [lookups, hits, wrong, lost] = [0, 0, 0, 0];
-let state = task.seed;
+const next = xorshift(task.seed);
 
 Atomics.add(progress, task.progress >>> 2, 1);
 while (Atomics.load(progress, (task.progress >>> 2) + 1) === 0 && Date.now() < task.deadline) round();
@@ -24,20 +25,13 @@ parentPort!.postMessage({ lookups, hits, wrong, lost } satisfies Report);
 
 /** A value's low half is its key's number, so a value of another key is told. Keys below `stable` are never deleted. */
 function round(): void {
-  const numbers = Array.from({ length: 32 }, () => next() % task.keys);
+  const numbers = Array.from({ length: 32 }, () => next(task.keys));
   numbers.forEach((number, i) => keys.u32.set(keyWords(number, table.keyBytes), i * table.keyBytes / 4));
-  hits += table.lookupBulk(keys, values, 32, next() & 1);
+  hits += table.lookupBulk(keys, values, 32, next(2));
   numbers.forEach((number, i) => {
     const value = values.u32[i];
     if (value === HASH_NONE) lost += number < task.stable ? 1 : 0;
     else if ((value & 0xffff) !== number) wrong++;
   });
   lookups += 32;
-}
-
-function next(): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return state >>> 0;
 }

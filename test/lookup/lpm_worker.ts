@@ -4,6 +4,7 @@ import { Arena, type ArenaShare } from '../../lib/arena/arena.js';
 import { LPM_NONE } from '../../lib/lookup/lpm_layout.js';
 import { Lpm } from '../../lib/lookup/lpm.js';
 import { Vector } from '../../lib/lookup/vector.js';
+import { xorshift } from '../xorshift.js';
 
 export interface Task { readonly share: ArenaShare; readonly progress: number; readonly seed: number; readonly deadline: number }
 export interface Report { readonly lookups: number; readonly longer: number; readonly wrong: number }
@@ -15,7 +16,7 @@ const [addresses, nextHops] = [lpm.addresses(32), new Vector(arena, 32)];
 const { u32: progress } = arena;
 const wanted = new Uint32Array(32);
 let [lookups, longer, wrong] = [0, 0, 0];
-let state = task.seed;
+const next = xorshift(task.seed);
 
 Atomics.add(progress, task.progress >>> 2, 1);
 while (Atomics.load(progress, (task.progress >>> 2) + 1) === 0 && Date.now() < task.deadline) round();
@@ -26,7 +27,7 @@ parentPort!.postMessage({ lookups, longer, wrong } satisfies Report);
 function round(): void {
   const bytes = new DataView(addresses.u8.buffer, addresses.offset);
   for (let i = 0; i < 32; i++) {
-    wanted[i] = ((next() % 64) * 2 ** 24) + (next() % 4) * 65536 + (next() % 4) * 256 + next() % 256;
+    wanted[i] = (next(64) * 2 ** 24) + next(4) * 65536 + next(4) * 256 + next(256);
     if (lpm.family === 4) addresses.u32[i] = wanted[i];
     else bytes.setUint32(i * 16, wanted[i]);
   }
@@ -36,11 +37,4 @@ function round(): void {
     else if (nextHops.u32[i] > 255) longer++;
   }
   lookups += 32;
-}
-
-function next(): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return state >>> 0;
 }

@@ -2,25 +2,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Chains } from '../../lib/mbuf/chains.js';
-import { packets } from '../wire/packet_helper.js';
+import { packets, singles } from '../wire/packet_helper.js';
 
 const RUNS = process.env['POLLMODE_LONG'] === '1' ? 5000 : 300;
 const lab = packets({ count: 512 });
 const chains = new Chains(lab.pool);
 const { mbufs, pool } = lab;
-const single = pool.burst(1);
-
-function fresh(bytes: Uint8Array): number {
-  if (pool.alloc(single, 1) === 0) throw new Error('the pool is dry');
-  const handle = single.handles[0]!;
-  if (!chains.copyIn(handle, bytes)) throw new Error('no room');
-  return handle;
-}
-
-function free(handle: number): void {
-  single.handles[0] = handle;
-  pool.free(single, 0, 1);
-}
+const { fresh, free } = singles(pool);
 
 /** The header's numbers agree with the segments that are there. */
 function expectSound(handle: number, bytes: Uint8Array): void {

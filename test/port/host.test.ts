@@ -1,29 +1,15 @@
 import { readdirSync } from 'node:fs';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { Arena } from '../../lib/arena/arena.js';
 import { tryBinding } from '../../lib/binding.js';
 import { PollmodeError } from '../../lib/errors.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
 import { drivers } from '../../lib/port/drivers.js';
-import { open, type Host, type OpenOptions, type PortRequest } from '../../lib/port/host.js';
+import { open, type Host } from '../../lib/port/host.js';
+import { refusal } from '../kernel/rights.js';
+import { openFor } from './open_helper.js';
 
 const native = { skip: tryBinding() instanceof PollmodeError && 'the native addon is not built' };
-
-/** Code and sentence of the refusal. */
-function refusal(work: () => unknown): string {
-  try {
-    work();
-    return 'none';
-  } catch (error) {
-    return error instanceof PollmodeError ? `${error.code} ${error.message}` : `untyped ${String(error)}`;
-  }
-}
-
-function openFor(t: Test, requests: readonly PortRequest[], options: OpenOptions = {}): Host {
-  const host = open(requests, options);
-  t.teardown(() => host.close());
-  return host;
-}
 
 const names = (arena: Arena): string[] => arena.zones().map(zone => zone.name).sort();
 const smallArena = (): Arena => Arena.create({ size: 32 << 20 });

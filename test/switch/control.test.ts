@@ -10,8 +10,9 @@ import { PollmodeError } from '../../lib/errors.js';
 import { ControlServer } from '../../lib/switch/control_server.js';
 import { LONGEST_REQUEST, parseRequest, type ControlAnswer } from '../../lib/switch/protocol.js';
 import type { FdbEntry, PortReport } from '../../lib/switch/report.js';
+import { pollmode } from '../cli/program_helper.js';
 import { needs } from '../kernel/rights.js';
-import { pollmode, scratch, SwitchRun } from './program_helper.js';
+import { scratch, SwitchRun } from './program_helper.js';
 
 const RINGS = { bridges: { br0: { ports: { a: { device: 'ring:a' }, b: { device: 'ring:b' } } }, br1: { ports: {} } } } as const;
 

@@ -1,27 +1,19 @@
 /** `pollmode switch` as a user runs it: a process, a configuration file, a control socket. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { SwitchAnswer } from '../../lib/cli/switch_answer.js';
 import type { SwitchConfig } from '../../lib/switch/config.js';
 import { askSwitch } from '../../lib/switch/control_client.js';
 import type { ControlRequest } from '../../lib/switch/protocol.js';
 import type { Changes } from '../../lib/switch/report.js';
+import { MAIN } from '../cli/program_helper.js';
 import { LinuxHost } from '../examples/helper.js';
 
 interface Test { teardown(work: () => void): void }
-
-export const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
-
-/** `pollmode` to its end. */
-export function pollmode(...words: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', timeout: 120_000 });
-  return { status, stdout, stderr };
-}
 
 /** A folder that goes with the test. */
 export function scratch(t: Test): string {

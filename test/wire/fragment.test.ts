@@ -9,26 +9,15 @@ import { describe } from '../../lib/wire/describe.js';
 import { Fragmenter } from '../../lib/wire/fragment.js';
 import { Reassembler } from '../../lib/wire/reassemble.js';
 import { codeThrown } from '../kernel/rights.js';
-import { packets } from './packet_helper.js';
+import { packets, singles } from './packet_helper.js';
 
 const RUNS = process.env['POLLMODE_LONG'] === '1' ? 5000 : 300;
 const lab = packets({ count: 1024 });
 const { mbufs, pool } = lab;
 const chains = new Chains(pool);
-const [single, pieces] = [pool.burst(1), pool.burst(256)];
+const { fresh, free } = singles(pool);
+const pieces = pool.burst(256);
 const everything = pool.audit().free;
-
-function fresh(bytes: Uint8Array): number {
-  if (pool.alloc(single, 1) === 0) throw new Error('the pool is dry');
-  const handle = single.handles[0]!;
-  if (!chains.copyIn(handle, bytes)) throw new Error('no room');
-  return handle;
-}
-
-function free(handle: number): void {
-  single.handles[0] = handle;
-  pool.free(single, 0, 1);
-}
 
 function allFree(): void {
   const { free: now, twice } = pool.audit();

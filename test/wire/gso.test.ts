@@ -7,27 +7,16 @@ import * as build from '../../lib/wire/build.js';
 import { Checksums } from '../../lib/wire/checksums.js';
 import { Gro } from '../../lib/wire/gro.js';
 import { Segmenter } from '../../lib/wire/gso.js';
-import { packets } from './packet_helper.js';
+import { packets, singles } from './packet_helper.js';
 
 const RUNS = process.env['POLLMODE_LONG'] === '1' ? 5000 : 300;
 const lab = packets({ count: 1024 });
 const { mbufs, pool } = lab;
 const chains = new Chains(pool);
-const [single, pieces, mixed] = [pool.burst(1), pool.burst(64), pool.burst(128)];
+const { fresh, free } = singles(pool);
+const [pieces, mixed] = [pool.burst(64), pool.burst(128)];
 const [segmenter, gro, checksums] = [new Segmenter(pool), new Gro(pool, { udp: true }), new Checksums(lab.arena)];
 const everything = pool.audit().free;
-
-function fresh(bytes: Uint8Array): number {
-  if (pool.alloc(single, 1) === 0) throw new Error('the pool is dry');
-  const handle = single.handles[0]!;
-  if (!chains.copyIn(handle, bytes)) throw new Error('no room');
-  return handle;
-}
-
-function free(handle: number): void {
-  single.handles[0] = handle;
-  pool.free(single, 0, 1);
-}
 
 function allFree(): void {
   if (pool.audit().free !== everything) throw new Error(`${pool.audit().free} free of ${everything}`);

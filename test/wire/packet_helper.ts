@@ -1,6 +1,7 @@
 /** mbufs with given bytes in them, for the tests of views and of what works on packets. */
 import { Arena, MIN_ARENA } from '../../lib/arena/arena.js';
 import type { Burst } from '../../lib/burst/burst.js';
+import { Chains } from '../../lib/mbuf/chains.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
 import type { Mbufs } from '../../lib/mbuf/mbufs.js';
 
@@ -28,6 +29,24 @@ export function packets({ above = 0, count = 64, bufferSize = 2048 } = {}): Pack
       pool.mbufs.trim(handle, pool.mbufs.dataLen(handle));
       if (!pool.mbufs.copyIn(handle, bytes)) throw new RangeError('longer than a buffer');
       return handle;
+    },
+  };
+}
+
+/** A pool of packets that are put in and freed one at a time, whole or in chains. */
+export function singles(pool: Mempool): { fresh(bytes: Uint8Array): number; free(handle: number): void } {
+  const chains = new Chains(pool);
+  const single = pool.burst(1);
+  return {
+    fresh(bytes) {
+      if (pool.alloc(single, 1) === 0) throw new Error('the pool is dry');
+      const handle = single.handles[0]!;
+      if (!chains.copyIn(handle, bytes)) throw new Error('no room');
+      return handle;
+    },
+    free(handle) {
+      single.handles[0] = handle;
+      pool.free(single, 0, 1);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { Arena, MIN_ARENA } from '../../arena/arena.js';
 import { binding } from '../../binding.js';
-import { AF_PACKET, ETH_P_ALL, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from '../../kernel/constants.js';
+import { AF_PACKET, ETH_P_ALL, SO_RCVBUF, SOCK_NONBLOCK, SOCK_RAW, SOL_PACKET, SOL_SOCKET } from '../../kernel/constants.js';
 import { check } from '../../kernel/errno.js';
 import { u32 } from '../../kernel/bytes.js';
 import { burstsPerTurn, Pacer, partOf, type Endpoint, type Part, type RunOrder, type Timer } from '../control.js';
@@ -10,8 +10,6 @@ import { nanoseconds } from '../thread.js';
 
 const SLOT = 2048;
 const MOST = 512;
-const SO_RCVBUF = 8;
-const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
 const PACKET_IGNORE_OUTGOING = 23;
 

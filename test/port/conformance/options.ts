@@ -1,11 +1,10 @@
 import { deepEqual, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Test } from 'tap';
-import { PollmodeError } from '../../../lib/errors.js';
 import { checkOptions, readOptions } from '../../../lib/port/device.js';
 import { open } from '../../../lib/port/host.js';
 import type { OptionSpec, PortDriver } from '../../../lib/port/port.js';
-import { codeThrown } from '../../kernel/rights.js';
+import { codeThrown, refusal } from '../../kernel/rights.js';
 import { formatDevice, optionKey } from '../device_helper.js';
 import { driverOf } from './opening.js';
 import { RUNS, type Place, type Subject } from './subject.js';
@@ -38,15 +37,6 @@ export function optionValues(t: Test, subject: Subject, place: Place): void {
 /** A test's name that keeps to TAP's line. */
 function printable(text: string): string {
   return JSON.stringify(text.slice(0, 60)).replace(/[^ -~]/g, '?');
-}
-
-function refusal(work: () => void): string {
-  try {
-    work();
-    return 'none';
-  } catch (error) {
-    return error instanceof PollmodeError ? `${error.code} ${error.message}` : `untyped ${String(error)}`;
-  }
 }
 
 function specs(driver: PortDriver): [string, OptionSpec][] {

@@ -3,11 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { open, type Host, type OpenOptions } from '../../../lib/port/host.js';
+import type { Host, OpenOptions, PortRequest } from '../../../lib/port/host.js';
 import type { Port } from '../../../lib/port/port.js';
 import type { Burst } from '../../../lib/burst/burst.js';
 import { RX_TIMESTAMP } from '../../../lib/mbuf/layout.js';
 import { pattern, readCapture, writeCapture, type Seen } from '../../wire/pcap_helper.js';
+import { openFor as openPorts } from '../open_helper.js';
 
 export const SMALL: OpenOptions = { mbufs: 64, arenaOptions: { size: 16 << 20 } };
 
@@ -39,11 +40,9 @@ export class Folder {
   }
 }
 
-/** Opens ports for a test; at its end they are closed and every mbuf is back. */
-export function openFor(t: Test, requests: string[], options = SMALL): Host {
-  const host = open(requests, options);
-  t.teardown(() => host.close());
-  return host;
+/** Opens ports for a test, small ones. */
+export function openFor(t: Test, requests: readonly PortRequest[], options = SMALL): Host {
+  return openPorts(t, requests, options);
 }
 
 /** What the first `count` mbufs of a burst hold. */

@@ -1,10 +1,10 @@
-import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { errnoName } from '../../../kernel/errno.js';
 import { readLinkOf, type Link } from '../../../kernel/link.js';
 import { withNetnsPath } from '../../../kernel/netns.js';
-import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
+import type { Port, PortDriver, PortHost } from '../../port.js';
+import { probeAddon } from '../../probe.js';
 import { FunctionRxQueue, type QueueState } from '../../queue.js';
 import { QueuePort, total } from '../../queue_port.js';
 import {
@@ -79,10 +79,7 @@ export const afPacketDriver: PortDriver<AfPacketOptions> = {
     rxHash: { type: 'flag', help: 'have the kernel compute a flow hash for each packet (default off)' },
     netns: { type: 'text', help: 'path of the network namespace that the interface is in' },
   },
-  probe(): Availability {
-    const addon = tryBinding();
-    return addon instanceof PollmodeError ? { usable: false, reason: 'the native addon is not there', mend: addon.message } : { usable: true };
-  },
+  probe: probeAddon,
   plan(options) {
     checkRings(settings(options));
     return { mbufs: 0, bufferSize: 2048, registered: false };

@@ -1,7 +1,6 @@
-import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
-import { PollmodeError } from '../../../errors.js';
-import type { Availability, PortDriver } from '../../port.js';
+import type { PortDriver } from '../../port.js';
+import { probeAddon } from '../../probe.js';
 import { ofThisProcess } from '../../virtqueue_attach.js';
 import { MOST_LOG2_RING } from './layout.js';
 import { settings, type MemifOptions } from './options.js';
@@ -33,10 +32,7 @@ export const memifDriver: PortDriver<MemifOptions> = {
     mtu: { type: 'count', help: 'bytes of IP packet (default 1500)', min: 68, max: 65_500 },
     mac: { type: 'text', help: 'what the port says its address is' },
   },
-  probe(): Availability {
-    const addon = tryBinding();
-    return addon instanceof PollmodeError ? { usable: false, reason: 'the native addon is not there', mend: addon.message } : { usable: true };
-  },
+  probe: probeAddon,
   plan(options) {
     const { role, zeroCopy, queues, rsize, bsize, clientMemory } = settings(options);
     if (role === 'server') return { mbufs: 0, bufferSize: 2048, registered: false, overlays: clientMemory * MIB };

@@ -1,7 +1,5 @@
 import type { Memzone } from '../../../arena/directory.js';
-import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
-import { PollmodeError } from '../../../errors.js';
 import { unixAddress } from '../../../kernel/unix.js';
 import { TX_IP_CKSUM, TX_TCP_CKSUM, TX_TCP_SEG, TX_UDP_CKSUM } from '../../../mbuf/layout.js';
 import {
@@ -13,7 +11,8 @@ import {
   DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_BAD_OFFLOAD, DEVICE_FOREIGN, DEVICE_RING_FULL, DEVICE_TOO_SMALL, SCRATCH_BYTES,
   VQ_FINISHED, VQ_PASSES, VQ_PIECES, VQ_UNFINISHABLE,
 } from '../../../virtqueue/layout.js';
-import type { Availability, Port, PortDriver, PortEvent, PortHost, PortLink } from '../../port.js';
+import type { Port, PortDriver, PortEvent, PortHost, PortLink } from '../../port.js';
+import { probeAddon } from '../../probe.js';
 import type { QueueState } from '../../queue.js';
 import { QueuePort, total, type QueuePortParts } from '../../queue_port.js';
 import { ofThisProcess, repairVirtqueue } from '../../virtqueue_attach.js';
@@ -70,10 +69,7 @@ export const vhostDriver: PortDriver<VhostOptions> = {
     passOffloads: { type: 'flag', help: 'receive frames with their offloads still to be done, for ports that do them (default off)' },
     guestMemory: { type: 'count', help: 'room for the guest\'s memory in MiB (default 1024)', min: 1, max: 4000 },
   },
-  probe(): Availability {
-    const addon = tryBinding();
-    return addon instanceof PollmodeError ? { usable: false, reason: 'the native addon is not there', mend: addon.message } : { usable: true };
-  },
+  probe: probeAddon,
   plan(options) {
     const { device, guestMemory } = settings(options);
     unixAddress(device);

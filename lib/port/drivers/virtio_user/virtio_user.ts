@@ -1,9 +1,9 @@
-import { tryBinding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
 import { unixAddress } from '../../../kernel/unix.js';
 import { isRingSize } from '../../../virtqueue/device.js';
-import type { Availability, PortDriver } from '../../port.js';
+import type { PortDriver } from '../../port.js';
+import { probeAddon } from '../../probe.js';
 import type { VirtioUserOptions } from './options.js';
 import { ofThisProcess, repairVirtqueue } from '../../virtqueue_attach.js';
 import { VirtioUserPort } from './port.js';
@@ -26,10 +26,7 @@ export const virtioUserDriver: PortDriver<VirtioUserOptions> = {
     indirect: { type: 'flag', help: 'indirect descriptors (default on)' },
     mtu: { type: 'count', help: 'bytes of IP packet (default 1500)', min: 68, max: 65_500 },
   },
-  probe(): Availability {
-    const addon = tryBinding();
-    return addon instanceof PollmodeError ? { usable: false, reason: 'the native addon is not there', mend: addon.message } : { usable: true };
-  },
+  probe: probeAddon,
   plan(options) {
     const { device, queues, queueSize, packed } = settings(options);
     unixAddress(device);

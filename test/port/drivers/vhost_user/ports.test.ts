@@ -10,7 +10,7 @@ import { SOCK_NONBLOCK, SOCK_STREAM } from '../../../../lib/kernel/constants.js'
 import { Door } from '../../../../lib/kernel/door.js';
 import { unixAddress, unixSocket } from '../../../../lib/kernel/unix.js';
 import { Chains } from '../../../../lib/mbuf/chains.js';
-import { open, type Host, type OpenOptions } from '../../../../lib/port/host.js';
+import { open } from '../../../../lib/port/host.js';
 import type { Port } from '../../../../lib/port/port.js';
 import { QueueView } from '../../../../lib/port/queue_view.js';
 import { repairVirtqueue } from '../../../../lib/port/virtqueue_attach.js';
@@ -21,24 +21,12 @@ import { Channel } from '../../../../lib/vhost_user/channel.js';
 import { u64, writeAddress, writeTable, writeVring } from '../../../../lib/vhost_user/messages.js';
 import { frame, frames } from '../../conformance/frames.js';
 import { receiveBy, sendBy } from '../../conformance/wires.js';
-
-const OPTIONS: OpenOptions = { mbufs: 2048, arenaOptions: { size: 64 << 20 } };
+import { OPTIONS, opened, until } from '../ends_helper.js';
 
 function folder(t: Test): string {
   const made = mkdtempSync(join(tmpdir(), 'pollmode-vhost-'));
   t.teardown(() => rmSync(made, { recursive: true, force: true }));
   return join(made, 's');
-}
-
-function opened(t: Test, ...devices: string[]): { host: Host; ports: readonly Port[] } {
-  const host = open(devices, OPTIONS);
-  t.teardown(() => host.close());
-  return { host, ports: host.ports };
-}
-
-async function until(ready: () => boolean): Promise<boolean> {
-  for (let i = 0; i < 600 && !ready(); i++) await sleep(5);
-  return ready();
 }
 
 t.test('several pairs of queues, each with its own frames', async t => {
