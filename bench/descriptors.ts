@@ -1,7 +1,7 @@
 /**
  * `node dist/bench/descriptors.js [--rounds N]`: cycles per packet of each ring driver's receive and send burst, without
  * the device: the bench fills the rings as a NIC or the kernel would, outside of what is measured. 60-byte frames, bursts
- * of 32. The rounds go round the drivers, so that whatever slows the machine slows all; a ratio is the median of the
+ * of 32. Where it says swapped, the device gives back each second buffer before the first. The rounds go round the drivers, so that whatever slows the machine slows all; a ratio is the median of the
  * rounds' ratios to AF_XDP's in the same round.
  */
 import { Arena } from '../lib/arena/arena.js';
@@ -42,7 +42,7 @@ const bursts = Array.from({ length: BURSTS }, () => new Burst(arena, BURST));
 const time = new Float64Array(2);
 const { lcore } = arena;
 
-const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb', 'ixgbe', 'virtio split', 'virtio packed', 'with checksums'].map((name, number) => {
+const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb', 'ixgbe', 'virtio split', 'virtio packed', 'with checksums', 'split, swapped', 'packed, swapped'].map((name, number) => {
   const states = (['rx', 'tx'] as const).map(direction => new QueueState({ arena, pool, number, device: 'bench' }, direction, 0)) as [QueueState, QueueState];
   const [rx, tx] = states.map(({ offset }) => offset) as [number, number];
   if (name === 'AF_XDP') {
@@ -50,8 +50,8 @@ const drivers: readonly Driver[] = ['AF_XDP', 'e1000e', 'igb', 'ixgbe', 'virtio 
     functions.xskFill(rx, lcore);
     return { name, rx, tx, receive: functions.xskRx, send: functions.xskTx, device };
   }
-  if (name.startsWith('virtio') || name === 'with checksums') {
-    const device = new FakeVirtio(pool, ...states, name !== 'virtio split', name === 'with checksums' ? OFFLOAD_CSUM | OFFLOAD_FINISH : 0);
+  if (/virtio|checksums|swapped/.test(name)) {
+    const device = new FakeVirtio(pool, ...states, !name.includes('split'), { offloads: name === 'with checksums' ? OFFLOAD_CSUM | OFFLOAD_FINISH : 0, swaps: name.endsWith('swapped') });
     functions.virtioFill(rx, lcore);
     return { name, rx, tx, receive: functions.virtioRx, send: functions.virtioTx, device };
   }

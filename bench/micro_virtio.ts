@@ -17,13 +17,15 @@ interface Ring { readonly desc: number; readonly avail: number; readonly used: n
 export class FakeVirtio {
   readonly #pool: Mempool;
   readonly #packed: boolean;
+  readonly #swaps: boolean;
   readonly #rx: Ring;
   readonly #tx: Ring;
 
-  /** @param offloads OFFLOAD_* of both queues */
-  constructor(pool: Mempool, rx: QueueState, tx: QueueState, packed: boolean, offloads = 0) {
+  /** @param options `offloads`: OFFLOAD_* of both queues; `swaps`: of each two buffers the second is given back first */
+  constructor(pool: Mempool, rx: QueueState, tx: QueueState, packed: boolean, { offloads = 0, swaps = false }: { offloads?: number; swaps?: boolean } = {}) {
     this.#pool = pool;
     this.#packed = packed;
+    this.#swaps = swaps;
     this.#rx = this.#makeRing(rx, offloads);
     this.#tx = this.#makeRing(tx, offloads);
   }
@@ -58,7 +60,7 @@ export class FakeVirtio {
     const { u16, u32 } = this.#pool.arena;
     for (let i = 0; i < count; i++, ring.next = (ring.next + 1) & 0xffff) {
       const place = ring.next & (SIZE - 1);
-      const id = u16[(ring.avail + RING_ENTRIES + 2 * place) >>> 1]!;
+      const id = u16[(ring.avail + RING_ENTRIES + 2 * (this.#swaps ? place ^ 1 : place)) >>> 1]!;
       if (length > 0) this.#isWhole(ring.desc + id * 16);
       const entry = (ring.used + RING_ENTRIES + 8 * place) >>> 2;
       u32[entry] = id;
@@ -76,6 +78,11 @@ export class FakeVirtio {
     const { u16, u32 } = this.#pool.arena;
     const at = ring.desc + (ring.next & (SIZE - 1)) * 16;
     u32[(at + 8) >>> 2] = length;
+    if (this.#swaps && (ring.next & 1) === 1) {
+      const id = u16[(at + 12) >>> 1]!;
+      u16[(at + 12) >>> 1] = u16[(at - 4) >>> 1]!;
+      u16[(at - 4) >>> 1] = id;
+    }
     u16[(at + 14) >>> 1] = (ring.next & SIZE) === 0 ? DESC_AVAIL | DESC_USED : 0;
     ring.next++;
   }
