@@ -82,7 +82,7 @@ export class Switch {
 
   /**
    * Another configuration, between two polls. What both have goes on: ports with their packets, learned addresses,
-   * counters. New devices are opened first; if that fails, it throws and all is as it was.
+   * counters. New devices and all memory are had first; if that fails, it throws and all is as it was.
    */
   apply(config: SwitchConfig): Changes {
     if (!this.#open) throw new PollmodeError('ECLOSED', 'This switch is closed: make a new one.');

@@ -185,4 +185,9 @@ t.test('a forwarder refuses what is not for it, and does nothing when a burst is
   forwarder.close();
   t.equal(forwarder.forward(burst, 8), 0);
   t.notOk(arena.zones().some(({ name }) => name.startsWith('forwarder/')));
+  // What a thread that died under this lcore has left.
+  for (let i = 0; i < 600; i++) arena.reserve(`forwarder/${arena.lcore}/${i}`, 64);
+  const later = new Forwarder(arena, routes, adjacencies);
+  t.equal(later.forward(burst, 8), 8);
+  later.close();
 });
