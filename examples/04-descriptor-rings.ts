@@ -111,8 +111,8 @@ tx.txBurst(burst, 0); // whoever sends next, or asks, takes back what was sent
 console.log(`  one report for the burst, and ${pool.audit().tx} are`);
 
 try {
-  dma(IOVA + mbufs.header(pool.buffers.offset >>> 11), 64);
+  dma(IOVA + arena.table, 64);
 } catch (fault) {
-  console.log(`\na descriptor with a wrong address, an mbuf's header: ${(fault as Error).message}`);
+  console.log(`\na descriptor with a wrong address, that of the mbufs' headers: ${(fault as Error).message}`);
 }
 host.close();

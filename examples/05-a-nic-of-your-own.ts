@@ -67,7 +67,7 @@ async function drive(address: string): Promise<void> {
     let shown = 0;
     await poll(() => {
       const got = rx.rxBurst(burst);
-      for (let i = 0; i < got && shown < 8; i++, shown++) console.log(`  at IOVA 2^32 + 0x${mbufs.data(burst.handles[i]!).toString(16)}: ${describe(mbufs, burst.handles[i]!)}`);
+      for (let i = 0; i < got && shown < 8; i++, shown++) console.log(`  the NIC wrote to 0x${mbufs.data(burst.handles[i]!).toString(16)}: ${describe(mbufs, burst.handles[i]!)}`);
       pool.free(burst, 0, got);
       return got;
     }, { seconds: 3, idle });

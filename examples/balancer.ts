@@ -92,6 +92,7 @@ class Balancer {
   #give(handle: number, chosen: number): void {
     const ether = this.#ether;
     if (!ether.at(handle)) return this.drops.put(handle, 'too short');
+    if (ether.tags > 0) return this.drops.put(handle, 'tagged');
     if (ether.type === ETHERTYPE_ARP) return this.leg.takeArp(handle, ether.end);
     if (ether.type === ETHERTYPE_IPV4) return this.#give4(handle, chosen);
     if (ether.type === ETHERTYPE_IPV6 && this.leg.six !== undefined) return this.#give6(handle, chosen);

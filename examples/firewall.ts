@@ -104,10 +104,10 @@ class Firewall {
     return whole;
   }
 
-  /** 4 or 6, with the views at the packet; 0 for another, and one that is not sound. */
+  /** 4 or 6, with the views at the packet; 0 for another, one that is not sound, and one with a VLAN tag, which would be of another network outside, too. */
   #read(handle: number): number {
     const { ether, four, six } = this.#views;
-    if (!ether.at(handle)) return 0;
+    if (!ether.at(handle) || ether.tags > 0) return 0;
     if (ether.type === ETHERTYPE_IPV4) return four.at(handle, ether.end, ether.limit) && four.checksumValid ? 4 : 0;
     return ether.type === ETHERTYPE_IPV6 && six.at(handle, ether.end, ether.limit) && six.complete ? 6 : 0;
   }
@@ -187,7 +187,10 @@ class Firewall {
   }
 
   #other(handle: number, leg: Leg): void {
-    if (this.#views.ether.at(handle) && this.#views.ether.type === ETHERTYPE_ARP) leg.takeArp(handle, this.#views.ether.end);
+    const { ether } = this.#views;
+    if (!ether.at(handle)) this.drops.put(handle, 'no IP');
+    else if (ether.tags > 0) this.drops.put(handle, 'tagged');
+    else if (ether.type === ETHERTYPE_ARP) leg.takeArp(handle, ether.end);
     else this.drops.put(handle, 'no IP');
   }
 

@@ -5,14 +5,14 @@
  *
  *   node dist/examples/l3fwd.js af_xdp:eth0 10.0.1.1/24,fd01::1/64 af_xdp:eth1 10.0.2.1/24,fd02::1/64 --route 0.0.0.0/0=10.0.2.254 --route ::/0=fd02::fe
  *
- * How a packet goes: rxBurst → its destination into a vector → the routes' answers, a burst at a time → new MAC addresses
- * from the adjacency's twelve bytes → txBurst. IPv6 packets are put aside meanwhile, and go the same way behind the others,
- * with a table of their own. Everything else (ARP, our own address, errors, neighbours that are not known yet) leaves that
- * path, and may take its time.
+ * How an IPv4 packet goes: rxBurst → `Forwarder`, which looks up a burst in a call, gives each packet whose next hop is
+ * known its new MAC addresses, and says by which leg it leaves → txBurst. What that leaves is looked at packet by packet:
+ * IPv6, which is put aside and goes on behind the others, with a table of its own; ARP, our own address, options, errors,
+ * neighbours that are not known yet. They may take their time.
  */
 import { Command } from 'commander';
 import {
-  addressBytes, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, Ipv4, Ipv6, Lpm, LPM_NONE, open, PollmodeError, Vector, type Burst, type Host,
+  Adjacencies, ADJACENCY_NONE, addressBytes, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Forwarder, Fragmenter, Ipv4, Ipv6, Lpm, LPM_NONE, open, PollmodeError, Vector, type Burst, type Host,
 } from '../lib/index.js';
 import { Leg, prefixOf } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
@@ -44,10 +44,13 @@ class Router {
   /** The burst's IPv6 packets. */
   readonly #sixes: Burst;
   #sixCount = 0;
-  /** Of adjacency n, from n * 12 on: destination and source MAC, once the neighbour is known. */
-  readonly #macs = new Uint8Array(ADJACENCIES * 12);
-  readonly #known = new Uint8Array(ADJACENCIES);
+  /** Of next hop n, once the neighbour is known: the MAC addresses, and the number of its leg. */
+  readonly #adjacencies: Adjacencies;
+  /** One for each leg: only what was sent to its MAC address goes on. */
+  readonly #forwarders: readonly Forwarder[];
   readonly #legOf: Leg[] = [];
+  /** The longest packet that every leg has room for, Ethernet header counted. */
+  readonly #longest: number;
   /** Are there packets that one leg has room for, and another not? */
   readonly #mtusDiffer: boolean;
   readonly #fragmenter: Fragmenter;
@@ -68,6 +71,9 @@ class Router {
     this.#ether = new Ethernet(host.mbufs);
     this.#ip = new Ipv4(host.mbufs);
     this.#ip6 = new Ipv6(host.mbufs);
+    this.#adjacencies = Adjacencies.create(host.arena, 'next hops', ADJACENCIES);
+    this.#forwarders = this.legs.map(({ mac }) => new Forwarder(host.arena, this.#lpm, this.#adjacencies, { station: mac, checksum: true }));
+    this.#longest = Math.min(...host.ports.map(port => port.capabilities.mtu)) + 14;
     this.#mtusDiffer = new Set(host.ports.map(port => port.capabilities.mtu)).size > 1;
     this.#fragmenter = new Fragmenter(host.pool);
     this.#pieces = host.burst(64);
@@ -95,16 +101,44 @@ class Router {
 
   turn(): number {
     let got = 0;
-    for (const leg of this.legs) got += this.#receive(leg);
+    for (let i = 0; i < this.legs.length; i++) got += this.#receive(this.legs[i]!, this.#forwarders[i]!);
     for (const leg of this.legs) leg.out.flush();
     this.drops.flush();
     return got;
   }
 
-  #receive(leg: Leg): number {
+  #receive(leg: Leg, forwarder: Forwarder): number {
+    const got = leg.port.rx[0]!.rxBurst(this.#burst);
+    const left = this.#areShort(got) ? this.#forwardAll(got, forwarder) : got;
+    if (left > 0) this.#lookAt(left, leg);
+    return got;
+  }
+
+  #areShort(count: number): boolean {
+    if (!this.#mtusDiffer) return true;
+    const { handles } = this.#burst;
+    for (let i = 0; i < count; i++) if (this.#host.mbufs.pktLen(handles[i]!) > this.#longest) return false;
+    return true;
+  }
+
+  /** Returns how many are left, which stand first in the burst then. */
+  #forwardAll(count: number, forwarder: Forwarder): number {
+    const { handles } = this.#burst;
+    const { values } = forwarder;
+    forwarder.forward(this.#burst, count);
+    let left = 0;
+    for (let i = 0; i < count; i++) {
+      if (values[i] === ADJACENCY_NONE) handles[left++] = handles[i]!;
+      else this.legs[values[i]!]!.out.put(handles[i]!);
+    }
+    this.forwarded += count - left;
+    return left;
+  }
+
+  /** Packet by packet. */
+  #lookAt(got: number, leg: Leg): void {
     const burst = this.#burst;
     const ip = this.#ip;
-    const got = leg.port.rx[0]!.rxBurst(burst);
     const addresses = this.#addresses.u32;
     for (let i = 0; i < got; i++) {
       // What is not for the table is looked up all the same, and its answer not asked for: no branch is cheaper than that.
@@ -119,14 +153,13 @@ class Router {
       else this.#forward(handle, hop, leg);
     }
     if (this.#sixCount > 0) this.#receive6(leg);
-    return got;
   }
 
-  /** An IPv4 packet to our MAC address, sound, and to one host. */
+  /** An IPv4 packet to our MAC address, sound, and to one host. What has a VLAN tag is of another network than the leg's, here and at the other end. */
   #isRoutable(handle: number, leg: Leg): boolean {
     const ether = this.#ether;
     const ip = this.#ip;
-    return ether.at(handle) && ether.type === ETHERTYPE_IPV4 && ether.destinationIs(leg.mac) && ip.at(handle, ether.end, ether.limit) && ip.checksumValid
+    return ether.at(handle) && ether.type === ETHERTYPE_IPV4 && ether.tags === 0 && ether.destinationIs(leg.mac) && ip.at(handle, ether.end, ether.limit) && ip.checksumValid
       && ip.destination >>> 28 < 14;
   }
 
@@ -138,11 +171,9 @@ class Router {
     ip.at(handle, ether.end);
     if (this.#mtusDiffer && !leg.fits(handle)) return this.#cut(handle, from, leg, this.#neighbourOf[hop]);
     if (ip.decrementTtl() === 0) return from.refuse(handle, 'time exceeded');
-    if (this.#known[hop] === 0) return leg.send(handle, this.#neighbourOf[hop]!);
-    const { u8 } = this.#host.mbufs;
-    for (let i = 0; i < 12; i++) u8[ether.start + i] = this.#macs[hop * 12 + i]!;
-    leg.out.put(handle);
-    this.forwarded++;
+    const neighbour = this.#neighbourOf[hop]!;
+    if (neighbour.mac !== undefined) this.forwarded++;
+    leg.send(handle, neighbour);
   }
 
   /** A packet that the leg has no room for: cut into fragments, if it may be (RFC 791). Else its sender is told of the MTU (RFC 1191). */
@@ -174,7 +205,7 @@ class Router {
 
   #other(handle: number, leg: Leg): void {
     const ether = this.#ether;
-    if (ether.at(handle) && ether.type === ETHERTYPE_ARP) leg.takeArp(handle, ether.end);
+    if (ether.at(handle) && ether.type === ETHERTYPE_ARP && ether.tags === 0) leg.takeArp(handle, ether.end);
     else if (ether.type === ETHERTYPE_IPV6 && leg.six !== undefined) this.#sixes.handles[this.#sixCount++] = handle;
     else this.drops.put(handle, 'not for a router');
   }
@@ -205,6 +236,7 @@ class Router {
     const ip = this.#ip6;
     ether.at(handle);
     ip.at(handle, ether.end, ether.limit);
+    if (hop === OWN && ip.destinationIsLinkLocal && !from.isOwn6(this.#host.mbufs.u8, ip.destinationAt)) return this.drops.put(handle, 'of the link only');
     if (hop === OWN) return from.take6(handle, ip);
     if (hop === LPM_NONE) return from.refuse(handle, 'no route');
     if (ip.sourceIsLinkLocal) return this.drops.put(handle, 'of the link only');
@@ -223,9 +255,7 @@ class Router {
   #learned(leg: Leg, neighbour: Neighbour): void {
     const hop = this.#adjacency(leg, neighbour);
     if (hop === 0) return; // full: such neighbours are served, from the leg's own list
-    this.#macs.set(neighbour.mac!, hop * 12);
-    this.#macs.set(leg.mac, hop * 12 + 6);
-    this.#known[hop] = 1;
+    this.#adjacencies.set(hop, { destination: neighbour.mac!, source: leg.mac, value: this.legs.indexOf(leg) });
     this.#table(neighbour.address).add(neighbour.address, neighbour.address.length * 8, hop);
   }
 
@@ -252,6 +282,7 @@ class Router {
 
   close(): void {
     for (const leg of this.legs) leg.close();
+    for (const forwarder of this.#forwarders) forwarder.close();
     this.#fragmenter.close();
     this.drops.flush();
   }

@@ -57,6 +57,8 @@ export interface PortResult {
   readonly seconds: number;
   readonly userSeconds: number;
   readonly systemSeconds: number;
+  /** The part of the time that went by in turns that moved nothing. */
+  readonly idle: number;
 }
 
 /** Thread's user and system time in µs; 0 without the addon. */
@@ -76,17 +78,23 @@ export function measure(seconds: number, turn: () => number): PortResult {
   process.stdout.write('measuring\n');
   const start = usage();
   const begun = performance.now();
-  const packets = spin(seconds, turn);
+  const { packets, idle } = spin(seconds, turn);
   const elapsed = (performance.now() - begun) / 1000;
   const end = usage();
-  return { packets, seconds: elapsed, userSeconds: (end[0]! - start[0]!) / 1e6, systemSeconds: (end[1]! - start[1]!) / 1e6 };
+  return { packets, seconds: elapsed, idle: idle / 1000 / elapsed, userSeconds: (end[0]! - start[0]!) / 1e6, systemSeconds: (end[1]! - start[1]!) / 1e6 };
 }
 
-function spin(seconds: number, turn: () => number): number {
-  const until = performance.now() + seconds * 1000;
-  let packets = 0;
-  do packets += turn(); while (performance.now() < until);
-  return packets;
+function spin(seconds: number, turn: () => number): { packets: number; idle: number } {
+  let [packets, idle, now] = [0, 0, performance.now()];
+  const until = now + seconds * 1000;
+  do {
+    const before = now;
+    const moved = turn();
+    packets += moved;
+    now = performance.now();
+    if (moved === 0) idle += now - before;
+  } while (now < until);
+  return { packets, idle };
 }
 
 export function print(result: object): void {

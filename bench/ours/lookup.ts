@@ -11,7 +11,7 @@ import { Vector } from '../../lib/lookup/vector.js';
 import { Mempool } from '../../lib/mbuf/mempool.js';
 import { parseArgs } from 'node:util';
 import { cyclesPerSecond, pin, print } from './common.js';
-import { l3fwdSlice, prepareFrames } from './l3fwd.js';
+import { l3fwdPlainSlice, l3fwdSlice, prepareFrames } from './l3fwd.js';
 import { NEXT_HOPS, readWords, RULES, toAclRules, TUPLES, type RuleWords } from './lookup_data.js';
 import { randomWords } from './random.js';
 
@@ -31,7 +31,7 @@ pin(Number(values.cpu));
 const perNanosecond = cyclesPerSecond() / 1e9;
 const arena = Arena.create({ size: 512 << 20 });
 
-const runs: Readonly<Record<string, () => { cycles: number; check: number }>> = { 'lpm-lookup': lpmLookup, 'lpm-add': () => lpmAdd(ADD_SHARE), 'lpm-add-all': () => lpmAdd(1), 'hash-lookup': hashLookup, 'hash-add': hashAdd, acl, l3fwd: () => l3fwd(PACKETS), 'l3fwd-few': () => l3fwd(FEW_PACKETS) };
+const runs: Readonly<Record<string, () => { cycles: number; check: number }>> = { 'lpm-lookup': lpmLookup, 'lpm-add': () => lpmAdd(ADD_SHARE), 'lpm-add-all': () => lpmAdd(1), 'hash-lookup': hashLookup, 'hash-add': hashAdd, acl, l3fwd: () => l3fwd(PACKETS, false), 'l3fwd-few': () => l3fwd(FEW_PACKETS, false), 'l3fwd-plain': () => l3fwd(PACKETS, true), 'l3fwd-few-plain': () => l3fwd(FEW_PACKETS, true) };
 print(runs[positionals[0]]());
 
 /** Median of what `slice` says that it took, in nanoseconds per operation, without the first eighth. */
@@ -169,14 +169,16 @@ function acl(): { cycles: number; check: number } {
   return { cycles, check };
 }
 
-function l3fwd(packets: number): { cycles: number; check: number } {
+/** Frames are spread over the cache's sets, as rte_mempool pads its objects so that they are. */
+function l3fwd(packets: number, plain: boolean): { cycles: number; check: number } {
   const { lpm } = filled();
-  const pool = Mempool.create(arena, 'pool', { count: packets, hugePages: 'try' });
-  const frames = prepareFrames(pool, packets, NEXT_HOPS);
+  const pool = Mempool.create(arena, 'pool', { count: packets, spread: 8, hugePages: 'try' });
+  const frames = prepareFrames(lpm, pool, packets, NEXT_HOPS);
   const cycles = median(() => {
     frames.restore();
     const start = performance.now();
-    for (let round = 0; round < 16; round++) l3fwdSlice(lpm, pool.mbufs, frames);
+    if (plain) for (let round = 0; round < 16; round++) l3fwdPlainSlice(lpm, pool.mbufs, frames);
+    else for (let round = 0; round < 16; round++) l3fwdSlice(frames);
     return (performance.now() - start) * 1e6 / 16 / packets;
   });
   return { cycles, check: frames.check() };

@@ -39,6 +39,8 @@ export interface Row {
   readonly orIdle?: boolean;
   /** What is counted, by whom. */
   readonly counted: string;
+  /** What bounds it, whoever runs; see limits.ts. */
+  readonly limit?: string;
   /** Takes minutes: only with --autotests. */
   readonly slow?: boolean;
 }

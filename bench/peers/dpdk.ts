@@ -1,4 +1,5 @@
 /** DPDK's own programs: testpmd and dpdk-test, of Debian's package `dpdk`. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { installed, type Machine } from './machine.js';
 
@@ -24,6 +25,14 @@ export interface TestpmdRates {
   readonly tx: readonly number[];
 }
 
+export interface TestpmdRun<T> {
+  readonly rates: TestpmdRates;
+  /** What `during` returned. */
+  readonly seen: T | undefined;
+  /** Of the forwarding thread's CPU time, the part that was spent outside the kernel. */
+  readonly userShare: number;
+}
+
 const WARM_UP_SECONDS = 0.7;
 
 /** Why DPDK's programs cannot be run, or undefined. */
@@ -46,7 +55,7 @@ function environmentOptions(mainCpu: number, secondCpu: number): string[] {
  * Forwards on the measured CPU; testpmd's main thread waits for commands on the other one. `during` is called in the
  * measured seconds, for counters that are read from outside.
  */
-export async function testpmd<T>(machine: Machine, cpus: Cpus, seconds: number, options: TestpmdOptions, during?: () => Promise<T>): Promise<{ rates: TestpmdRates; seen: T | undefined }> {
+export async function testpmd<T>(machine: Machine, cpus: Cpus, seconds: number, options: TestpmdOptions, during?: () => Promise<T>): Promise<TestpmdRun<T>> {
   const { vdevs, forward, firstBursts, netns, burst = 32 } = options;
   const args = [...environmentOptions(cpus.other, cpus.measured), ...vdevs.map(vdev => `--vdev=${vdev}`), '--',
     `--forward-mode=${forward}`, '--nb-cores=1', `--burst=${burst}`, '--total-num-mbufs=16384', '-i'];
@@ -58,15 +67,27 @@ export async function testpmd<T>(machine: Machine, cpus: Cpus, seconds: number, 
     await program.expect(/nb forwarding cores=1/);
     await sleep(WARM_UP_SECONDS * 1000);
     program.write('show port stats all');
+    const from = workerTicks(program.pid);
     const seen = await Promise.all([during?.(), sleep(seconds * 1000)]);
+    const to = workerTicks(program.pid);
     program.write('show port stats all');
     await sleep(50);
     program.write('stop');
     program.write('quit');
-    return { rates: lastRates(await program.finish(20), vdevs.length), seen: seen[0] };
+    const [user, system] = [to.user - from.user, to.system - from.system];
+    return { rates: lastRates(await program.finish(20), vdevs.length), seen: seen[0], userShare: user / Math.max(1, user + system) };
   } finally {
     program.kill();
   }
+}
+
+/** The forwarding thread's time in clock ticks (proc_pid_stat(5), fields 14 and 15). DPDK calls it "rte-worker-1", later "dpdk-worker1". */
+function workerTicks(pid: number): { user: number; system: number } {
+  const tasks = `/proc/${pid}/task`;
+  const worker = readdirSync(tasks).find(id => readFileSync(`${tasks}/${id}/comm`, 'utf8').includes('worker'));
+  if (worker === undefined) throw new Error('dpdk-testpmd has no worker thread');
+  const fields = readFileSync(`${tasks}/${worker}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  return { user: Number(fields[11]), system: Number(fields[12]) };
 }
 
 /** testpmd prints packets per second since the last time it was asked. */

@@ -27,13 +27,14 @@ export function lookupMeasurements(machine: Machine): readonly Measurement[] {
       { name: `C ${work}`, lacks: () => c.lacks(), run: async (bench: Bench) => keep(work, await c.run(work, bench)) },
       { name: `lookup ${work}`, lacks: () => undefined, run: async (bench: Bench) => keep(work, await ours(work, bench, c)) },
     ]),
+    ...(['l3fwd', 'l3fwd-few'] as const).map(work => ({ name: `lookup ${work}-plain`, lacks: () => undefined, run: async (bench: Bench) => keep(work, await ours(`${work}-plain`, bench, c)) })),
     { name: 'lookup lpm-add-all', lacks: () => undefined, run: async bench => ({ value: (await ours('lpm-add-all', bench, c)).cycles }) },
     { name: 'lpm_perf_autotest', lacks: () => dpdkLacks(machine), run: lpmPerf },
     { name: 'hash_perf_autotest', lacks: () => dpdkLacks(machine), run: hashPerf },
   ];
 }
 
-async function ours(work: Work | 'lpm-add-all', { machine, cpus, seconds }: Bench, c: CLookup): Promise<Result> {
+async function ours(work: Work | 'lpm-add-all' | 'l3fwd-plain' | 'l3fwd-few-plain', { machine, cpus, seconds }: Bench, c: CLookup): Promise<Result> {
   const output = await startOurs(machine, 'lookup', cpus, { seconds, more: [work, '--file', c.file(work)] }).finish(seconds + 60);
   return JSON.parse(output.trim().split('\n').at(-1)!) as Result;
 }

@@ -22,7 +22,7 @@ export interface OursResult {
   readonly seconds: number;
   /** Of the AF_XDP programs: user time over all CPU time of the measured thread. */
   readonly userShare?: number;
-  /** Of the virtqueue programs: part of the time in which nothing could be moved, and packets of a burst that moved some. */
+  /** Of programs that wait for another end: part of the time in which nothing could be moved, and packets of a burst that moved some. */
   readonly idle?: number;
   readonly burst?: number;
   /** Of round-trip. */

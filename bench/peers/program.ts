@@ -37,6 +37,11 @@ export class Program {
     });
   }
 
+  /** While it runs. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   get output(): string {
     return this.#output;
   }

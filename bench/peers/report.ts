@@ -13,6 +13,8 @@ export interface Outcome {
   readonly reached?: boolean;
   /** Of our CPU time, the part that was spent outside the kernel. */
   readonly userShare?: number;
+  /** The same of the peer's: what it would gain by taking no time itself, and so how far anybody can get ahead of it. */
+  readonly peerUserShare?: number;
   /** Of our time, the part in which there was nothing to move: the other end is the limit. */
   readonly idle?: number;
   /** Rounds that do not count, since the host below moved a CPU between the two measurements. */
@@ -24,8 +26,7 @@ export type Round = ReadonlyMap<string, Figures | string>;
 
 export function outcome(row: Row, rounds: readonly Round[]): Outcome {
   const pairs: [peer: number, ours: number][] = [];
-  const shares: number[] = [];
-  const idles: number[] = [];
+  const more: Record<'userShare' | 'peerUserShare' | 'idle', number[]> = { userShare: [], peerUserShare: [], idle: [] };
   let skipped = '';
   let moved = 0;
   for (const round of rounds) {
@@ -39,16 +40,16 @@ export function outcome(row: Row, rounds: readonly Round[]): Outcome {
       continue;
     }
     pairs.push([peer[row.peerFigure[1]]!, ours[row.oursFigure[1]]!]);
-    if (ours['userShare'] !== undefined) shares.push(ours['userShare']);
-    if (ours['idle'] !== undefined) idles.push(ours['idle']);
+    if (ours['userShare'] !== undefined) more.userShare.push(ours['userShare']);
+    if (peer['userShare'] !== undefined) more.peerUserShare.push(peer['userShare']);
+    if (ours['idle'] !== undefined) more.idle.push(ours['idle']);
   }
   if (pairs.length === 0) return { row, moved, skipped: skipped || 'in each round the two CPUs were nearer to each other for one than for the other: run it again, with more rounds' };
   const ratio = spread(pairs.map(([peer, ours]) => row.unit === 'cycles' ? peer / ours : ours / peer));
   return {
     row, moved, ratio, peer: spread(pairs.map(([peer]) => peer)), ours: spread(pairs.map(([, ours]) => ours)),
     ...(row.target === undefined ? {} : { reached: ratio.median >= row.target }),
-    ...(shares.length === 0 ? {} : { userShare: median(shares) }),
-    ...(idles.length === 0 ? {} : { idle: median(idles) }),
+    ...Object.fromEntries(Object.entries(more).filter(([, values]) => values.length > 0).map(([name, values]) => [name, median(values)])),
   };
 }
 
@@ -62,7 +63,7 @@ function sameDistance(peer: Figures, ours: Figures): boolean {
 }
 
 export function table(outcomes: readonly Outcome[]): string {
-  const lines = [['', 'peer', 'ours', '', 'ratio', 'rounds', 'target', '', 'our user time'], ...outcomes.map(cells)];
+  const lines = [['', 'peer', 'ours', '', 'ratio', 'rounds', 'target', '', 'our user time', 'the peer\'s'], ...outcomes.map(cells)];
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map(line => line[column]?.length ?? 0)));
   return lines.map(line => line.map((cell, column) => [0, 3, 7].includes(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join('  ').trimEnd()).join('\n');
 }
@@ -72,18 +73,23 @@ const IDLE = 0.05;
 
 function verdict({ row, reached, idle = 0 }: Outcome): string {
   if (reached === undefined) return '';
-  if (reached || row.orIdle !== true || idle < IDLE) return reached ? 'reached' : 'NOT reached';
-  return `idle ${(idle * 100).toFixed(0)}%: the other end is the limit`;
+  if (reached) return 'reached';
+  if (idle < IDLE) return 'NOT reached';
+  return `${row.orIdle === true ? '' : 'NOT reached, '}idle ${(idle * 100).toFixed(0)}%: the other end is the limit`;
 }
 
 function cells(outcome: Outcome): string[] {
-  const { row, peer, ours, ratio, userShare } = outcome;
+  const { row, peer, ours, ratio, userShare, peerUserShare } = outcome;
   const name = `${row.name}${row.unit === 'cycles' ? peerKind(row.peerFigure[0]) : ''}`;
   if (ratio === undefined) return [name, '', '', 'not raced, see below'];
   return [
     name, figure(peer!.median), figure(ours!.median), row.unit, `${ratio.median.toFixed(2)}x`, `${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}`,
-    row.target === undefined ? '' : `${row.target}x`, verdict(outcome), userShare === undefined ? '' : `${(userShare * 100).toFixed(0)}%`,
+    row.target === undefined ? '' : `${row.target}x`, verdict(outcome), percent(userShare), percent(peerUserShare),
   ];
+}
+
+function percent(share: number | undefined): string {
+  return share === undefined ? '' : `${(share * 100).toFixed(0)}%`;
 }
 
 function figure(value: number): string {
@@ -94,7 +100,7 @@ function figure(value: number): string {
 export function notes(outcomes: readonly Outcome[]): string {
   return outcomes.map(({ row, skipped, moved }) => {
     const leftOut = moved === 0 ? '' : `\n    left out: ${moved} round${moved === 1 ? '' : 's'}, in which the two CPUs were nearer to each other for one than for the other (a virtual machine's CPUs move)`;
-    const text = `${row.name}\n    peer: ${row.peer}\n    ours: ${row.ours}\n    counted: ${row.counted}${leftOut}`;
+    const text = `${row.name}\n    peer: ${row.peer}\n    ours: ${row.ours}\n    counted: ${row.counted}${row.limit === undefined ? '' : `\n    limit: ${row.limit}`}${leftOut}`;
     return skipped === undefined ? text : `${text}\n    NOT RACED: ${skipped}`;
   }).join('\n');
 }

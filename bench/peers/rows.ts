@@ -1,5 +1,6 @@
 /** What is raced: a peer's measurement, one of ours, and the least ratio that the project asks of itself. */
 import type { Row } from './bench.js';
+import { RECEIVE_LIMIT, SEND_LIMIT } from './limits.js';
 
 const PER_BULK = 'time-stamp counter cycles per bulk of 32, enqueue and dequeue together';
 const THROUGH = 'time-stamp counter cycles per bulk of 32 that went through 4096 slots, one thread enqueueing, one dequeueing; after a call that moved nothing, a side waits (ours and the C program 1 µs; ring_perf_autotest does not, and counts such calls too)';
@@ -31,8 +32,14 @@ export const rows: readonly Row[] = [
   lookup('hash 16-byte key, bulk lookup of 32', 'hash-lookup', 1, `${PER_LOOKUP}; ${KEYS}; all hits, in another order than they were added`),
   lookup('hash 16-byte key, add', 'hash-add', 1, `cycles per key into a new table; ${KEYS}; ours in bulks of 32, rte_hash one by one, as it has no other`),
   lookup('ACL 1,000 rules, bulk of 32', 'acl', 0.5, `${PER_LOOKUP}; 5-tuples of prefixes and port ranges, 16,384 packets, four in five in some rule; rte_acl chooses its SIMD itself`),
-  lookup('L3 forwarding, 65,536 destinations, loop in TypeScript', 'l3fwd', 1, `${FORWARDING}; 65,536 mbufs in turn, so that tables and packets come from L3 and memory; ${ROUTES}`),
-  lookup('L3 forwarding, 4,096 destinations, loop in TypeScript', 'l3fwd-few', 1, `${FORWARDING}; 4,096 mbufs in turn, so that packets and the entries they meet stay in L2; ${ROUTES}`),
+  ...([['65,536', 'l3fwd', 'tables and packets come from L3 and memory'], ['4,096', 'l3fwd-few', 'packets and the entries they meet stay in L2']] as const).flatMap(([count, work, where]): Row[] => {
+    const counted = `${FORWARDING}; ${count} mbufs in turn, so that ${where}, frames spread over the cache's sets on both sides; ${ROUTES}`;
+    const { target: _, ...plain } = lookup(`L3 forwarding, ${count} destinations, each packet in TypeScript`, work, 1, `${counted}; ours looks a burst up in a call, and does the rest packet by packet`);
+    return [
+      lookup(`L3 forwarding, ${count} destinations, loop in TypeScript`, work, 1, `${counted}; ours forwards a burst in a call`),
+      { ...plain, oursFigure: [`lookup ${work}-plain`, 'value'] },
+    ];
+  }),
   ...([['IPv4 LPM, bulk lookup of 32', 'bulk', 'lpm-lookup', 1], ['IPv4 LPM, add, all routes', 'add', 'lpm-add-all', 50]] as const).map(([name, figure, ours, target]) => lookupAutotest(name, 'lpm_perf_autotest', figure, ours, target, ROUTES)),
   ...([['hash 16-byte key, bulk lookup', 'bulk', 'hash-lookup'], ['hash 16-byte key, add', 'add', 'hash-add']] as const).map(([name, figure, ours]) => lookupAutotest(name, 'hash_perf_autotest', figure, ours, 1, `the autotest's 524,288 keys, bulks of 16, jhash; ours: ${KEYS}`)),
   {
@@ -50,12 +57,12 @@ export const rows: readonly Row[] = [
     name: 'ring ports, io, ours counts bytes too', peer: 'testpmd ring io, Debian\'s generic build', peerFigure: ['testpmd ring io', 'value'],
     ours: 'bench/ours/ring-io-bytes', oursFigure: ['ring-io-bytes', 'value'], unit: 'Mpps', counted: 'the same; each header is read twice, for its length',
   },
-  packets('AF_XDP send 64 B', 'testpmd af_xdp txonly', 'af-xdp-send', 1.3, ARRIVED),
+  { ...packets('AF_XDP send 64 B', 'testpmd af_xdp txonly', 'af-xdp-send', 1.3, ARRIVED), limit: SEND_LIMIT },
   {
     name: 'AF_XDP send 64 B, against bare C', peer: 'C on the rings and sendto, gcc -O3 -march=native: as fast as this kernel lets anyone send (bench/peers/xsk.c)',
     peerFigure: ['C af_xdp send', 'value'], ours: 'bench/ours/af-xdp-send', oursFigure: ['af-xdp-send', 'value'], unit: 'Mpps', counted: ARRIVED,
   },
-  packets('AF_XDP receive 64 B', 'testpmd af_xdp rxonly', 'af-xdp-receive', 1, `${RECEIVED}; ${FLOOD}`),
+  { ...packets('AF_XDP receive 64 B', 'testpmd af_xdp rxonly', 'af-xdp-receive', 1, `${RECEIVED}; ${FLOOD}`), limit: RECEIVE_LIMIT },
   packets('AF_XDP MAC swap 64 B', 'testpmd af_xdp macswap', 'af-xdp-macswap', 1, `frames sent back, by the kernel\'s counter of the interface; ${FLOOD}`),
   { ...packets('vhost receive 64 B', 'testpmd net_vhost rxonly', 'vhost-receive', 1.3, FROM_VIRTIO), orIdle: true },
   { ...packets('vhost send 64 B', 'testpmd net_vhost txonly', 'vhost-send', 1.3, INTO_VIRTIO), orIdle: true },
@@ -72,10 +79,10 @@ export const rows: readonly Row[] = [
   switchingCycles(1),
   switchingCycles(10_000),
   ...([['server', 'receive', 'rxonly'], ['server', 'send', 'txonly'], ['client', 'receive', 'rxonly'], ['client', 'send', 'txonly']] as const).map(([role, direction, forward]) => ({
-    ...packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF), orIdle: true,
+    ...packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF),
   })),
-  packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED),
-  packets('AF_XDP receive 64 B, against dgram', 'dgram-receive', 'af-xdp-receive', 10, `${RECEIVED}; ${FLOOD}; to dgram our AF_XDP sender offers all it can, 600 or 300 kpps, whichever dgram does best at`),
+  { ...packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED), limit: SEND_LIMIT },
+  { ...packets('AF_XDP receive 64 B, against dgram', 'dgram-receive', 'af-xdp-receive', 10, `${RECEIVED}; ${FLOOD}; to dgram our AF_XDP sender offers all it can, 600 or 300 kpps, whichever dgram does best at`), limit: RECEIVE_LIMIT },
 ];
 
 /** Not `orIdle`: where the switch waits for the machines, the ratio is only what could be seen of it. */

@@ -67,29 +67,29 @@ function cSend({ machine, cpus: { measured }, seconds }: Bench, c: CProgram): Pr
     await program.expect(/measuring/);
     await sleep(MARGIN_SECONDS * 1000);
     const value = await packetRate(lab.b, 'rx', seconds) / 1e6;
-    await program.finish(seconds + 10);
-    return { value };
+    const output = await program.finish(seconds + 10);
+    return { value, userShare: Number(output.trim().split('\n').at(-1)) };
   });
 }
 
 function testpmdSend(bench: Bench): Promise<Figures> {
   return bench.machine.withLab(async lab => {
-    const { seen } = await afXdp(bench, lab, 'txonly', () => packetRate(lab.b, 'rx', bench.seconds));
-    return { value: seen! / 1e6 };
+    const { seen, userShare } = await afXdp(bench, lab, 'txonly', () => packetRate(lab.b, 'rx', bench.seconds));
+    return { value: seen! / 1e6, userShare };
   });
 }
 
 function testpmdReceive(bench: Bench): Promise<Figures> {
   return bench.machine.withLab(lab => whileSending(bench, lab, FLOOD, async () => {
-    const { rates } = await afXdp(bench, lab, 'rxonly');
-    return { value: rates.rx[0]! / 1e6 };
+    const { rates, userShare } = await afXdp(bench, lab, 'rxonly');
+    return { value: rates.rx[0]! / 1e6, userShare };
   }));
 }
 
 function testpmdBounce(bench: Bench): Promise<Figures> {
   return bench.machine.withLab(lab => whileSending(bench, lab, FLOOD, async () => {
-    const { seen } = await afXdp(bench, lab, 'macswap', () => packetRate(lab.a, 'tx', bench.seconds));
-    return { value: seen! / 1e6 };
+    const { seen, userShare } = await afXdp(bench, lab, 'macswap', () => packetRate(lab.a, 'tx', bench.seconds));
+    return { value: seen! / 1e6, userShare };
   }));
 }
 
@@ -101,8 +101,8 @@ function oursBounce(bench: Bench): Promise<Figures> {
 function oursReceive(bench: Bench, name: string, sender: (lab: Lab) => Sender): Promise<Figures> {
   const { machine, cpus, seconds } = bench;
   return machine.withLab(lab => whileSending(bench, lab, sender(lab), async () => {
-    const { packets, seconds: elapsed, userShare } = await ours(machine, name, cpus, { seconds, netns: lab.a.netns, more: frameWords(lab.a.name, lab.b, lab.a) });
-    return { value: packets / elapsed / 1e6, ...(userShare === undefined ? {} : { userShare }) };
+    const { packets, seconds: elapsed, userShare, idle } = await ours(machine, name, cpus, { seconds, netns: lab.a.netns, more: frameWords(lab.a.name, lab.b, lab.a) });
+    return { value: packets / elapsed / 1e6, ...(userShare === undefined ? {} : { userShare }), ...(idle === undefined ? {} : { idle }) };
   }));
 }
 

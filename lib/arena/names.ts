@@ -19,3 +19,10 @@ export function decodeName(u8: Uint8Array, at: number): string {
   const end = bytes.indexOf(0);
   return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
+
+/** The first of these names that no zone has: those that a thread before this one used, under the same lcore, may be there still, as it died. */
+export function freshName(arena: { lookup(name: string): unknown }, next: () => string): string {
+  let name = next();
+  while (arena.lookup(name) !== undefined) name = next();
+  return name;
+}

@@ -3,7 +3,7 @@ import {
   ADJACENCY_AT, ADJACENCY_COUNT, ADJACENCY_NONE, ADJACENCY_SHIFT, ADJACENCY_VALUE, FORWARD_ADJACENCIES, FORWARD_CHECKS, FORWARD_LPM, FORWARD_MAC,
   FORWARD_STATION, FORWARD_SUM, FORWARD_TABLE, FORWARD_VALUES,
 } from '../lookup/forward_layout.js';
-import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../mbuf/layout.js';
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_PKT_LEN } from '../mbuf/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { LookOne } from './lpm.js';
 import type { ArenaViews } from './views.js';
@@ -25,7 +25,7 @@ export function forwardFunctions({ u8, u16, u32 }: ArenaViews, lookOne: LookOne)
   function forwardOne(forwarder: number, handle: number): number {
     const header = u32[(forwarder + FORWARD_TABLE) >>> 2] + (handle << HEADER_SHIFT);
     const frame = ((handle << HANDLE_SHIFT) >>> 0) + u16[(header + MBUF_DATA_OFF) >>> 1];
-    if (u16[(header + MBUF_DATA_LEN) >>> 1] < 34 || !isForwardable(frame) || !isSound(forwarder, frame)) return ADJACENCY_NONE;
+    if (u16[(header + MBUF_DATA_LEN) >>> 1] < 34 || !isForwardable(frame) || !isSound(forwarder, frame, u32[(header + MBUF_PKT_LEN) >>> 2])) return ADJACENCY_NONE;
     const hop = lookOne(u32[(forwarder + FORWARD_LPM) >>> 2], byte => u8[frame + 30 + byte]);
     const adjacencies = u32[(forwarder + FORWARD_ADJACENCIES) >>> 2];
     if (hop >= u32[(adjacencies + ADJACENCY_COUNT) >>> 2]) return ADJACENCY_NONE;
@@ -43,9 +43,9 @@ export function forwardFunctions({ u8, u16, u32 }: ArenaViews, lookOne: LookOne)
   }
 
   /** FORWARD_CHECKS. */
-  function isSound(forwarder: number, frame: number): boolean {
+  function isSound(forwarder: number, frame: number, length: number): boolean {
     const checks = u32[(forwarder + FORWARD_CHECKS) >>> 2];
-    return ((checks & FORWARD_STATION) === 0 || isFor(forwarder + FORWARD_MAC, frame)) && ((checks & FORWARD_SUM) === 0 || isWhole(frame));
+    return ((checks & FORWARD_STATION) === 0 || isFor(forwarder + FORWARD_MAC, frame)) && ((checks & FORWARD_SUM) === 0 || isWhole(frame, length));
   }
 
   function isFor(mac: number, frame: number): boolean {
@@ -53,11 +53,12 @@ export function forwardFunctions({ u8, u16, u32 }: ArenaViews, lookOne: LookOne)
     return true;
   }
 
-  /** RFC 1071: the words of the header sum up to a multiple of 0xffff. */
-  function isWhole(frame: number): boolean {
+  /** RFC 1071: the words of the header sum up to a multiple of 0xffff. All of the packet is there. */
+  function isWhole(frame: number, length: number): boolean {
     let sum = 0;
     for (let at = 14; at < 34; at += 2) sum += word(frame + at);
-    return sum % 0xffff === 0 && word(frame + 16) >= 20;
+    const total = word(frame + 16);
+    return sum % 0xffff === 0 && total >= 20 && total + 14 <= length;
   }
 
   /** RFC 1624, equation 3: HC' = ~(~HC + ~m + m'), where m' is 0x0100 less than m. */

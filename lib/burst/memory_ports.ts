@@ -1,5 +1,6 @@
 /** The null and ring ports, in plain TypeScript. The fast double is assembly/memory_ports.ts; neither calls the other. */
-import { HANDLE_SHIFT, HEADER_SHIFT, HEADROOM, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_OFF, MBUF_OWNER, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
+import { POOL_SPREAD } from '../mbuf/pool_layout.js';
 import { NULL_CONTENTS, NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../port/drivers/memory_layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE } from '../port/layout.js';
 import { RING_FLAGS, RING_SC, RING_SP } from '../ring/layout.js';
@@ -10,10 +11,10 @@ import { count64, type ArenaViews } from './views.js';
 
 export type MemoryPortFunctions = Pick<BurstFunctions, 'nullRx' | 'nullTx' | 'ringRx' | 'ringTx'>;
 
-export function memoryPortFunctions({ u8, u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
+export function memoryPortFunctions({ u8, u16, u32 }: ArenaViews, rings: RingFunctions, pools: MempoolFunctions): MemoryPortFunctions {
   return { nullRx, nullTx, ringRx, ringTx };
 
-  /** The template is the first half of a header as a receive leaves it: lengths, port, refcnt 1, no chain. Contents, where there are some, are exactly a frame. */
+  /** The template is the first half of a header as a receive leaves it, but for the place: lengths, port, refcnt 1, no chain. Contents, where there are some, are exactly a frame. */
   function nullRx(queue: number, burst: number, max: number, lcore: number): number {
     if (pools.takeFree(field(queue, QUEUE_POOL), lcore, burst, max) === 0) {
       count64(u32, queue + QUEUE_NOMBUF, max);
@@ -24,9 +25,10 @@ export function memoryPortFunctions({ u8, u32 }: ArenaViews, rings: RingFunction
       const header = headerAt(queue, burst, i) >>> 2;
       for (let word = 0; word < 8; word++) u32[header + word] = u32[template + word];
       u32[header + (MBUF_OWNER >>> 2)] = program(lcore);
+      if (field(field(queue, QUEUE_POOL), POOL_SPREAD) !== 0) u16[(header << 1) + (MBUF_DATA_OFF >>> 1)] = pools.placeOf(field(queue, QUEUE_POOL), u32[(burst >>> 2) + i]);
     }
     const [contents, length] = [field(queue, NULL_CONTENTS), field(queue, NULL_FRAME)];
-    for (let i = 0; contents !== 0 && i < max; i++) u8.copyWithin((u32[(burst >>> 2) + i]! << HANDLE_SHIFT >>> 0) + HEADROOM, contents, contents + length);
+    for (let i = 0; contents !== 0 && i < max; i++) u8.copyWithin(dataAt(queue, burst, i), contents, contents + length);
     countPackets(queue, max, Math.imul(max, length));
     return max;
   }
@@ -75,6 +77,11 @@ export function memoryPortFunctions({ u8, u32 }: ArenaViews, rings: RingFunction
   function countPackets(queue: number, packets: number, bytes: number): void {
     count64(u32, queue + QUEUE_PACKETS, packets);
     count64(u32, queue + QUEUE_BYTES, bytes >>> 0);
+  }
+
+  /** Where the frame of the `i`th begins. */
+  function dataAt(queue: number, burst: number, i: number): number {
+    return (u32[(burst >>> 2) + i]! << HANDLE_SHIFT >>> 0) + u16[(headerAt(queue, burst, i) + MBUF_DATA_OFF) >>> 1];
   }
 
   function headerAt(queue: number, vector: number, i: number): number {

@@ -7,12 +7,12 @@
  * drive each other out, and those that come the other way round find the last of them there.
  */
 import {
-  HEADER_SHIFT, HEADROOM, MBUF_DATA_OFF, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_PORT, MBUF_REFCNT, MBUF_TX_OFFLOAD,
+  HEADER_SHIFT, MBUF_DATA_OFF, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_PORT, MBUF_REFCNT, MBUF_TX_OFFLOAD,
   OWNER_APP, OWNER_POOL, OWNER_SHARED, OWNER_SHIFT,
 } from '../mbuf/layout.js';
 import {
-  CACHE_CAPACITY, CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE, POOL_CACHE, POOL_CACHES, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_RING,
-  POOL_SPAN, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
+  CACHE_CAPACITY, CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE, POOL_CACHE, POOL_CACHES, POOL_DRY, POOL_FIRST, POOL_FOREIGN, POOL_FRONT, POOL_RING,
+  POOL_SPAN, POOL_SPREAD, POOL_SPREAD_SHIFT, POOL_STEP_MASK, POOL_STRAY, POOL_TABLE,
 } from '../mbuf/pool_layout.js';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from './codes.js';
 import type { BurstFunctions, BurstHooks } from './functions.js';
@@ -26,18 +26,24 @@ export interface MempoolFunctions extends Pick<BurstFunctions, 'mbufAlloc' | 'mb
   putFree(pool: number, lcore: number, from: number, count: number): void;
   /** Is it a buffer of this pool? */
   belongs(pool: number, handle: number): boolean;
+  /** Where a new frame begins in this buffer: MBUF_DATA_OFF. */
+  placeOf(pool: number, handle: number): number;
   /** Of the pool's mbufs in a vector: the sum of their packets' lengths. */
   bytesOf(pool: number, from: number, count: number): number;
 }
 
 /** Misuse is looked for when there is a hook to tell it to, as in the checking build; else not, as in the fast one. */
 export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHooks, { ringEnqueueMp, ringDequeueMc }: RingFunctions): MempoolFunctions {
-  return { mbufAlloc, mbufFree, mbufOwn, takeFree, putFree, belongs, bytesOf };
+  return { mbufAlloc, mbufFree, mbufOwn, takeFree, putFree, belongs, placeOf, bytesOf };
 
   function mbufAlloc(pool: number, lcore: number, to: number, count: number): number {
     if (takeFree(pool, lcore, to, count) === 0) return 0;
     const table = u32[(pool + POOL_TABLE) >>> 2];
-    for (let i = 0; i < count; i++) resetHeader(headerOf(table, handleAt(to, i)), (OWNER_APP << OWNER_SHIFT) | lcore);
+    for (let i = 0; i < count; i++) {
+      const header = headerOf(table, handleAt(to, i));
+      resetHeader(header, (OWNER_APP << OWNER_SHIFT) | lcore);
+      u16[(header + MBUF_DATA_OFF) >>> 1] = placeOf(pool, handleAt(to, i));
+    }
     return count;
   }
 
@@ -198,10 +204,13 @@ export function mempoolFunctions({ u16, u32, u64 }: ArenaViews, hooks: BurstHook
     hooks.misuse?.(owner >>> OWNER_SHIFT === OWNER_POOL ? MISUSE_DOUBLE_FREE : MISUSE_NOT_OWNED, handle, owner);
   }
 
-  /** A new mbuf's header: an empty frame behind HEADROOM. `pool`, `buf_len` and the application's own words stay. */
+  function placeOf(pool: number, handle: number): number {
+    return u32[(pool + POOL_FRONT) >>> 2] + ((handle << POOL_SPREAD_SHIFT) & u32[(pool + POOL_SPREAD) >>> 2]);
+  }
+
+  /** A new mbuf's header, but for its place. `pool`, `buf_len` and the application's own words stay. */
   function resetHeader(header: number, owner: number): void {
     u32.fill(0, header >>> 2, (header + MBUF_OWNER) >>> 2);
-    u16[(header + MBUF_DATA_OFF) >>> 1] = HEADROOM;
     setRefcntAndSegments(header);
     u16[(header + MBUF_PORT) >>> 1] = 0xffff; // none
     u32[(header + MBUF_OWNER) >>> 2] = owner;

@@ -14,6 +14,7 @@
  */
 import type { Memzone } from '../arena/directory.js';
 import { ZONE_FLOW } from '../arena/layout.js';
+import { freshName } from '../arena/names.js';
 import { MAX_BURST, type Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
@@ -86,7 +87,7 @@ export class FlowTable {
     const { rules = [], queues = 1, queueSize = 1024, ports = {}, offload = [] } = options;
     if (!(Number.isInteger(queues) && queues >= 1 && queues <= 64)) throw new PollmodeError('EOPTION', `A flow table has 1 to 64 queues, not ${String(queues)}: choose a number in between.`);
     const { arena } = pool;
-    const name = `flow/${arena.lcore}.${made++}`;
+    const name = freshName(arena, () => `flow/${arena.lcore}.${made++}`);
     this.pool = pool;
     this.queues = queues;
     this.mbufs = pool.mbufs;

@@ -21,7 +21,8 @@ export function changeSysfs(path: string, to: string, into: Journal = journal())
 /** Changes the counts that are given (ethtool -L), of an interface of the calling thread's namespace. */
 export function changeChannels(ifname: string, to: Partial<ChannelCounts>, into: Journal = journal()): JournalEntry {
   const { rx, tx, other, combined } = readChannels(ifname);
-  const change: ChannelsChange = { kind: 'channels', ifname, ifindex: readLink(ifname).ifindex, was: { rx, tx, other, combined } };
+  const was = { rx, tx, other, combined };
+  const change: ChannelsChange = { kind: 'channels', ifname, ifindex: readLink(ifname).ifindex, was, to: { ...was, ...to } };
   return making(into.record(change), () => setChannels(ifname, to));
 }
 

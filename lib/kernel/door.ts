@@ -5,6 +5,9 @@ import { SOCK_NONBLOCK, SOCK_SEQPACKET } from './constants.js';
 import { check, EADDRINUSE, EAGAIN, ECONNREFUSED, kernelError } from './errno.js';
 import { abstractAddress, unixAddress, unixSocket } from './unix.js';
 
+/** So long after it has made its file, and much sooner, a living program listens. */
+const LISTENS_AFTER_MS = 20;
+
 /** Connections that wait to be accepted. */
 const BACKLOG = 32;
 
@@ -78,12 +81,28 @@ export class Door {
 }
 
 function removeStale(path: string, address: Uint8Array, type: number): void {
-  if (lstat(path)?.isSocket() === false) throw new PollmodeError('EEXISTS', `${path} is there and is no socket: choose another path.`);
+  const file = lstat(path);
+  if (file?.isSocket() === false) throw new PollmodeError('EEXISTS', `${path} is there and is no socket: choose another path.`);
+  // Asked twice, since who has just made it does not listen yet.
+  for (const pauseMs of [LISTENS_AFTER_MS, 0]) {
+    const result = knock(address, type);
+    if (result !== -ECONNREFUSED) throw busy(path, result === 0 || result === -EAGAIN ? '' : ', and does something else');
+    if (pauseMs > 0) binding().poll(new Int32Array(), pauseMs);
+  }
+  // Another who found it stale may have put his own there meanwhile.
+  if (lstat(path)?.ino !== file?.ino) throw busy(path);
+  unlinkSync(path);
+}
+
+function knock(address: Uint8Array, type: number): number {
   const fd = unixSocket(type | SOCK_NONBLOCK);
   const result = binding().connect(fd, address);
   binding().close(fd);
-  if (result !== -ECONNREFUSED) throw new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${result === 0 || result === -EAGAIN ? '' : ', and does something else'}: end that program, or choose another path.`);
-  unlinkSync(path);
+  return result;
+}
+
+function busy(path: string, more = ''): PollmodeError {
+  return new PollmodeError('EBUSYQUEUE', `Somebody listens at ${path}${more}: end that program, or choose another path.`);
 }
 
 function lstat(path: string): Stats | undefined {

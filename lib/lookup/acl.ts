@@ -65,6 +65,7 @@ export class Acl {
     const plain = plainRules(rules);
     const builds = this.#field(ACL_BUILDS) + 1;
     this.#releaseTable(builds - 2);
+    this.#releaseTable(builds); // of a builder that died before it was in use
     const table = buildTable(this.#arena, this.#tableName(builds), plain);
     Atomics.store(this.#arena.u32, (this.offset + ACL_BUILDS) >>> 2, builds);
     Atomics.store(this.#arena.u32, (this.offset + ACL_ACTIVE) >>> 2, table.offset); // whoever sees it sees the table whole

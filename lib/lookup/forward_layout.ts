@@ -30,7 +30,7 @@ export const FORWARD_TABLE = 8;
 export const FORWARD_CHECKS = 12;
 /** Only frames to FORWARD_MAC go on. */
 export const FORWARD_STATION = 1;
-/** Only headers whose checksum is right go on, and whose total length has room for a header (RFC 1812 section 5.2.2). */
+/** Only headers whose checksum is right go on, and whose total length has room for a header and is there (RFC 1812 section 5.2.2). */
 export const FORWARD_SUM = 2;
 /** 6 bytes, as in a frame; and two that are not looked at. */
 export const FORWARD_MAC = 16;

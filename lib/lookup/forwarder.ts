@@ -12,7 +12,7 @@ import type { Lpm } from './lpm.js';
 export interface ForwarderOptions {
   /** 6 bytes: only frames to this address go on. Default: all do, for a port that filters by itself. */
   readonly station?: Uint8Array;
-  /** Whether packets with a wrong header checksum are left (RFC 1812 section 5.2.2 wants that). Default: not looked at, for a port that has looked. */
+  /** Whether packets are left whose header checksum is wrong, or whose total length is not there (RFC 1812 section 5.2.2). Default: not looked at, for a port that has looked. */
   readonly checksum?: boolean;
 }
 
@@ -34,7 +34,9 @@ export class Forwarder {
   readonly values: Uint32Array;
   readonly #arena: Arena;
   readonly #zone: Memzone;
-  readonly #burst: BurstFunctions;
+  /** Not looked for in the module at each call, which is some cycles. */
+  readonly #forward4: BurstFunctions['forward4'];
+  readonly #offset: number;
   #open = true;
 
   /** Throws EOPTION for routes of IPv6, or a station that is not 6 bytes; EARENAFULL. */
@@ -42,9 +44,10 @@ export class Forwarder {
     if (routes.family !== 4) throw new PollmodeError('EOPTION', `Forwarder: routes "${routes.name}" are of IPv6: give it an Lpm of family 4.`);
     if (station !== undefined && station.length !== 6) throw new PollmodeError('EOPTION', `Forwarder: a station of ${station.length} bytes: give the 6 of a MAC address.`);
     this.#arena = arena;
-    this.#burst = burstFunctions(arena);
+    this.#forward4 = burstFunctions(arena).forward4;
     this.#zone = arena.reserve(`forwarder/${arena.lcore}/${made++}`, FORWARD_BYTES, { align: 64, type: ZONE_ADJACENCY });
     const { offset } = this.#zone;
+    this.#offset = offset;
     const set = (field: number, value: number): void => { arena.u32[(offset + field) >>> 2] = value; };
     set(FORWARD_LPM, routes.offset);
     set(FORWARD_ADJACENCIES, adjacencies.offset);
@@ -57,7 +60,7 @@ export class Forwarder {
   /** The first `count` mbufs, which stay the caller's: `values` says where each goes. Returns how many were left as they were. */
   forward(burst: Burst, count: number): number {
     if (!(count > 0 && count <= burst.capacity) || !this.#open) return 0;
-    return this.#burst.forward4(this.#zone.offset, burst.offset, count);
+    return this.#forward4(this.#offset, burst.offset, count);
   }
 
   /** Gives its memory back; the routes and adjacencies stay. */

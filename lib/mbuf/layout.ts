@@ -69,6 +69,8 @@ export const OWNER_RING = 4;
 
 /** Bytes kept free before a frame: DPDK's RTE_PKTMBUF_HEADROOM is 128, AF_XDP's XDP_PACKET_HEADROOM is 256; ours is the larger. */
 export const HEADROOM = 256;
+/** Bytes from one place where frames begin to the next, in a pool that spreads them: a cache line. */
+export const SPREAD_STEP = 64;
 
 // Bits of ol_flags, by the names that DPDK gives them.
 export const RX_VLAN_STRIPPED = 1;

@@ -33,6 +33,11 @@ export const POOL_ROOM = 60;
 /** u64: buffers that came back from the dead, found by a reclaim; only under the arena's reclaim. */
 export const POOL_RECLAIMED = 64;
 
+/** u32: where frames begin, and which bits of a handle's 32-fold are added to that: 0, or 64 times one less than a power of two. */
+export const POOL_FRONT = 72;
+export const POOL_SPREAD = 76;
+export const POOL_SPREAD_SHIFT = 5;
+
 export const POOL_CACHES = 128;
 /** u32 length, then the slots one cache line on. 65 lines, so that caches do not all start in the same L1 set. */
 export const CACHE_LENGTH = 0;

@@ -1,9 +1,11 @@
 import { Arena, DEFAULT_ARENA, MAX_ARENA, type ArenaOptions } from '../arena/arena.js';
 import type { HugePages } from '../arena/backing.js';
 import { BACKING_HUGE } from '../arena/layout.js';
+import { freshName } from '../arena/names.js';
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import { undoLeftOnce } from '../journal/left.js';
+import { BUFFER_UNIT, HEADROOM } from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import { Mempool } from '../mbuf/mempool.js';
 import { checkOptions, parseDevice, readOptions } from './device.js';
@@ -29,6 +31,8 @@ export interface OpenOptions {
   readonly mbufs?: number;
   /** 2048 or 4096; default: the smallest that all ports can use. */
   readonly bufferSize?: number;
+  /** At how many places of a buffer frames begin, see MempoolOptions. */
+  readonly spread?: number;
   /** Per-lcore cache of the pool, see MempoolOptions. */
   readonly cache?: number;
   readonly hugePages?: HugePages;
@@ -75,16 +79,18 @@ export class Host {
     this.#ownsArena = options.arena === undefined && this.#ownsPool;
     this.arena = options.pool?.arena ?? options.arena ?? Arena.create(options.arenaOptions ?? arenaFor(count * bufferSize + demand.reduce((sum, each) => sum + (each.overlays ?? 0), 0)));
     try {
-      this.pool = options.pool ?? Mempool.create(this.arena, `pool/${hosts++}.${this.arena.lcore}`, {
+      this.pool = options.pool ?? Mempool.create(this.arena, freshName(this.arena, () => `pool/${hosts++}.${this.arena.lcore}`), {
         count, bufferSize,
         hugePages: options.hugePages ?? hugePagesFor(demand),
         ...(demand.some(each => each.ownFile === true) ? { file: 'own' as const } : {}),
         ...(options.cache === undefined ? {} : { cache: options.cache }),
+        ...(options.spread === undefined ? {} : { spread: options.spread }),
       });
       this.mbufs = this.pool.mbufs;
+      refuseSmallRoom(plans, this.pool);
       refuseSmallPages(plans, this.pool);
       for (const plan of plans) this.#open(plan);
-      if (this.arena.named) this.#publisher = new StatsPublisher(this.arena, `${hosts++}.${this.arena.lcore}`, this.#ports);
+      if (this.arena.named) this.#publisher = new StatsPublisher(this.arena, () => `${hosts++}.${this.arena.lcore}`, this.#ports);
     } catch (cause) {
       this.#abandon();
       throw cause;
@@ -101,6 +107,7 @@ export class Host {
     if (this.#closed) throw new PollmodeError('ECLOSED', 'This host is closed: open a new one with open([...]).');
     const plan = prepare(request);
     refuseSmall([plan], this.pool.bufferSize);
+    refuseSmallRoom([plan], this.pool);
     refuseSmallPages([plan], this.pool);
     const free = this.pool.available;
     if (plan.demand.mbufs > free) {
@@ -180,6 +187,14 @@ function withoutDriver(request: PortObject): Record<string, unknown> {
 function refuseSmall(plans: readonly Plan[], bufferSize: number): void {
   for (const { device, demand } of plans) {
     if (demand.bufferSize > bufferSize) throw new PollmodeError('EPOOL', `${device} needs buffers of ${demand.bufferSize} bytes and the pool's have ${bufferSize}: ask for { bufferSize: 4096 }, or for smaller frames.`);
+  }
+}
+
+/** In a pool that spreads its frames. Who asks for whole buffers takes them as they are, and says so with its MTU. */
+function refuseSmallRoom(plans: readonly Plan[], pool: Mempool): void {
+  for (const { device, demand } of plans) {
+    const room = pool.room + HEADROOM;
+    if (demand.bufferSize > room && demand.bufferSize % BUFFER_UNIT !== 0) throw new PollmodeError('EPOOL', `${device} needs ${demand.bufferSize} bytes of a buffer and this pool, which spreads its frames, has ${room}: ask for { bufferSize: 4096 }, for less { spread }, or for smaller frames.`);
   }
 }
 

@@ -3,6 +3,7 @@
  * second. A port's counters are partly the kernel's or a driver's own, which only the process that opened it can read.
  */
 import type { Arena } from '../arena/arena.js';
+import { freshName } from '../arena/names.js';
 import type { Memzone } from '../arena/directory.js';
 import { emptyStats, type Port, type PortStats } from './port.js';
 
@@ -35,10 +36,10 @@ export class StatsPublisher {
   readonly #ports: readonly Port[];
   readonly #timer: NodeJS.Timeout;
 
-  constructor(arena: Arena, name: string, ports: readonly Port[]) {
+  constructor(arena: Arena, nextName: () => string, ports: readonly Port[]) {
     this.#arena = arena;
     this.#ports = ports;
-    this.#zone = arena.reserve(`${STATS_PREFIX}${name}`, SIZE);
+    this.#zone = arena.reserve(freshName(arena, () => `${STATS_PREFIX}${nextName()}`), SIZE);
     this.#timer = setInterval(() => this.publish(), EVERY_MS).unref();
     this.publish();
   }

@@ -30,6 +30,7 @@
  *
  * Threads: as a port's queue, the thread that made it. For several lcores, one tree each, or rings into one.
  */
+import { freshName } from '../arena/names.js';
 import { Burst } from '../burst/burst.js';
 import * as mbufLayout from '../mbuf/layout.js';
 import type { Mempool } from '../mbuf/mempool.js';
@@ -95,7 +96,7 @@ export class QdiscQueue implements TxQueue {
   constructor(pool: Mempool, port: TxQueue, spec: QdiscSpec, options: QdiscOptions = {}) {
     const plan = prepare(spec);
     const { arena } = pool;
-    const { name = `qdisc/${arena.lcore}.${made++}`, clock = systemClock, packets = Math.min(pool.size, plan.packets), burst = 32 } = options;
+    const { name = freshName(arena, () => `qdisc/${arena.lcore}.${made++}`), clock = systemClock, packets = Math.min(pool.size, plan.packets), burst = 32 } = options;
     whole('qdisc: packets', packets, 1, 2 ** 20);
     if (typeof clock !== 'function') refuse('qdisc: clock: give a function that returns nanoseconds.');
     this.name = name;

@@ -65,6 +65,7 @@ class Visitor {
   readonly #socket: Socket;
   readonly #answer: ControlOptions['answer'];
   #unread = '';
+  #isDismissed = false;
   #tokens = RATE.burst;
   #filled = performance.now();
   #timer: NodeJS.Timeout | undefined;
@@ -90,6 +91,7 @@ class Visitor {
   }
 
   dismiss(): void {
+    this.#isDismissed = true;
     clearTimeout(this.#timer);
     this.#socket.end(() => this.#socket.destroy());
     // Whoever does not read his last answer is not waited for.
@@ -97,12 +99,14 @@ class Visitor {
   }
 
   #hear(text: string): void {
+    if (this.#isDismissed) return; // what he still says is not done
     this.#unread += text;
     this.#work();
   }
 
   /** Takes lines for as long as this visitor may ask and reads what he is told; then looks away from him for a while. */
   #work(): void {
+    if (this.#isDismissed) return;
     this.#fill();
     let end = this.#unread.indexOf('\n');
     while (end >= 0 && this.#tokens >= 1 && !this.#socket.writableNeedDrain) {

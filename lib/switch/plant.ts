@@ -108,7 +108,9 @@ export class Plant {
         if (there === undefined) added.push(port);
         devices.set(name, port);
       }
-      this.#checkOffloads([...devices.values()], vteps.length > 0);
+      const stays = (placed: Pick<Placed, 'device'>): boolean => !gone.includes(placed);
+      const staying = [...this.#placed.values()].filter(stays).flatMap(({ device }) => device ?? []);
+      this.#checkOffloads([...new Set([...devices.values(), ...staying])], vteps.length > 0 || [...this.#vteps.values()].some(stays));
     } catch (cause) {
       for (const port of added) this.#closeDevice(port);
       throw cause;
@@ -145,13 +147,12 @@ export class Plant {
   }
 
   /** What one port leaves to be done, all others must do: the switch sends packets as they are. */
-  #checkOffloads(fresh: readonly Port[], tunnels: boolean): void {
-    const all = [...new Set([...fresh, ...[...this.#placed.values()].flatMap(({ device }) => device ?? [])])];
+  #checkOffloads(all: readonly Port[], tunnels: boolean): void {
     const leaver = all.find(({ capabilities }) => (capabilities.rxLeaves ?? 0) !== 0);
     if (leaver === undefined) return;
     const left = leaver.capabilities.rxLeaves!;
     const lacking = all.find(({ capabilities }) => (left & ~(capabilities.txOffloads ?? 0)) !== 0);
-    if (lacking === undefined && !tunnels && this.#vteps.size === 0) return;
+    if (lacking === undefined && !tunnels) return;
     throw new PollmodeError('EUNSUPPORTED', `${leaver.name} passes on what its guest leaves to be done, and ${lacking?.name ?? 'a VXLAN tunnel'} does not do it: take pass_offloads away from the first, and it is done before the switch sees the packet.`);
   }
 

@@ -9,11 +9,14 @@ import * as protocol from './protocol_layout.js';
 
 const { ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_MIN_BYTES, IPV6_BYTES, PROTOCOL_FRAGMENT, PROTOCOL_HOPOPTS, PROTOCOL_ROUTING } = protocol;
 
+/** Bytes that a datagram can have, IPv6's without its own header: fragments say no offset beyond. A packet that is still to be cut into segments may have more. */
+const LONGEST = 0xffff;
+
 export interface FragmentStats {
   /** Packets that were cut, and the fragments made of them. */
   packets: number;
   fragments: number;
-  /** Not cut: the packet forbids it; it is no IP, or a part of it is missing; no MTU for it, or it is small enough; it would be more than the burst takes; the pool was dry. */
+  /** Not cut: the packet forbids it; it is no IP, a part of it is missing, or it is more than a datagram can be; no MTU for it, or it is small enough; it would be more than the burst takes; the pool was dry. */
   dontFragment: number;
   notWhole: number;
   noNeed: number;
@@ -62,6 +65,7 @@ export class Fragmenter {
     const total = ip.totalLength === 0 ? this.#mbufs.pktLen(handle) - offset : ip.totalLength;
     if (offset + total > this.#mbufs.pktLen(handle)) return this.#refuse('notWhole');
     if (total <= mtu) return this.#refuse('noNeed');
+    if (ip.fragmentOffset + total > LONGEST) return this.#refuse('notWhole');
     if (ip.dontFragment) return this.#refuse('dontFragment');
     const step = (mtu - header) & ~7;
     const payload = total - header;
@@ -107,6 +111,7 @@ export class Fragmenter {
     const total = IPV6_BYTES + (ip.payloadField === 0 ? this.#mbufs.pktLen(handle) - offset - IPV6_BYTES : ip.payloadField);
     if (!ip.complete || ip.fragmentStart > 0 || offset + total > this.#mbufs.pktLen(handle)) return this.#refuse('notWhole');
     if (total <= mtu) return this.#refuse('noNeed');
+    if (total - IPV6_BYTES > LONGEST) return this.#refuse('notWhole');
     // What every fragment has: all up to the last header that stations on the way look at (RFC 8200 section 4.5).
     let header = IPV6_BYTES;
     let nextField = offset + 6;

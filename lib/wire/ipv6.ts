@@ -184,6 +184,10 @@ export class Ipv6 extends Header {
     return this.view.getUint16(this.start + 8) >>> 6 === 0x3fa;
   }
 
+  get destinationIsLinkLocal(): boolean {
+    return this.view.getUint16(this.start + 24) >>> 6 === 0x3fa;
+  }
+
   /** Exchanges source and destination: checksums hold as before. */
   swapAddresses(): void {
     const { view, start } = this;

@@ -1,5 +1,6 @@
 import type { Arena } from '../arena/arena.js';
 import type { Memzone } from '../arena/directory.js';
+import { ZONE_BURST } from '../arena/layout.js';
 import { MAX_BURST, type Burst } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
 import { burstFunctions } from '../burst/module.js';
@@ -36,7 +37,8 @@ export class Parser {
       throw new PollmodeError('EOPTION', `A parser takes bursts of 1 to ${MAX_BURST} packets, not ${String(capacity)}: choose a size in between.`);
     }
     this.#arena = arena;
-    this.#zone = arena.reserve(`parser/${arena.lcore}/${made++}`, capacity * TUPLE_BYTES);
+    // As a burst's vector: when its thread dies, it is nobody's.
+    this.#zone = arena.reserve(`parser/${arena.lcore}/${made++}`, capacity * TUPLE_BYTES, { type: ZONE_BURST });
     this.#view = new DataView(arena.buffer);
     this.#burst = burstFunctions(arena);
     this.offset = this.#zone.offset;

@@ -1,6 +1,7 @@
 import { Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
 import { Chains } from '../mbuf/chains.js';
+import { RX_VLAN_STRIPPED } from '../mbuf/layout.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import type { Mempool } from '../mbuf/mempool.js';
 import { Datagram, DUPLICATE, KEY_WORDS } from './datagram.js';
@@ -118,7 +119,7 @@ export class Reassembler {
     this.#key[0] = ip.source;
     this.#key[4] = ip.destination;
     this.#key[8] = ip.identification;
-    this.#key[9] = 0x400 | view.getUint8(ip.start + 9);
+    this.#key[9] = (this.#vlan(handle) << 12) | 0x400 | view.getUint8(ip.start + 9);
     const length = ip.totalLength - ip.length;
     return this.#place(handle, now, ip, ip.end, length, ip.fragmentOffset, ip.moreFragments, ip.protocol);
   }
@@ -130,10 +131,16 @@ export class Reassembler {
       this.#key[4 + word] = ip.destinationWord(word);
     }
     this.#key[8] = ip.identification;
-    this.#key[9] = 0x600; // the next header is the first fragment's to say (RFC 8200)
+    this.#key[9] = (this.#vlan(handle) << 12) | 0x600; // the next header is the first fragment's to say (RFC 8200)
     const place = ip.fragmentStart + 8 - ip.start + ip.offset;
     const length = ip.offset + IPV6_BYTES + ip.payloadField - place;
     return this.#place(handle, now, ip, place, length, ip.fragmentOffset, ip.moreFragments, ip.complete ? ip.protocol : INCOMPLETE);
+  }
+
+  /** Hosts of two VLANs may have the same addresses: its number with a bit more, 0 for none. Also of a tag that the port took off. */
+  #vlan(handle: number): number {
+    if ((this.#mbufs.flags(handle) & RX_VLAN_STRIPPED) !== 0) return 0x1000 | (this.#mbufs.vlanTci(handle) & 0xfff);
+    return this.#ether.tags > 0 ? 0x1000 | this.#ether.vlan : 0;
   }
 
   /** One fragment whose part of the datagram starts at `place` in its frame. */
@@ -189,7 +196,7 @@ export class Reassembler {
   }
 
   get #isSix(): boolean {
-    return this.#key[9]! >>> 8 === 6;
+    return ((this.#key[9]! >>> 8) & 15) === 6;
   }
 
   #finish(datagram: Datagram): number {

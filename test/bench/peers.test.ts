@@ -23,6 +23,14 @@ t.test('a ratio is the median of the rounds\' own ratios', async t => {
   t.match(table([found]), /packets +4\.000 +5\.000 +Mpps +1\.50x +1\.25\.\.2\.00 +1\.5x +reached +20%/);
 });
 
+t.test('how far anybody can get ahead of a peer, and what bounds both, is said', async t => {
+  const both: Round = new Map([['them', { value: 4, userShare: 0.02 }], ['us', { value: 4, userShare: 0.03, idle: 0.8 }]]);
+  const found = outcome({ ...packets, orIdle: true, limit: 'the kernel' }, [both]);
+  t.match(found, { userShare: 0.03, peerUserShare: 0.02, idle: 0.8, reached: false });
+  t.match(table([found]), /idle 80%: the other end is the limit +3% +2%$/);
+  t.match(notes([found]), /counted: frames\n {4}limit: the kernel$/);
+});
+
 t.test('a peer that is a measure only is not reached or missed', async t => {
   const { target: _, ...measure } = packets;
   const found = outcome(measure, [round(4, 5)]);
@@ -53,7 +61,7 @@ t.test('a round in which the CPUs were not as far apart for both is left out, an
 
 t.test('every row of a target has it, and all say what is counted', async t => {
   t.equal(rows.filter(({ target = 0 }) => target >= 0.5).length, 37);
-  t.same(rows.filter(({ target }) => target === undefined).map(({ name }) => name), ['Internet checksum, 1500 B, against AVX-512', 'ring ports, io, ours counts bytes too', 'AF_XDP send 64 B, against bare C', 'vhost receive 64 B, a guest beside the arena', 'vhost send 64 B, a guest beside the arena']);
+  t.same(rows.filter(({ target }) => target === undefined).map(({ name }) => name), ['L3 forwarding, 65,536 destinations, each packet in TypeScript', 'L3 forwarding, 4,096 destinations, each packet in TypeScript', 'Internet checksum, 1500 B, against AVX-512', 'ring ports, io, ours counts bytes too', 'AF_XDP send 64 B, against bare C', 'vhost receive 64 B, a guest beside the arena', 'vhost send 64 B, a guest beside the arena']);
   for (const { name, counted } of rows) t.not(counted, '', name);
 });
 

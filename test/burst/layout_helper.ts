@@ -7,7 +7,7 @@ import type { BurstFunctions, BurstHooks } from '../../lib/burst/functions.js';
 import { instantiate, type BurstBuild } from '../../lib/burst/module.js';
 import { BUFFER_UNIT, HANDLE_SHIFT, HEADER_BYTES, HEADROOM, MBUF_BUF_LEN, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_POOL, MBUF_REFCNT } from '../../lib/mbuf/layout.js';
 import {
-  CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_FIRST, POOL_KIND, POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN,
+  CACHE_STRIDE, POOL_BUF_LEN, POOL_CACHE, POOL_CACHES, POOL_COUNT, POOL_FIRST, POOL_FRONT, POOL_KIND, POOL_MAGIC, POOL_RING, POOL_ROOM, POOL_SPAN, POOL_SPREAD,
   POOL_STEP_MASK, POOL_TABLE,
 } from '../../lib/mbuf/pool_layout.js';
 import { NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../lib/port/drivers/memory_layout.js';
@@ -135,7 +135,7 @@ export interface Pool {
 }
 
 export interface PoolShape {
-  readonly count: number; readonly cache: number; readonly lcores: number; readonly units?: 1 | 2; readonly start?: number;
+  readonly count: number; readonly cache: number; readonly lcores: number; readonly units?: 1 | 2; readonly start?: number; readonly front?: number; readonly spread?: number;
   /** The buffers are in the zone too, for functions that touch contents. */
   readonly buffers?: boolean;
   /** The first handle of buffers that are nowhere. Default 1000. */
@@ -143,7 +143,7 @@ export interface PoolShape {
 }
 
 /** A pool with all its mbufs in its ring. Its buffers are nowhere unless asked for: most functions never touch contents. */
-export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0, buffers = false, first: nowhere = 1000 }: PoolShape): Pool {
+export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0, front = HEADROOM, spread = 0, buffers = false, first: nowhere = 1000 }: PoolShape): Pool {
   // The zone starts at a multiple of a buffer, and buffers come first in it.
   const first = buffers ? reserve(lab, count * units * BUFFER_UNIT) >>> HANDLE_SHIFT : nowhere;
   const offset = reserve(lab, POOL_CACHES + lcores * CACHE_STRIDE);
@@ -152,7 +152,7 @@ export function makePool(lab: Lab, { count, cache, lcores, units = 1, start = 0,
   const table = reserve(lab, count * units * HEADER_BYTES) - first * HEADER_BYTES;
   const fields = [
     [POOL_KIND, POOL_MAGIC], [POOL_COUNT, count], [POOL_RING, ring], [POOL_FIRST, first], [POOL_SPAN, count * units],
-    [POOL_CACHE, cache], [POOL_TABLE, table], [POOL_STEP_MASK, units - 1], [POOL_BUF_LEN, 2048 * units], [POOL_ROOM, 2048 * units - HEADROOM],
+    [POOL_CACHE, cache], [POOL_TABLE, table], [POOL_STEP_MASK, units - 1], [POOL_BUF_LEN, 2048 * units], [POOL_ROOM, 2048 * units - HEADROOM - spread], [POOL_FRONT, front], [POOL_SPREAD, spread],
   ] as const;
   for (const [field, value] of fields) set(lab, offset, field, value);
   const handles = Array.from({ length: count }, (_, i) => first + i * units);

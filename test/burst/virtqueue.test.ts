@@ -5,7 +5,7 @@ import { MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OWNER } from '../../lib/mbuf/layout.
 import { QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS } from '../../lib/port/layout.js';
 import {
   DEVICE_BAD_ADDRESS, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, DEVICE_BAD_INDEX, DEVICE_BAD_OFFLOAD, DEVICE_TOO_SMALL, DRIVER_BAD_FRAME, DRIVER_BAD_LENGTH, DRIVER_BAD_USED, DRIVER_FOREIGN,
-  NO_EVENTS, VQ_AVAIL, VQ_DESC, VQ_LOCK, VQ_LONGEST, VQ_NEXT_AVAIL, VQ_NOTIFY, VQ_READY, VQ_SIDE, VQ_SIZE, VQ_UNFINISHED, VQ_USED,
+  CHUNK, NO_EVENTS, VECTOR, VQ_AVAIL, VQ_DESC, VQ_LOCK, VQ_LONGEST, VQ_NEXT_AVAIL, VQ_NOTIFY, VQ_READY, VQ_SCRATCH, VQ_SIDE, VQ_SIZE, VQ_UNFINISHED, VQ_USED,
 } from '../../lib/virtqueue/layout.js';
 import { expectEqual, get, get64, HIGH_BASE, IMPLEMENTATIONS, makeLab, readVector, set, writeVector } from './layout_helper.js';
 import { LONGEST, ROOM, vqCommands, vqShapes, type Outgoing, type VqShape } from './virtqueue_commands_helper.js';
@@ -121,6 +121,22 @@ const four = Array<Outgoing>(4).fill(FRAME);
 
 for (const implementation of IMPLEMENTATIONS) {
   const lab = makeLab(implementation);
+  t.test(`${lab.name}: a driver takes no more back at once than it has room to list`, t => {
+    for (const inOrder of [false, true]) {
+      const world = makeVqWorld(lab, { ...PLAIN, packed: true, size: 68, start: 0x8000, inOrder, guestBuffers: 72 });
+      const { guest, host, vector } = world;
+      // What comes in goes out again, until the pool has nothing more to receive into.
+      for (let sent = 0, i = 0; i < 12; i++, sent += 6) {
+        send(world, host, Array<Outgoing>(6).fill(FRAME));
+        const got = lab.burst.virtioRx(guest.rx, vector, 6, LCORE);
+        expectEqual(lab.burst.virtioTx(guest.tx, vector, got, LCORE), sent < 66 ? 6 : 2);
+      }
+      for (let taken = 0; taken < 68; taken += 14) free(world, host, receive(world, host, 14).length);
+      t.equal(lab.burst.virtioClean(guest.tx, LCORE), 68);
+      t.equal(get(lab, get(lab, guest.tx, VQ_SCRATCH) + VECTOR, CHUNK * 4), 0, 'behind the list');
+    }
+    t.end();
+  });
   for (const packed of [false, true]) {
     const kind = `${lab.name}, ${packed ? 'packed' : 'split'}`;
     t.test(`${kind}: the other side is told when it wants to be`, async t => {

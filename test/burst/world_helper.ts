@@ -35,7 +35,7 @@ export interface World {
 
 export interface Shape {
   readonly count: number; readonly cache: number; readonly lcores: number; readonly units: 1 | 2; readonly start: number;
-  readonly ringSize: number; readonly single: boolean; readonly bytes: boolean; readonly frame: number;
+  readonly front: number; readonly spread: number; readonly ringSize: number; readonly single: boolean; readonly bytes: boolean; readonly frame: number;
 }
 
 export interface Command {
@@ -52,7 +52,7 @@ export const RING_PORT_OWNER = (OWNER_RING << OWNER_SHIFT) | 5;
 
 export const shapes: fc.Arbitrary<Shape> = fc.record({
   count: fc.constantFrom(32, 33, 100, 512, 1600), cache: fc.constantFrom(0, 1, 7, 32, 256, 512), lcores: fc.integer({ min: 1, max: 4 }),
-  units: fc.constantFrom(1, 2), start: fc.constantFrom(0, 0x7ffffff0, 0xfffffff0), ringSize: fc.constantFrom(2, 16, 256),
+  units: fc.constantFrom(1, 2), front: fc.constantFrom(HEADROOM, 64), spread: fc.constantFrom(0, 0, 64, 192, 448, 1984), start: fc.constantFrom(0, 0x7ffffff0, 0xfffffff0), ringSize: fc.constantFrom(2, 16, 256),
   single: fc.boolean(), bytes: fc.boolean(), frame: fc.constantFrom(60, 1514),
 }).map(shape => ({ ...shape, units: shape.count > 800 ? 1 : shape.units, cache: Math.min(shape.cache, Math.floor(shape.count / 3)) }));
 
@@ -158,12 +158,17 @@ function alloc(world: World, lcore: number, count: number): number {
   return got;
 }
 
+/** Frames begin 64 bytes apart, where the pool spreads them: mbuf after mbuf, or two after two where they stand 2 KiB apart. */
+function placeOf({ shape }: World, handle: number): number {
+  return shape.front + (Math.floor(handle / 2) % (shape.spread / 64 + 1)) * 64;
+}
+
 /** An empty frame behind the headroom, of no port; the constant fields are there. */
 function expectFresh(world: World, handle: number): void {
   const header = headerOf(world, handle);
   const words = readVector(world.lab, header, MBUF_USER / 4);
   const wanted = new Array<number>(MBUF_USER / 4).fill(0);
-  wanted[0] = ((1 << 16) | HEADROOM) >>> 0;
+  wanted[0] = ((1 << 16) | placeOf(world, handle)) >>> 0;
   wanted[MBUF_NB_SEGS / 4] = 0xffff0001;
   wanted[MBUF_OWNER / 4] = words[MBUF_OWNER / 4]!;
   wanted[MBUF_POOL / 4] = world.pool.offset;
@@ -244,7 +249,7 @@ function nullRx(world: World, lcore: number, max: number): number {
   count(world, 'nullRx', got, got * world.shape.frame, max - got);
   const template = readVector(world.lab, world.queues.nullRx + QUEUE_TEMPLATE, 8);
   for (const handle of received(world, lcore, got)) {
-    expectEqual(readVector(world.lab, headerOf(world, handle), 8), template);
+    expectEqual(readVector(world.lab, headerOf(world, handle), 8), world.shape.spread === 0 ? template : [((template[0]! & 0xffff0000) | placeOf(world, handle)) >>> 0, ...template.slice(1)]);
     world.held.push({ handles: [handle], holds: 1 });
   }
   return got;

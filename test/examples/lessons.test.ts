@@ -140,7 +140,8 @@ t.test('8: who sleeps, and who does not', needs(), async t => {
   t.same(rows.map(({ policy }) => policy), ['busy', 'interrupt', 'adaptive', 'busy', 'interrupt', 'adaptive']);
   for (const { policy, sleeps, woken } of rows) {
     t.ok(woken <= sleeps, `${policy}: woken ${woken} times of ${sleeps}`);
-    t.equal(sleeps > 0, policy !== 'busy' && (policy === 'interrupt' || sleeps > 0), policy);
+    if (policy === 'busy') t.equal(sleeps, 0, 'busy never sleeps');
+    if (policy === 'interrupt') t.ok(woken > 0, 'interrupt does');
   }
 });
 

@@ -128,6 +128,10 @@ t.test('a value that somebody else has changed since is his', admin, async (t) =
     withNetns(lab.a.netns, () => writeFileSync(path, '62'));
     t.match(undoLeft({ directories: [of.run] }), [{ result: 'superseded' }]);
     t.equal(withNetns(lab.a.netns, () => read(path)), '62');
+    await kill(`changeChannels('veth0', { rx: 1, tx: 1 });`);
+    withNetns(lab.a.netns, () => setChannels('veth0', { rx: 2 }));
+    t.match(undoLeft({ directories: [of.run] }), [{ result: 'superseded' }]);
+    t.match(withNetns(lab.a.netns, () => readChannels('veth0')), { rx: 2, tx: 1 });
   });
 });
 

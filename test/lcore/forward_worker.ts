@@ -1,5 +1,8 @@
 /** An lcore of lcore.test.ts: forwards from a queue to a queue until it is stopped, or does what `args` says instead. */
+import { FlowTable } from '../../lib/flow/table.js';
 import type { LcoreContext } from '../../lib/lcore/context.js';
+import { QdiscQueue } from '../../lib/qdisc/tree.js';
+import { Parser } from '../../lib/wire/parser.js';
 
 export interface ForwardArgs {
   /** Ports whose queue 0 it receives from and sends to. */
@@ -15,6 +18,9 @@ export interface ForwardArgs {
 export default async function forward(lcore: LcoreContext<ForwardArgs>): Promise<unknown> {
   const { from, to, then, keep = 0, after = 0 } = lcore.args;
   const burst = lcore.burst(32);
+  // What it makes and does not close, since it dies: its successor makes the same under the same lcore's number.
+  const [parser, table, queue] = [new Parser(lcore.arena), new FlowTable(lcore.pool, { queues: 2 }), new QdiscQueue(lcore.pool, { txBurst: () => 0 }, { kind: 'fq_codel' }, { packets: 32 })];
+  if (then === 'forward') for (const each of [parser, table, queue]) each.close();
   for (let kept = 0; kept < keep; kept += 32) lcore.pool.alloc(burst, Math.min(32, keep - kept));
   if (then === 'no clone') return () => undefined;
   const [rx, tx] = [lcore.rx(from), lcore.tx(to)];

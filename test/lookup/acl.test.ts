@@ -106,6 +106,16 @@ t.test('as a person writes it', async t => {
   t.equal(codeThrown(() => Acl.find(arena, 'acl')), 'ENOTFOUND');
 });
 
+t.test('what a builder had begun that died is in nobody\'s way', async t => {
+  const arena = Arena.create({ size: MIN_ARENA });
+  const acl = Acl.create(arena, 'acl');
+  arena.reserve('acl/1', 64); // whose it is says only its name
+  acl.build([{ priority: 0, value: 7 }]);
+  t.equal(acl.count, 1);
+  acl.close();
+  t.equal(arena.zones().filter(({ name }) => name.startsWith('acl')).length, 0);
+});
+
 t.test('bad rules leave those that there were', async t => {
   const arena = Arena.create({ size: MIN_ARENA });
   const acl = Acl.create(arena, 'acl');

@@ -19,6 +19,13 @@ function arenaOf(build: string, high: boolean): Arena {
   return arena;
 }
 
+/** How often each value is there. */
+function groups(values: readonly number[]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
+}
+
 const shapes = fc.record({ count: fc.integer({ min: 32, max: 700 }), bufferSize: fc.constantFrom(2048, 4096) }).chain(shape =>
   fc.record({ count: fc.constant(shape.count), bufferSize: fc.constant(shape.bufferSize), cache: fc.nat(Math.floor(shape.count / 3)) }));
 const commands = fc.array(fc.record({ do: fc.constantFrom('alloc' as const, 'alloc' as const, 'free' as const), count: fc.integer({ min: 1, max: 512 }), from: fc.nat(1000) }), { maxLength: 40, size: 'max' });
@@ -166,6 +173,33 @@ t.test('a pool that does not fit leaves nothing, whichever part of it has no roo
   }
   t.ok(made > 0 && refused > 100, `${refused} refused, ${made} made`);
   arena.close();
+});
+
+t.test('a pool that spreads its frames: each place as often as the next, whole frames in each, and the port that makes frames keeps to it', async t => {
+  const arena = Arena.create({ size: MIN_ARENA });
+  for (const [bufferSize, spread, front, room] of [[2048, 1, 256, 1792], [2048, 4, 256, 1600], [2048, 8, 64, 1536], [4096, 2, 256, 3776], [4096, 32, 256, 1856]] as const) {
+    const host = open(['null:'], { arena, mbufs: 256, bufferSize, spread });
+    const { pool } = host;
+    const burst = pool.burst(256);
+    t.equal(pool.room, room);
+    for (const take of [() => pool.alloc(burst, 256), () => host.ports[0]!.rx[0]!.rxBurst(burst)]) {
+      t.equal(take(), 256);
+      const places = groups([...burst.handles].map(handle => pool.mbufs.headroom(handle)));
+      t.same([...places.keys()].sort((a, b) => a - b), Array.from({ length: spread }, (_, i) => front + i * 64), `${spread} places`);
+      t.ok([...places.values()].every(count => count === 256 / spread), 'each as often');
+      pool.mbufs.trim(burst.handles[0]!, pool.mbufs.dataLen(burst.handles[0]!));
+      t.ok([...burst.handles].every(handle => pool.mbufs.tailroom(handle) + pool.mbufs.dataLen(handle) >= pool.room), 'with room for a frame');
+      pool.free(burst, 0, 256);
+    }
+    host.close();
+    burst.close();
+  }
+  t.throws(() => open(['null:size=1700'], { arena, mbufs: 64, spread: 8 }), { code: 'EPOOL' }, 'a frame that the last place has no room for');
+  const host = open(['ring:a'], { arena, mbufs: 1100, spread: 8 });
+  t.equal(host.ports[0]!.capabilities.mtu, 1522, 'a port that takes what there is');
+  t.throws(() => host.add('null:size=1700'), { code: 'EPOOL' });
+  host.close();
+  for (const options of [{ spread: 0 }, { spread: 3 }, { spread: 16 }, { spread: 64, bufferSize: 4096 }, { spread: NaN }]) t.throws(() => Mempool.create(arena, 'pool', { count: 64, ...options }), { code: 'EOPTION' }, JSON.stringify(options));
 });
 
 t.test('close: EPOOL while mbufs are out, then once; afterwards nothing moves', async t => {

@@ -41,8 +41,9 @@ function descriptors(): string[] {
   });
 }
 
-/** Makes it once, and then with each call refused in turn. */
-function refuseEach(t: Test, make: () => { close(): void }, look: () => unknown = () => 0): void {
+/** Makes it once, and then with each call refused in turn. Returns the calls without which it was made all the same. */
+function refuseEach(t: Test, make: () => { close(): void }, look: () => unknown = () => 0): string[] {
+  const without: string[] = [];
   const once = (): string[] => {
     const before = [descriptors(), look()] as const;
     [calls, refused] = [0, ''];
@@ -50,6 +51,7 @@ function refuseEach(t: Test, make: () => { close(): void }, look: () => unknown 
       const made = make();
       refusedAt = Infinity;
       made.close();
+      if (refused !== '') without.push(refused);
     } catch (cause) {
       if (!(cause instanceof PollmodeError)) t.fail(`${refused}: ${String(cause)}`);
     }
@@ -66,6 +68,7 @@ function refuseEach(t: Test, make: () => { close(): void }, look: () => unknown 
     if (left.length > 0) t.fail(`call ${call}, ${refused}: left ${left.join(', ')}`);
   }
   t.ok(most > 2, `${most} calls`);
+  return without;
 }
 
 t.test('ports', rights, async t => {
@@ -76,7 +79,7 @@ t.test('ports', rights, async t => {
   t.teardown(() => host.close());
   const look = (): unknown => [host.arena.zones().length, host.pool.audit().free];
   for (const device of ['tap:refused,queues=2', `af_packet:${lab.a.name}`, `af_xdp:${lab.a.name}`, `af_xdp:${lab.a.name},mode=generic`, `vhost:${folder}/vhost.sock`]) {
-    t.test(device.split(':')[0]!, async t => refuseEach(t, () => withNetns(lab.a.netns, () => host.add(device)), look));
+    t.test(device.split(':')[0]!, async t => void refuseEach(t, () => withNetns(lab.a.netns, () => host.add(device)), look));
   }
 });
 
@@ -85,11 +88,11 @@ t.test('what else has descriptors', rights, async t => {
   const lab = openLab();
   t.teardown(() => { lab.close(); rmSync(folder, { recursive: true }); });
   const files = (): string[] => readdirSync(folder);
-  t.test('a lab', async t => refuseEach(t, () => openLab()));
-  t.test('a control socket', async t => refuseEach(t, () => new ControlServer({ path: join(folder, 'control'), answer: () => null }), files));
-  t.test('a broker', async t => refuseEach(t, () => withNetns(lab.a.netns, () => new Broker({ path: join(folder, 'broker'), device: lab.a.name, mode: 'auto', give: 'both', allowUids: [], report: () => undefined })), files));
+  t.test('a lab', async t => void refuseEach(t, () => openLab()));
+  t.test('a control socket', async t => void refuseEach(t, () => new ControlServer({ path: join(folder, 'control'), answer: () => null }), files));
+  t.test('a broker', async t => void refuseEach(t, () => withNetns(lab.a.netns, () => new Broker({ path: join(folder, 'broker'), device: lab.a.name, mode: 'auto', give: 'both', allowUids: [], report: () => undefined })), files));
   const rules = compileRules([{ name: 'telnet', match: { protocol: 'tcp', destinationPort: 23 }, actions: [{ do: 'count' }, { do: 'drop' }] }], [], { queues: 1, ports: [] });
-  t.test('an XDP offload', async t => refuseEach(t, () => {
+  t.test('an XDP offload', async t => void refuseEach(t, () => {
     const offload = XdpOffload.create();
     try {
       offload.install(rules);
@@ -99,4 +102,15 @@ t.test('what else has descriptors', rights, async t => {
     }
     return offload;
   }));
+});
+
+t.test('ports with a pool of their own, and queues that are told by eventfds', rights, async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'pollmode-refusals-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  for (const device of [`vhost:${folder}/vhost.sock,queues=2`, `memif:${folder}/memif.sock,role=server,queues=2`]) {
+    t.test(device.split(':')[0]!, async t => {
+      const without = refuseEach(t, () => open([device], { mbufs: 2048 }));
+      t.equal(without.filter(call => call === 'eventfd').length, 1, 'the one of the link, without which the port works');
+    });
+  }
 });

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import type { SwitchConfig } from '../../lib/switch/config.js';
 import t from 'tap';
 import { PollmodeError } from '../../lib/errors.js';
+import { ControlServer } from '../../lib/switch/control_server.js';
 import { LONGEST_REQUEST, parseRequest, type ControlAnswer } from '../../lib/switch/protocol.js';
 import type { FdbEntry, PortReport } from '../../lib/switch/report.js';
 import { pollmode } from '../cli/program_helper.js';
@@ -129,6 +130,22 @@ t.test('a flood of requests is served as slowly as it may ask; who does not read
   await sleep(100);
   t.match(await run.show(), { name: 'switch' });
   t.equal(await run.end(), 0);
+});
+
+t.test('one terminal too many is told so, and nothing that it says is done', async t => {
+  const path = join(scratch(t), 'control');
+  let done = 0;
+  const server = new ControlServer({ path, answer: () => done++ });
+  t.teardown(() => server.close());
+  const heard: string[] = [];
+  const sockets = Array.from({ length: 17 }, () => {
+    const socket = connect(path, () => socket.write('{"request":"stop"}\n'));
+    t.teardown(() => { socket.destroy(); });
+    return socket.setEncoding('utf8').on('error', () => undefined).on('data', (text: string) => heard.push(text));
+  });
+  while (heard.length < sockets.length) await sleep(10);
+  await sleep(50); // for what it said
+  t.same([heard.filter(text => text.includes('EBUSYQUEUE')).length, done], [1, 16]);
 });
 
 t.test('any text as a request: a request or EFORMAT', async () => {

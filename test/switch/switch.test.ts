@@ -245,6 +245,7 @@ t.test('what a guest leaves to be done is passed on only where every way out doe
   const sw = new Switch(host, config(ofTwo));
   t.throws(() => sw.apply(config(ofTwo, 'null:size=64')), { code: 'EUNSUPPORTED' }, 'and so is a change');
   t.equal(sw.ports().length, 1, 'which changes nothing');
+  t.same(sw.apply(config('null:size=64')).opened, ['br/p0'], 'one that takes its place is asked for nothing');
   sw.close();
   t.end();
 });

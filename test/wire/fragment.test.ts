@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Chains } from '../../lib/mbuf/chains.js';
+import { MBUF_OL_FLAGS, MBUF_VLAN_TCI, RX_VLAN_STRIPPED } from '../../lib/mbuf/layout.js';
 import * as build from '../../lib/wire/build.js';
 import { sumBytes } from '../../lib/wire/checksum.js';
 import { describe } from '../../lib/wire/describe.js';
@@ -232,5 +233,38 @@ t.test('congestion that any fragment met is the whole one\'s (RFC 3168 section 5
   for (const parts of [four(noEcn, congested), six(congested, noEcn)]) t.equal(add(parts), 0, 'somebody has changed what has no ECN');
   t.equal(reassembler.stats.malformed, 4);
   reassembler.close();
+  allFree();
+});
+
+t.test('fragments of two VLANs are of two datagrams', async t => {
+  const reassembler = new Reassembler(pool);
+  const part = (index: number, ...tags: build.Layer[]): number => fresh(build.frame(build.ethernet(), ...tags, build.ipv4({ source: '10.0.0.1', destination: '10.0.0.2', protocol: 17, identification: 9, fragmentOffset: index * 16, moreFragments: index === 0 }), new Uint8Array(16)));
+  const stripped = (handle: number, id: number): number => {
+    const header = mbufs.header(handle);
+    mbufs.u32[(header + MBUF_OL_FLAGS) >>> 2]! |= RX_VLAN_STRIPPED;
+    mbufs.u16[(header + MBUF_VLAN_TCI) >>> 1] = 0xe000 | id;
+    return handle;
+  };
+  const five = build.vlan({ id: 5 });
+  t.equal(reassembler.add(part(0, five), 0), 0);
+  for (const other of [part(1), part(1, build.vlan({ id: 6 })), stripped(part(1), 6)]) t.equal(reassembler.add(other, 0), 0);
+  const whole = [reassembler.add(part(1, five), 0), reassembler.add(part(0), 0), reassembler.add(stripped(part(0), 6), 0)];
+  t.equal(whole.filter(handle => handle !== 0).length, 3);
+  whole.forEach(free);
+  reassembler.close();
+  allFree();
+});
+
+t.test('what is longer than any datagram is no datagram to cut', async t => {
+  const fragmenter = new Fragmenter(pool);
+  const [four, six] = [{ source: '10.0.0.1', destination: '10.0.0.2' }, { source: '::1', destination: '::2' }];
+  const data = new Uint8Array(70_000);
+  for (const parts of [[build.ipv4({ ...four, totalLength: 0 }), udp, data], [build.ipv6({ ...six, payloadLength: 0 }), udp, data], [build.ipv4({ ...four, fragmentOffset: 8 * 8191, protocol: 17 }), new Uint8Array(1600)]]) {
+    const handle = fresh(build.frame(build.ethernet(), ...parts));
+    t.equal(fragmenter.fragment(handle, 1500, pieces), 0);
+    free(handle);
+  }
+  t.equal(fragmenter.stats.notWhole, 3);
+  fragmenter.close();
   allFree();
 });

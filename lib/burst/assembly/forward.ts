@@ -4,7 +4,7 @@ import {
   FORWARD_LPM, FORWARD_MAC, FORWARD_STATION, FORWARD_SUM, FORWARD_TABLE, FORWARD_VALUES,
 } from '../../lookup/forward_layout';
 import { LPM_ROOT, LPM_ROOT_BITS, LPM_WIDE } from '../../lookup/lpm_layout';
-import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../../mbuf/layout';
+import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_PKT_LEN } from '../../mbuf/layout';
 import { deeper4, entryAt, groupBit } from './lpm';
 
 /** Ethernet and an IPv4 header without options. */
@@ -16,7 +16,7 @@ const HEADERS: u32 = 34;
  * Eight at a time in four steps over the burst, each with all of its packets' loads under way at once and without a
  * branch for what a packet is: one that does not go on is looked up in a place where nothing is, meets the adjacency that
  * is not known, and what would be written into its frame goes to the dump. Loops ask at their end whether to go on, since
- * V8 moves nothing out of one that may not run.
+ * V8 moves nothing out of one that may not run, and each turn is eight packets, since it looks at the stack's end in each.
  */
 export function forward4(forwarder: usize, burst: usize, count: u32): u32 {
   if (load<u32>(load<u32>(forwarder, FORWARD_LPM), LPM_WIDE)) return forward<u32>(forwarder, burst, count);
@@ -29,7 +29,7 @@ function forward<T>(forwarder: usize, burst: usize, count: u32): u32 {
   let done: u32 = count & ~7;
   let left: u32 = 0;
   if (done > 0) {
-    if (areLong(forwarder, burst, done)) left = forwardAll<T>(forwarder, (done as usize) << 2);
+    if (areLong(forwarder, burst, done)) left = forwardAll<T>(forwarder, burst, (done as usize) << 2);
     else done = 0; // a short one is among them: one by one
   }
   for (; done < count; done++) left += forwardOne<T>(forwarder, load<u32>(burst + ((done as usize) << 2)), forwarder + FORWARD_VALUES + ((done as usize) << 2));
@@ -38,10 +38,10 @@ function forward<T>(forwarder: usize, burst: usize, count: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-function forwardAll<T>(forwarder: usize, bytes: usize): u32 {
+function forwardAll<T>(forwarder: usize, burst: usize, bytes: usize): u32 {
   findPlaces<T>(forwarder, bytes);
-  if (load<u32>(forwarder, FORWARD_CHECKS) != 0) dropUnsound<T>(forwarder, bytes);
-  if (takeEntries<T>(forwarder, bytes)) takeDeeper<T>(forwarder, bytes);
+  if (load<u32>(forwarder, FORWARD_CHECKS) != 0) dropUnsound(forwarder, burst, bytes);
+  if (takeEntries<T>(forwarder, bytes)) takeDeeper<T>(forwarder, burst, bytes);
   return rewrite(forwarder, bytes);
 }
 
@@ -73,16 +73,23 @@ function areLong(forwarder: usize, burst: usize, count: u32): bool {
   const end = burst + ((count as usize) << 2);
   let short: i32 = 0;
   do {
-    const a = load<u32>(burst), b = load<u32>(burst, 4), c = load<u32>(burst, 8), d = load<u32>(burst, 12);
-    const ha = headerOf(table, a), hb = headerOf(table, b), hc = headerOf(table, c), hd = headerOf(table, d);
-    store<u32>(burst + frames, frameOf(ha, a));
-    store<u32>(burst + frames, frameOf(hb, b), 4);
-    store<u32>(burst + frames, frameOf(hc, c), 8);
-    store<u32>(burst + frames, frameOf(hd, d), 12);
-    short |= spare(ha) | spare(hb) | spare(hc) | spare(hd);
-    burst += 16;
+    short |= findFrames(table, burst, frames) | findFrames(table, burst + 16, frames);
+    burst += 32;
   } while (burst < end);
   return short >= 0;
+}
+
+/** Of four mbufs. Negative where one is too short. */
+// @ts-ignore: decorator
+@inline
+function findFrames(table: usize, burst: usize, frames: usize): i32 {
+  const a = load<u32>(burst), b = load<u32>(burst, 4), c = load<u32>(burst, 8), d = load<u32>(burst, 12);
+  const ha = headerOf(table, a), hb = headerOf(table, b), hc = headerOf(table, c), hd = headerOf(table, d);
+  store<u32>(burst + frames, frameOf(ha, a));
+  store<u32>(burst + frames, frameOf(hb, b), 4);
+  store<u32>(burst + frames, frameOf(hc, c), 8);
+  store<u32>(burst + frames, frameOf(hd, d), 12);
+  return spare(ha) | spare(hb) | spare(hc) | spare(hd);
 }
 
 /**
@@ -99,25 +106,32 @@ function findPlaces<T>(forwarder: usize, bytes: usize): void {
   let at = forwarder + FORWARD_FRAMES;
   const end = at + bytes;
   do {
-    const a: usize = load<u32>(at), b: usize = load<u32>(at, 4), c: usize = load<u32>(at, 8), d: usize = load<u32>(at, 12);
-    // Of bytes 8 to 23: type, version and header length in the second word; hop limit in the fourth.
-    const ab = i32x4.shuffle(v128.load(a, 8), v128.load(b, 8), 1, 3, 5, 7), cd = i32x4.shuffle(v128.load(c, 8), v128.load(d, 8), 1, 3, 5, 7);
-    const shapes = i32x4.eq(v128.and(i32x4.shuffle(ab, cd, 0, 2, 4, 6), i32x4.splat(0xffffff)), i32x4.splat(0x450008));
-    const lives = i32x4.gt_s(v128.and(i32x4.shuffle(ab, cd, 1, 3, 5, 7), i32x4.splat(0xff0000)), i32x4.splat(0x1ffff));
-    const networkOrder = v128.load32_lane(d, v128.load32_lane(c, v128.load32_lane(b, v128.load32_zero(a, 30), 1, 30), 2, 30), 3, 30);
-    const addresses = i8x16.swizzle(networkOrder, i8x16(3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
-    const places = i32x4.add(i32x4.shl(i32x4.shr_u(addresses, shift), alignof<T>() as i32), roots);
-    // 224.0.0.0 and above are negative, and 0xe0000000 the least of them that is.
-    const groups = i32x4.gt_u(addresses, i32x4.splat(0xdfffffff));
-    v128.store(at + values, v128.andnot(v128.and(v128.and(shapes, lives), places), groups));
-    at += 16;
+    findFour<T>(at, values, roots, shift);
+    findFour<T>(at + 16, values, roots, shift);
+    at += 32;
   } while (at < end);
 }
 
+// @ts-ignore: decorator
+@inline
+function findFour<T>(at: usize, values: usize, roots: v128, shift: u32): void {
+  const a: usize = load<u32>(at), b: usize = load<u32>(at, 4), c: usize = load<u32>(at, 8), d: usize = load<u32>(at, 12);
+  // Of bytes 8 to 23: type, version and header length in the second word; hop limit in the fourth.
+  const ab = i32x4.shuffle(v128.load(a, 8), v128.load(b, 8), 1, 3, 5, 7), cd = i32x4.shuffle(v128.load(c, 8), v128.load(d, 8), 1, 3, 5, 7);
+  const shapes = i32x4.eq(v128.and(i32x4.shuffle(ab, cd, 0, 2, 4, 6), i32x4.splat(0xffffff)), i32x4.splat(0x450008));
+  const lives = i32x4.gt_s(v128.and(i32x4.shuffle(ab, cd, 1, 3, 5, 7), i32x4.splat(0xff0000)), i32x4.splat(0x1ffff));
+  const networkOrder = v128.load32_lane(d, v128.load32_lane(c, v128.load32_lane(b, v128.load32_zero(a, 30), 1, 30), 2, 30), 3, 30);
+  const addresses = i8x16.swizzle(networkOrder, i8x16(3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
+  const places = i32x4.add(i32x4.shl(i32x4.shr_u(addresses, shift), alignof<T>() as i32), roots);
+  // 224.0.0.0 and above are negative, and 0xe0000000 the least of them that is.
+  const groups = i32x4.gt_u(addresses, i32x4.splat(0xdfffffff));
+  v128.store(at + values, v128.andnot(v128.and(v128.and(shapes, lives), places), groups));
+}
+
 /** What else was asked for, packet by packet. */
-function dropUnsound<T>(forwarder: usize, bytes: usize): void {
+function dropUnsound(forwarder: usize, burst: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 4) {
-    if (!isSound(forwarder, load<u32>(forwarder + FORWARD_FRAMES + i))) store<u32>(forwarder + FORWARD_VALUES + i, 0);
+    if (!isSound(forwarder, load<u32>(burst + i), load<u32>(forwarder + FORWARD_FRAMES + i))) store<u32>(forwarder + FORWARD_VALUES + i, 0);
   }
 }
 
@@ -176,11 +190,11 @@ function takeWide(at: usize): v128 {
 }
 
 /** Where an entry named a group: all that have no adjacency until now are looked at again, one by one. */
-function takeDeeper<T>(forwarder: usize, bytes: usize): void {
+function takeDeeper<T>(forwarder: usize, burst: usize, bytes: usize): void {
   const nowhere: usize = load<u32>(forwarder, FORWARD_ADJACENCIES) + ADJACENCY_NOWHERE;
   for (let i: usize = 0; i < bytes; i += 4) {
     const place = forwarder + FORWARD_VALUES + i;
-    if (load<u32>(place) == (nowhere as u32)) store<u32>(place, adjacencyOf<T>(forwarder, load<u32>(forwarder + FORWARD_FRAMES + i)));
+    if (load<u32>(place) == (nowhere as u32)) store<u32>(place, adjacencyOf<T>(forwarder, load<u32>(burst + i), load<u32>(forwarder + FORWARD_FRAMES + i)));
   }
 }
 
@@ -194,19 +208,26 @@ function rewrite(forwarder: usize, bytes: usize): u32 {
   let at = forwarder + FORWARD_VALUES;
   const end = at + bytes;
   do {
-    const a = v128.load(load<u32>(at)), b = v128.load(load<u32>(at, 4)), c = v128.load(load<u32>(at, 8)), d = v128.load(load<u32>(at, 12));
-    const values = i32x4.shuffle(i32x4.shuffle(a, b, 2, 3, 6, 7), i32x4.shuffle(c, d, 2, 3, 6, 7), 1, 3, 5, 7);
-    const unknown = i32x4.shr_s(values, 31);
-    v128.store(at, v128.or(values, unknown));
-    left = i32x4.add(left, unknown);
-    v128.store(at + frames, v128.bitselect(dump, v128.load(at + frames), unknown));
-    rewriteOne(load<u32>(at + frames), a);
-    rewriteOne(load<u32>(at + frames, 4), b);
-    rewriteOne(load<u32>(at + frames, 8), c);
-    rewriteOne(load<u32>(at + frames, 12), d);
-    at += 16;
+    left = i32x4.add(left, i32x4.add(rewriteFour(at, frames, dump), rewriteFour(at + 16, frames, dump)));
+    at += 32;
   } while (at < end);
   return 0 - (i32x4.extract_lane(left, 0) + i32x4.extract_lane(left, 1) + i32x4.extract_lane(left, 2) + i32x4.extract_lane(left, 3));
+}
+
+/** Returns -1 for each packet that is left. */
+// @ts-ignore: decorator
+@inline
+function rewriteFour(at: usize, frames: usize, dump: v128): v128 {
+  const a = v128.load(load<u32>(at)), b = v128.load(load<u32>(at, 4)), c = v128.load(load<u32>(at, 8)), d = v128.load(load<u32>(at, 12));
+  const values = i32x4.shuffle(i32x4.shuffle(a, b, 2, 3, 6, 7), i32x4.shuffle(c, d, 2, 3, 6, 7), 1, 3, 5, 7);
+  const unknown = i32x4.shr_s(values, 31);
+  v128.store(at, v128.or(values, unknown));
+  v128.store(at + frames, v128.bitselect(dump, v128.load(at + frames), unknown));
+  rewriteOne(load<u32>(at + frames), a);
+  rewriteOne(load<u32>(at + frames, 4), b);
+  rewriteOne(load<u32>(at + frames, 8), c);
+  rewriteOne(load<u32>(at + frames, 12), d);
+  return unknown;
 }
 
 /**
@@ -228,7 +249,7 @@ function forwardOne<T>(forwarder: usize, handle: u32, value: usize): u32 {
   store<u32>(value, ADJACENCY_NONE);
   if (spare(header) < 0) return 1;
   const frame = frameOf(header, handle);
-  const adjacency = v128.load(adjacencyOf<T>(forwarder, frame));
+  const adjacency = v128.load(adjacencyOf<T>(forwarder, handle, frame));
   if (i32x4.extract_lane(adjacency, 3) < 0) return 1;
   store<u32>(value, i32x4.extract_lane(adjacency, 3));
   rewriteOne(frame, adjacency);
@@ -236,11 +257,11 @@ function forwardOne<T>(forwarder: usize, handle: u32, value: usize): u32 {
 }
 
 /** Where the adjacency of a frame that has its headers stands. */
-function adjacencyOf<T>(forwarder: usize, frame: usize): usize {
+function adjacencyOf<T>(forwarder: usize, handle: u32, frame: usize): usize {
   const lpm: usize = load<u32>(forwarder, FORWARD_LPM);
   const adjacencies: usize = load<u32>(forwarder, FORWARD_ADJACENCIES);
   const address = bswap<u32>(load<u32>(frame, 30));
-  const isForwardable = (load<u32>(frame, 12) & 0xffffff) == 0x450008 && load<u8>(frame, 22) > 1 && address < 0xe0000000 && isSound(forwarder, frame);
+  const isForwardable = (load<u32>(frame, 12) & 0xffffff) == 0x450008 && load<u8>(frame, 22) > 1 && address < 0xe0000000 && isSound(forwarder, handle, frame);
   if (!isForwardable) return adjacencies + ADJACENCY_NOWHERE;
   const entry = entryAt<T>(load<u32>(lpm, LPM_ROOT), address >>> (32 - load<u32>(lpm, LPM_ROOT_BITS)));
   const hop = entry & groupBit<T>() ? deeper4<T>(lpm, address) : entry - 1;
@@ -248,18 +269,19 @@ function adjacencyOf<T>(forwarder: usize, frame: usize): usize {
 }
 
 /** FORWARD_CHECKS. */
-function isSound(forwarder: usize, frame: usize): bool {
+function isSound(forwarder: usize, handle: u32, frame: usize): bool {
   const checks = load<u32>(forwarder, FORWARD_CHECKS);
   if (checks & FORWARD_STATION && (load<u64>(frame) ^ load<u64>(forwarder, FORWARD_MAC)) << 16 != 0) return false;
-  return (checks & FORWARD_SUM) == 0 || isWhole(frame);
+  return (checks & FORWARD_SUM) == 0 || isWhole(frame, load<u32>(headerOf(load<u32>(forwarder, FORWARD_TABLE), handle), MBUF_PKT_LEN));
 }
 
 /** RFC 1071: the header's words sum up to 0xffff, in whatever byte order. */
-function isWhole(frame: usize): bool {
+function isWhole(frame: usize, length: u32): bool {
   const first = load<u64>(frame, 14), second = load<u64>(frame, 22);
   let sum = (first & 0xffffffff) + (first >>> 32) + (second & 0xffffffff) + (second >>> 32) + (load<u32>(frame, 30) as u64);
   sum = (sum & 0xffff) + ((sum >>> 16) & 0xffff) + (sum >>> 32);
   sum = (sum & 0xffff) + (sum >>> 16);
   sum = (sum & 0xffff) + (sum >>> 16);
-  return sum == 0xffff && (bswap<u16>(load<u16>(frame, 16)) as u32) >= 20;
+  const total = bswap<u16>(load<u16>(frame, 16)) as u32;
+  return sum == 0xffff && total >= 20 && total + 14 <= length;
 }

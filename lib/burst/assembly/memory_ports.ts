@@ -2,11 +2,11 @@
 import {
   QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_PACKETS, QUEUE_POOL, QUEUE_TABLE, QUEUE_TEMPLATE,
 } from '../../port/layout';
-import { HANDLE_SHIFT, HEADROOM, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
+import { HANDLE_SHIFT, MBUF_DATA_OFF, MBUF_PKT_LEN, OWNER_APP, OWNER_SHIFT } from '../../mbuf/layout';
 import { NULL_CONTENTS, NULL_FRAME, RING_PORT_BYTES, RING_PORT_RING } from '../../port/drivers/memory_layout';
 import { RING_FLAGS, RING_SC, RING_SP } from '../../ring/layout';
 import { copyFrame } from './copy';
-import { freeCounting, takeFree } from './mempool';
+import { freeCounting, spreadFrames, takeFree } from './mempool';
 import { headerOf, writeHeader } from './owner';
 import { ringDequeueMc, ringDequeueSc, ringEnqueueMp, ringEnqueueSp } from './ring';
 
@@ -36,17 +36,22 @@ export function nullRx(queue: usize, burst: usize, max: u32, lcore: u32): u32 {
     writeHeader(headerOf(table, load<u32>(slot, 12)), first, second, owner);
   }
   for (; slot < end; slot += 4) writeHeader(headerOf(table, load<u32>(slot)), first, second, owner);
+  spreadFrames(load<u32>(queue, QUEUE_POOL), table, burst, max);
   if (load<u32>(queue, NULL_CONTENTS)) writeContents(queue, burst, end);
   count64(queue + QUEUE_PACKETS, max);
   count64(queue + QUEUE_BYTES, max * load<u32>(queue, NULL_FRAME));
   return max;
 }
 
-/** The frame's bytes, exactly, behind the headroom. */
+/** The frame's bytes, exactly, where its header says that they begin. */
 function writeContents(queue: usize, slot: usize, end: usize): void {
   const contents: usize = load<u32>(queue, NULL_CONTENTS);
   const length = load<u32>(queue, NULL_FRAME);
-  for (; slot < end; slot += 4) copyFrame(((load<u32>(slot) as usize) << HANDLE_SHIFT) + HEADROOM, contents, length);
+  const table: usize = load<u32>(queue, QUEUE_TABLE);
+  for (; slot < end; slot += 4) {
+    const handle = load<u32>(slot);
+    copyFrame(((handle as usize) << HANDLE_SHIFT) + (load<u16>(headerOf(table, handle), MBUF_DATA_OFF) as usize), contents, length);
+  }
 }
 
 export function nullTx(queue: usize, burst: usize, count: u32, lcore: u32): u32 {

@@ -1,10 +1,10 @@
 /** Mempools: a shared ring of free handles behind a cache for each lcore. The twin is burst/mempool.ts. */
 import {
   POOL_RING, POOL_CACHE, POOL_TABLE, POOL_DRY, POOL_FOREIGN, POOL_STRAY, POOL_CACHES, CACHE_CAPACITY, CACHE_LENGTH, CACHE_SLOTS, CACHE_STRIDE,
-  POOL_FIRST, POOL_SPAN, POOL_STEP_MASK,
+  POOL_FIRST, POOL_FRONT, POOL_SPAN, POOL_SPREAD, POOL_SPREAD_SHIFT, POOL_STEP_MASK,
 } from '../../mbuf/pool_layout';
 import {
-  HEADER_SHIFT, HEADROOM, MBUF_REFCNT, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_TX_OFFLOAD, OWNER_APP, OWNER_POOL,
+  HEADER_SHIFT, MBUF_DATA_OFF, MBUF_REFCNT, MBUF_NEXT, MBUF_OWNER, MBUF_PKT_LEN, MBUF_PLAIN, MBUF_TX_OFFLOAD, OWNER_APP, OWNER_POOL,
   OWNER_SHARED, OWNER_SHIFT,
 } from '../../mbuf/layout';
 import { MISUSE_DOUBLE_FREE, MISUSE_FOREIGN, MISUSE_NOT_OWNED } from '../codes';
@@ -110,8 +110,9 @@ export function belongs(pool: usize, handle: u32): bool {
 /** A new mbuf's header, all 64 bytes but for pool and buf_len, which stay. */
 // @ts-ignore: decorator
 @inline
-function resetHeader(header: usize, owner: u32): void {
-  store<u64>(header, FRESH_REARM);
+function resetHeader(table: usize, handle: u32, front: u32, spread: u32, owner: u32): void {
+  const header = headerOf(table, handle);
+  store<u64>(header, FRESH_REARM + ((front + (handle << POOL_SPREAD_SHIFT & spread)) as u64));
   store<u64>(header, 0, 8);
   v128.store(header, i64x2.splat(0), 16);
   store<u64>(header, 0, 32);
@@ -119,23 +120,38 @@ function resetHeader(header: usize, owner: u32): void {
   store<u32>(header, 0, MBUF_TX_OFFLOAD);
 }
 
-/** data_off HEADROOM, refcnt 1, nb_segs 1, port 0xffff (none). */
-const FRESH_REARM: u64 = (HEADROOM as u64) | ((MBUF_PLAIN as u64) << 16) | ((0xffff as u64) << 48);
+/** refcnt 1, nb_segs 1, port 0xffff (none); data_off is the pool's to say. */
+const FRESH_REARM: u64 = ((MBUF_PLAIN as u64) << 16) | ((0xffff as u64) << 48);
 
 export function mbufAlloc(pool: usize, lcore: u32, to: usize, count: u32): u32 {
   if (takeFree(pool, lcore, to, count) == 0) return 0;
   const table: usize = load<u32>(pool, POOL_TABLE);
+  const front = load<u32>(pool, POOL_FRONT);
+  const spread = load<u32>(pool, POOL_SPREAD);
   const owner = (OWNER_APP << OWNER_SHIFT) | lcore;
   const end = to + ((count as usize) << 2);
   let slot = to;
   for (; slot + 16 <= end; slot += 16) {
-    resetHeader(headerOf(table, load<u32>(slot)), owner);
-    resetHeader(headerOf(table, load<u32>(slot, 4)), owner);
-    resetHeader(headerOf(table, load<u32>(slot, 8)), owner);
-    resetHeader(headerOf(table, load<u32>(slot, 12)), owner);
+    resetHeader(table, load<u32>(slot), front, spread, owner);
+    resetHeader(table, load<u32>(slot, 4), front, spread, owner);
+    resetHeader(table, load<u32>(slot, 8), front, spread, owner);
+    resetHeader(table, load<u32>(slot, 12), front, spread, owner);
   }
-  for (; slot < end; slot += 4) resetHeader(headerOf(table, load<u32>(slot)), owner);
+  for (; slot < end; slot += 4) resetHeader(table, load<u32>(slot), front, spread, owner);
   return count;
+}
+
+/** Where the pool spreads its frames: the places of frames that were received at HEADROOM so far. */
+// @ts-ignore: decorator
+@inline
+export function spreadFrames(pool: usize, table: usize, burst: usize, count: u32): void {
+  const spread = load<u32>(pool, POOL_SPREAD);
+  if (spread == 0) return;
+  const front = load<u32>(pool, POOL_FRONT);
+  for (const end = burst + ((count as usize) << 2); burst < end; burst += 4) {
+    const handle = load<u32>(burst);
+    store<u16>(headerOf(table, handle), (front + (handle << POOL_SPREAD_SHIFT & spread)) as u16, MBUF_DATA_OFF);
+  }
 }
 
 /**

@@ -15,7 +15,8 @@ import { freePlain, mbufFree, takeFree } from './mempool';
 import { ALONE, preparePlain, takePlain } from './virtio_plain';
 import { enter, isPacked, leave } from './virtqueue';
 import { SAYS, acceptChecked, csumOffset, headerWord, isWhole, longestReceived, takes, writeHeader } from './virtqueue_offload';
-import { extraAt, fitsExtra, nextId, popUsed, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
+import { extraAt, fitsExtra, nextId, publishAvail, pushChain, pushEmpty, pushFrames } from './virtqueue_driver';
+import { popUsed } from './virtqueue_used';
 
 /** An Ethernet header. */
 const SHORTEST: u32 = 14;

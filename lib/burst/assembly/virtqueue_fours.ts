@@ -1,7 +1,7 @@
 /**
  * Four of the driver's descriptors at once. A device that works in order gives ids back as they went out, and so they
  * stay side by side, as do their descriptors and what is out under them: each step is then one for all four. A run ends
- * before a ring does, and before what is not so; that is virtqueue_driver.ts's, which has the twin too.
+ * before a ring does, and before what is not so; that is virtqueue_used.ts's and virtqueue_driver.ts's. The twin is burst/virtqueue_driver.ts.
  */
 import { HANDLE_SHIFT, HEADROOM, MBUF_OWNER } from '../../mbuf/layout';
 import { QUEUE_OWNER, QUEUE_ROOM, QUEUE_TABLE } from '../../port/layout';

@@ -13,6 +13,8 @@ export interface ChannelsChange extends Change {
   /** With the name it tells the interface from a later one of the same name. */
   readonly ifindex: number;
   readonly was: ChannelCounts;
+  /** What was set. Counts that are neither have another owner since, and are left alone. */
+  readonly to?: ChannelCounts;
 }
 
 /** More than any driver has; the kernel refuses what the interface has not. */
@@ -22,25 +24,35 @@ export const channelsKind: Kind<ChannelsChange> = {
   kind: 'channels',
   namespaced: () => true,
   check(fields: Fields) {
-    const was = objectField(fields, 'was');
     const ifname = textField(fields, 'ifname', IFNAMSIZ - 1);
     checkName(ifname);
-    const count = (name: string): number => numberField(was, name, 0, MAX_CHANNELS);
     return {
       kind: 'channels',
       ifname,
       ifindex: numberField(fields, 'ifindex', 1, 0x7fffffff),
-      was: { rx: count('rx'), tx: count('tx'), other: count('other'), combined: count('combined') },
+      was: countsField(fields, 'was'),
+      ...(fields['to'] === undefined ? {} : { to: countsField(fields, 'to') }),
     };
   },
   describe: ({ ifname, was }) => `channels of ${ifname} back to rx ${was.rx}, tx ${was.tx}, other ${was.other}, combined ${was.combined}`,
-  undo({ ifname, ifindex, was }) {
+  undo({ ifname, ifindex, was, to }) {
     if (readLink(ifname).ifindex !== ifindex) {
       throw new PollmodeError('ENOTFOUND', `${ifname} is another interface now: its channels were left alone.`);
     }
     const now = readChannels(ifname);
-    if (now.rx === was.rx && now.tx === was.tx && now.other === was.other && now.combined === was.combined) return 'unchanged';
+    if (same(now, was)) return 'unchanged';
+    if (to !== undefined && !same(now, to)) return 'superseded';
     setChannels(ifname, was);
     return 'undone';
   },
 };
+
+function countsField(fields: Fields, name: string): ChannelCounts {
+  const counts = objectField(fields, name);
+  const count = (which: string): number => numberField(counts, which, 0, MAX_CHANNELS);
+  return { rx: count('rx'), tx: count('tx'), other: count('other'), combined: count('combined') };
+}
+
+function same(one: ChannelCounts, other: ChannelCounts): boolean {
+  return one.rx === other.rx && one.tx === other.tx && one.other === other.other && one.combined === other.combined;
+}

@@ -2,8 +2,9 @@
 import { binding } from '../../../binding.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError, type ErrorCode } from '../../../errors.js';
-import { EFD_NONBLOCK, POLLIN } from '../../../kernel/constants.js';
+import { POLLIN } from '../../../kernel/constants.js';
 import { check } from '../../../kernel/errno.js';
+import { newEventfd } from '../../../kernel/eventfd.js';
 import { hasEnded, seqpacketSocket } from '../../../kernel/unix.js';
 import { giveTurns, takeTurns } from '../../../vhost_user/turns.js';
 import { VQ_TELL } from '../../../virtqueue/layout.js';
@@ -66,7 +67,7 @@ export class MemifClient {
 
   /** A queue, in the order of its direction: those to the server first. */
   add(state: QueueState, queue: number): void {
-    const event = binding().eventfd(0, EFD_NONBLOCK);
+    const event = newEventfd();
     const receives = state.direction === 'rx';
     const line = { state, event, number: queue + (receives ? this.#settings.queues : 0) };
     this.#lines.push(line);

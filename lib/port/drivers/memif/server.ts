@@ -1,6 +1,7 @@
 /** The server's side of a memif port: one client at a time, each message checked, then done, then acknowledged. In the thread that opened the port. */
 import { binding } from '../../../binding.js';
 import { EFD_NONBLOCK, POLLIN } from '../../../kernel/constants.js';
+import { newEventfd } from '../../../kernel/eventfd.js';
 import { isEventfd } from '../../../vhost_user/descriptors.js';
 import { takeTurns } from '../../../vhost_user/turns.js';
 import { VQ_GENERATION, VQ_TELL } from '../../../virtqueue/layout.js';
@@ -62,7 +63,7 @@ export class MemifServer implements Interface {
 
   /** A queue, in the order of its direction. */
   add(state: QueueState, scratch: number): void {
-    const event = binding().eventfd(0, EFD_NONBLOCK);
+    const event = newEventfd();
     (state.direction === 'rx' ? this.#rx : this.#tx).push({ state, scratch, event, ring: undefined });
     if (state.direction === 'rx') state.set(QUEUE_FD, event);
     state.set(VQ_TELL, NOBODY);

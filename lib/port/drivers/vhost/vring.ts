@@ -1,6 +1,7 @@
 /** One virtqueue of a guest as the back-end knows it: what the front-end has said of it, and whether it runs. */
 import { binding } from '../../../binding.js';
 import { EFD_NONBLOCK } from '../../../kernel/constants.js';
+import { twoEventfds } from '../../../kernel/eventfd.js';
 import { QUEUE_FD } from '../../layout.js';
 import type { QueueState } from '../../queue.js';
 import { isRingSize, outsideBytes, ringNeeds, startDevice, startOutside } from '../../../virtqueue/device.js';
@@ -51,8 +52,7 @@ export class Vring {
   constructor(state: QueueState, scratch: number) {
     this.state = state;
     this.#scratch = scratch;
-    this.#call = binding().eventfd(0, EFD_NONBLOCK);
-    this.#kick = binding().eventfd(0, EFD_NONBLOCK);
+    [this.#call, this.#kick] = twoEventfds();
     state.set(VQ_TELL, NOBODY);
     state.set(QUEUE_FD, this.#kick);
   }

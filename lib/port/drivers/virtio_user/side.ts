@@ -2,9 +2,9 @@
 import type { Memzone } from '../../../arena/directory.js';
 import { PAGE } from '../../../arena/layout.js';
 import { binding } from '../../../binding.js';
+import { twoEventfds } from '../../../kernel/eventfd.js';
 import { burstFunctions } from '../../../burst/module.js';
 import { PollmodeError } from '../../../errors.js';
-import { EFD_NONBLOCK } from '../../../kernel/constants.js';
 import { driverPrivateBytes, resetDriver, ringPlaces } from '../../../virtqueue/driver.js';
 import {
   ringFormat, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
@@ -64,7 +64,7 @@ export class VirtioSide {
 
   /** A queue, in the order of vrings: receive and send of the first pair, then of the next. */
   add(state: QueueState, index: number): void {
-    const [kick, call] = [binding().eventfd(0, EFD_NONBLOCK), binding().eventfd(0, EFD_NONBLOCK)];
+    const [kick, call] = twoEventfds();
     state.set(VQ_TELL, kick);
     state.set(QUEUE_FD, call);
     this.#lines[index] = { state, kick, call, shared: this.#rings!.offset + index * this.#sharedBytes, own: this.#private!.offset + index * this.#ownBytes };
