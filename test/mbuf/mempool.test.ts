@@ -195,7 +195,7 @@ t.test('a pool that spreads its frames: each place as often as the next, whole f
     burst.close();
   }
   t.throws(() => open(['null:size=1700'], { arena, mbufs: 64, spread: 8 }), { code: 'EPOOL' }, 'a frame that the last place has no room for');
-  const host = open(['ring:a'], { arena, mbufs: 1100, spread: 8 });
+  const host = open(['null:'], { arena, mbufs: 1100, spread: 8 });
   t.equal(host.ports[0]!.capabilities.mtu, 1522, 'a port that takes what there is');
   t.throws(() => host.add('null:size=1700'), { code: 'EPOOL' });
   host.close();

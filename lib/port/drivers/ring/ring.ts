@@ -7,6 +7,9 @@ import { FunctionRxQueue, FunctionTxQueue } from '../../queue.js';
 import type { PortDriver, PortHost } from '../../port.js';
 import { RING_PORT_BYTES, RING_PORT_RING, RING_PORT_SCRATCH, RING_PORT_SCRATCH_COUNT } from '../memory_layout.js';
 
+/** Mbufs go by as they are, chains too: as long as an IP packet can be. */
+const LONGEST_PACKET = 65_535;
+
 export interface RingPortOptions {
   /** Name of the ring to receive from; made when it is not there. */
   readonly device: string;
@@ -60,7 +63,7 @@ function openBetween(from: Ring, to: Ring, bytes: boolean, host: PortHost): Func
   const name = (ring: Ring): string => ring.name.slice(PREFIX.length);
   let scratch = 0;
   return new FunctionPort(host, {
-    capabilities: { mtu: host.pool.room - 14, rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: `${name(from)} to ${name(to)}` },
+    capabilities: { mtu: LONGEST_PACKET, rxQueues: 1, txQueues: 1, timestamps: 'none', zeroCopy: true, mode: `${name(from)} to ${name(to)}` },
     rx: ringRx,
     tx: ringTx,
     prepare(state) {

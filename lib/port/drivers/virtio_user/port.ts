@@ -16,12 +16,13 @@ export class VirtioUserPort extends SidedPort<VirtioSide> {
   }
 }
 
-function parts({ queues, packed, mtu }: Required<VirtioUserOptions>, host: PortHost, side: VirtioSide): QueuePortParts {
+function parts({ queues, packed, mergeable, mtu }: Required<VirtioUserOptions>, host: PortHost, side: VirtioSide): QueuePortParts {
   const functions = burstFunctions(host.arena);
   return {
     mac: undefined,
     capabilities: {
-      mtu: Math.min(mtu, host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true,
+      // A chain is what arrives in several buffers of one frame, which the device may only use where it merges them.
+      mtu: mergeable ? mtu : Math.min(mtu, host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy: true,
       mode: `vhost-user front-end, ${packed ? 'packed' : 'split'} rings`,
     },
     rx(state, queue) {
