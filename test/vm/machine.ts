@@ -48,7 +48,9 @@ export async function boot(image: Image, job: Job): Promise<Outcome> {
     writeFileSync(join(folder, 'run.sh'), job.script);
     const { output, crash } = await run([
       '-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', String(job.memoryMb ?? 2048),
-      '-device', 'intel-iommu,intremap=on,caching-mode=on', '-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`,
+      // eim: the guest's interrupt controllers are registers of its CPUs then, not memory. QEMU looks at a map of the memory that may
+      // just have changed, and where that was a controller's place an end of interrupt is lost, and the guest sleeps for ever.
+      '-device', 'intel-iommu,intremap=on,eim=on,caching-mode=on', '-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`,
       ...guestArguments(image, folder, `intel_iommu=on iommu=nopt ${job.append ?? ''}`),
       ...job.devices ?? [],
     ], job, join(folder, 'monitor'));

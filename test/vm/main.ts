@@ -18,7 +18,7 @@ const PASSED_ON = ['POLLMODE_LONG', 'POLLMODE_NO_SKIPS', 'POLLMODE_DEBUG', 'POLL
 /** QEMU's own assertions fail now and then: a virtual CPU that looks at the map of the memory while a device's reset changes it. */
 const MOST_BOOTS = 3;
 /** The guest's runner ends a file that takes longer, and says so: a guest that is silent for longer still is frozen. */
-const FILE_SECONDS = { short: 240, long: 1200 };
+const FILE_SECONDS = { short: 180, long: 1200 };
 
 const names = process.argv.slice(2);
 const environment = PASSED_ON.flatMap(name => process.env[name] === undefined ? [] : [`${name}=${quote(process.env[name]!)}`]);
