@@ -78,9 +78,7 @@ export const rows: readonly Row[] = [
   switching(10_000),
   switchingCycles(1),
   switchingCycles(10_000),
-  ...([['server', 'receive', 'rxonly'], ['server', 'send', 'txonly'], ['client', 'receive', 'rxonly'], ['client', 'send', 'txonly']] as const).map(([role, direction, forward]) => ({
-    ...packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF),
-  })),
+  ...([['server', 'receive', 'rxonly'], ['server', 'send', 'txonly'], ['client', 'receive', 'rxonly'], ['client', 'send', 'txonly']] as const).map(([role, direction, forward]) => packets(`memif ${role}, ${direction} 64 B`, `testpmd net_memif ${role} ${forward}`, `memif-${role}-${direction}`, 1, MEMIF)),
   { ...packets('AF_XDP send 64 B, against dgram', 'dgram-send', 'af-xdp-send', 10, ARRIVED), limit: SEND_LIMIT },
   { ...packets('AF_XDP receive 64 B, against dgram', 'dgram-receive', 'af-xdp-receive', 10, `${RECEIVED}; ${FLOOD}; to dgram our AF_XDP sender offers all it can, 600 or 300 kpps, whichever dgram does best at`), limit: RECEIVE_LIMIT },
 ];

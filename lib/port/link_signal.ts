@@ -13,6 +13,7 @@ export class LinkSignal implements PortLink {
   #fd: number;
   #up = false;
 
+  /** Where the process has no descriptor more, the port works, and nobody is woken by its link. */
   constructor() {
     const fd = this.#fd = binding().eventfd(0, EFD_NONBLOCK);
     const signal = (): number => this.#fd;

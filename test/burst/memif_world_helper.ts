@@ -13,25 +13,13 @@ import {
   SCRATCH_BYTES, VQ_BUFFER_MASK, VQ_FLAGS, VQ_LONGEST, VQ_MERGEABLE, VQ_POOL, VQ_POOL_BYTES, VQ_READY, VQ_SCRATCH, VQ_SIZE, VQ_TELL,
 } from '../../lib/virtqueue/layout.js';
 import { makePool, makeQueue, readVector, reserve, reset, set, writeVector, type Lab, type Pool } from './layout_helper.js';
-import { LONGEST, ROOM } from './virtqueue_commands_helper.js';
+import { LONGEST, plain, ROOM, type Outgoing } from './virtqueue_commands_helper.js';
 import { bytesOf, headerOf, type Side } from './virtqueue_packets_helper.js';
 import { align, guard, LCORE } from './virtqueue_world_helper.js';
 
-export { LONGEST, ROOM } from './virtqueue_commands_helper.js';
+export { LONGEST, ROOM, type Outgoing } from './virtqueue_commands_helper.js';
 export { bytesOf, headerOf, type Side } from './virtqueue_packets_helper.js';
 export { accounted, guardsStand, LCORE } from './virtqueue_world_helper.js';
-
-/** The lengths of its segments, at least one; `shift` moves its front into the headroom or away from it; `held` gives it a second holder. */
-export interface Outgoing { readonly parts: readonly number[]; readonly shift: number; readonly held: boolean }
-
-const outgoing: fc.Arbitrary<Outgoing> = fc.record({
-  parts: fc.oneof(
-    { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 14, max: ROOM })) },
-    { weight: 2, arbitrary: fc.array(fc.integer({ min: 1, max: ROOM }), { minLength: 2, maxLength: 4 }) },
-    { weight: 1, arbitrary: fc.tuple(fc.constantFrom(0, 13)) },
-  ),
-  shift: fc.constantFrom(0, 0, 0, -200, -250, 40), held: fc.constantFrom(false, false, false, false, true),
-}).map(({ parts, shift, held }) => ({ parts: (parts as number[]).map(part => shift > 0 ? Math.min(part, ROOM - shift) : part), shift, held: held && parts.length === 1 }));
 
 export interface MemifShape {
   readonly log2: number; readonly start: number; readonly zeroCopy: boolean; readonly bufferBytes: number;
@@ -51,7 +39,7 @@ export type MemifCommand =
 export function memifCommands(hostile: boolean): fc.Arbitrary<MemifCommand[]> {
   const count = fc.integer({ min: 1, max: 14 });
   const usual = [
-    ...(['clientSend', 'serverSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.array(outgoing, { minLength: 1, maxLength: 6 }) })),
+    ...(['clientSend', 'serverSend'] as const).map(kind => fc.record({ kind: fc.constant(kind), frames: fc.array(plain, { minLength: 1, maxLength: 6 }) })),
     ...(['clientReceive', 'serverReceive', 'clientFree', 'serverFree'] as const).map(kind => fc.record({ kind: fc.constant(kind), count })),
   ];
   const value = fc.oneof(fc.constantFrom(0, 1, 2, 4, 0x8000, 0x00010001, 0xffff, 0x7fffffff, 0xffffffff, 0x3e31f20), fc.integer({ min: 0, max: 0x20001 }), fc.nat({ max: 0xffffffff }));

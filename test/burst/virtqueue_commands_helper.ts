@@ -57,7 +57,8 @@ const packet: fc.Arbitrary<Packet> = fc.record({
   { weight: 6, arbitrary: fc.constant(made as Packet) }, { weight: 1, arbitrary: fc.constantFrom(1, 3, 4, 5, 0x81, 255).map(gsoType => ({ ...made, gsoType }) as Packet) },
 ));
 
-const plain: fc.Arbitrary<Outgoing> = fc.record({
+/** That leave nothing to be done. */
+export const plain: fc.Arbitrary<Outgoing> = fc.record({
   parts: fc.oneof(
     { weight: 6, arbitrary: fc.tuple(fc.integer({ min: 14, max: ROOM })) },
     { weight: 2, arbitrary: fc.array(fc.integer({ min: 1, max: ROOM }), { minLength: 2, maxLength: 4 }) },

@@ -4,8 +4,9 @@ import {
   FORWARD_LPM, FORWARD_MAC, FORWARD_STATION, FORWARD_SUM, FORWARD_TABLE, FORWARD_VALUES,
 } from '../../lookup/forward_layout';
 import { LPM_ROOT, LPM_ROOT_BITS, LPM_WIDE } from '../../lookup/lpm_layout';
-import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_PKT_LEN } from '../../mbuf/layout';
-import { deeper4, entryAt, groupBit } from './lpm';
+import { HANDLE_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_PKT_LEN } from '../../mbuf/layout';
+import { deeper4, entryAt, groupBit, narrowEntries, wideEntries } from './lpm';
+import { headerOf } from './owner';
 
 /** Ethernet and an IPv4 header without options. */
 const HEADERS: u32 = 34;
@@ -43,12 +44,6 @@ function forwardAll<T>(forwarder: usize, burst: usize, bytes: usize): u32 {
   if (load<u32>(forwarder, FORWARD_CHECKS) != 0) dropUnsound(forwarder, burst, bytes);
   if (takeEntries<T>(forwarder, bytes)) takeDeeper<T>(forwarder, burst, bytes);
   return rewrite(forwarder, bytes);
-}
-
-// @ts-ignore: decorator
-@inline
-function headerOf(table: usize, handle: u32): usize {
-  return table + ((handle as usize) << HEADER_SHIFT);
 }
 
 // @ts-ignore: decorator
@@ -149,13 +144,13 @@ function takeEntries<T>(forwarder: usize, bytes: usize): bool {
   const end = at + bytes;
   do {
     if (sizeof<T>() == 2) {
-      let entries = takeNarrow(at);
+      let entries = narrowEntries(at);
       all = v128.or(all, entries);
       entries = v128.and(entries, i16x8.le_u(entries, mostNarrow));
       v128.store(at, i32x4.add(i32x4.shl(i32x4.extend_low_i16x8_u(entries), ADJACENCY_SHIFT), nowhere));
       v128.store(at, i32x4.add(i32x4.shl(i32x4.extend_high_i16x8_u(entries), ADJACENCY_SHIFT), nowhere), 16);
     } else {
-      const low = takeWide(at), high = takeWide(at + 16);
+      const low = wideEntries(at), high = wideEntries(at + 16);
       all = v128.or(all, v128.or(low, high));
       v128.store(at, i32x4.add(i32x4.shl(v128.and(low, i32x4.le_u(low, mostWide)), ADJACENCY_SHIFT), nowhere));
       v128.store(at, i32x4.add(i32x4.shl(v128.and(high, i32x4.le_u(high, mostWide)), ADJACENCY_SHIFT), nowhere), 16);
@@ -163,30 +158,6 @@ function takeEntries<T>(forwarder: usize, bytes: usize): bool {
     at += 32;
   } while (at < end);
   return (sizeof<T>() == 2 ? i16x8.bitmask(all) : i32x4.bitmask(all)) != 0;
-}
-
-/** Eight entries. */
-// @ts-ignore: decorator
-@inline
-function takeNarrow(at: usize): v128 {
-  let entries = v128.load16_lane(load<u32>(at), i64x2.splat(0), 0);
-  entries = v128.load16_lane(load<u32>(at, 4), entries, 1);
-  entries = v128.load16_lane(load<u32>(at, 8), entries, 2);
-  entries = v128.load16_lane(load<u32>(at, 12), entries, 3);
-  entries = v128.load16_lane(load<u32>(at, 16), entries, 4);
-  entries = v128.load16_lane(load<u32>(at, 20), entries, 5);
-  entries = v128.load16_lane(load<u32>(at, 24), entries, 6);
-  return v128.load16_lane(load<u32>(at, 28), entries, 7);
-}
-
-/** Four of them. */
-// @ts-ignore: decorator
-@inline
-function takeWide(at: usize): v128 {
-  let entries = v128.load32_zero(load<u32>(at));
-  entries = v128.load32_lane(load<u32>(at, 4), entries, 1);
-  entries = v128.load32_lane(load<u32>(at, 8), entries, 2);
-  return v128.load32_lane(load<u32>(at, 12), entries, 3);
 }
 
 /** Where an entry named a group: all that have no adjacency until now are looked at again, one by one. */

@@ -81,35 +81,45 @@ function takeAll4<T>(to: usize, end: usize): u32 {
   return bits;
 }
 
-/** Eight entries of 2 bytes. */
+/** Eight entries of 2 bytes, by where they stand. Loads of no order: what they lead to depends on them. */
+// @ts-ignore: decorator
+@inline
+export function narrowEntries(at: usize): v128 {
+  let entries = v128.load16_lane(load<u32>(at), i64x2.splat(0), 0);
+  entries = v128.load16_lane(load<u32>(at, 4), entries, 1);
+  entries = v128.load16_lane(load<u32>(at, 8), entries, 2);
+  entries = v128.load16_lane(load<u32>(at, 12), entries, 3);
+  entries = v128.load16_lane(load<u32>(at, 16), entries, 4);
+  entries = v128.load16_lane(load<u32>(at, 20), entries, 5);
+  entries = v128.load16_lane(load<u32>(at, 24), entries, 6);
+  return v128.load16_lane(load<u32>(at, 28), entries, 7);
+}
+
+/** Four of 4 bytes. */
+// @ts-ignore: decorator
+@inline
+export function wideEntries(at: usize): v128 {
+  let entries = v128.load32_zero(load<u32>(at));
+  entries = v128.load32_lane(load<u32>(at, 4), entries, 1);
+  entries = v128.load32_lane(load<u32>(at, 8), entries, 2);
+  return v128.load32_lane(load<u32>(at, 12), entries, 3);
+}
+
 // @ts-ignore: decorator
 @inline
 function takeNarrow(to: usize): v128 {
-  let entries = v128.load16_lane(load<u32>(to), i64x2.splat(0), 0);
-  entries = v128.load16_lane(load<u32>(to, 4), entries, 1);
-  entries = v128.load16_lane(load<u32>(to, 8), entries, 2);
-  entries = v128.load16_lane(load<u32>(to, 12), entries, 3);
-  entries = v128.load16_lane(load<u32>(to, 16), entries, 4);
-  entries = v128.load16_lane(load<u32>(to, 20), entries, 5);
-  entries = v128.load16_lane(load<u32>(to, 24), entries, 6);
-  entries = v128.load16_lane(load<u32>(to, 28), entries, 7);
+  const entries = narrowEntries(to);
   v128.store(to, i32x4.sub(i32x4.extend_low_i16x8_u(entries), i32x4.splat(1)));
   v128.store(to, i32x4.sub(i32x4.extend_high_i16x8_u(entries), i32x4.splat(1)), 16);
   return entries;
 }
 
-/** Eight entries of 4 bytes. */
+/** Eight of them. */
 // @ts-ignore: decorator
 @inline
 function takeWide(to: usize): v128 {
-  let low = v128.load32_zero(load<u32>(to));
-  let high = v128.load32_zero(load<u32>(to, 16));
-  low = v128.load32_lane(load<u32>(to, 4), low, 1);
-  high = v128.load32_lane(load<u32>(to, 20), high, 1);
-  low = v128.load32_lane(load<u32>(to, 8), low, 2);
-  high = v128.load32_lane(load<u32>(to, 24), high, 2);
-  low = v128.load32_lane(load<u32>(to, 12), low, 3);
-  high = v128.load32_lane(load<u32>(to, 28), high, 3);
+  const low = wideEntries(to);
+  const high = wideEntries(to + 16);
   v128.store(to, i32x4.sub(low, i32x4.splat(1)));
   v128.store(to, i32x4.sub(high, i32x4.splat(1)), 16);
   return v128.or(low, high);

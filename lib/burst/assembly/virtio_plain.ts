@@ -11,7 +11,7 @@ import {
   VQ_POOL_BYTES, VQ_SCRATCH,
 } from '../../virtqueue/layout';
 import { count64 } from './memory_ports';
-import { headerOf } from './owner';
+import { headerOf, writeHeader } from './owner';
 import { SAYS } from './virtqueue_offload';
 
 /** An Ethernet header. */
@@ -59,22 +59,14 @@ export function takePlain(queue: usize, count: u32, vector: usize, lcore: u32): 
     // pkt_len and data_len; no tag, no hash, no next segment.
     const lengths01 = v128.shuffle<u32>(lengths, lengths, 0, 4, 1, 5);
     const lengths23 = v128.shuffle<u32>(lengths, lengths, 2, 6, 3, 7);
-    takeOne(headerOf(table, a as u32), first, v128.shuffle<u64>(lengths01, zero, 0, 2), owner);
-    takeOne(headerOf(table, b as u32), first, v128.shuffle<u64>(lengths01, zero, 1, 3), owner);
-    takeOne(headerOf(table, c as u32), first, v128.shuffle<u64>(lengths23, zero, 0, 2), owner);
-    takeOne(headerOf(table, d as u32), first, v128.shuffle<u64>(lengths23, zero, 1, 3), owner);
+    writeHeader(headerOf(table, a as u32), first, v128.shuffle<u64>(lengths01, zero, 0, 2), owner);
+    writeHeader(headerOf(table, b as u32), first, v128.shuffle<u64>(lengths01, zero, 1, 3), owner);
+    writeHeader(headerOf(table, c as u32), first, v128.shuffle<u64>(lengths23, zero, 0, 2), owner);
+    writeHeader(headerOf(table, d as u32), first, v128.shuffle<u64>(lengths23, zero, 1, 3), owner);
     bytes = i32x4.add(bytes, lengths);
   }
   const sum = i32x4.extract_lane(bytes, 0) + i32x4.extract_lane(bytes, 1) + i32x4.extract_lane(bytes, 2) + i32x4.extract_lane(bytes, 3);
   return ((((slot - vector) as u32) >> 2) as u64) | ((sum as u64) << 32);
-}
-
-// @ts-ignore: decorator
-@inline
-function takeOne(header: usize, front: v128, back: v128, owner: u32): void {
-  v128.store(header, front);
-  v128.store(header, back, 16);
-  store<u32>(header, owner, MBUF_OWNER);
 }
 
 /** The headers and owners of the first mbufs, as long as each is sent as it is, in one descriptor. */

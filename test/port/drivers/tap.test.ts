@@ -13,8 +13,9 @@ import { open, type Host, type OpenOptions } from '../../../lib/port/host.js';
 import { openTap } from '../../../lib/port/drivers/tap/device.js';
 import type { Port } from '../../../lib/port/port.js';
 import { codeThrown, needs } from '../../kernel/rights.js';
-import { inChild, startChild } from '../../native/child.js';
+import { inChild } from '../../native/child.js';
 import { RawSocket, UdpSocket, bytesOf, frame, isUdp, quietNetns, receiveSome, sendAll, statsOf, udpFrame } from './kernel_helper.js';
+import { sendingChild } from './sender_child.js';
 
 const rights = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW');
 const IP = '10.9.0.1';
@@ -313,16 +314,7 @@ t.test('an interface that root made for a user needs no rights, and stays', righ
 
 t.test('kill -9 during traffic leaves no interface', rights, async t => {
   const netns = quietNetns();
-  const child = startChild(`
-    const { open } = await import(LIB + 'port/host.js');
-    const host = open(['tap:tap0,ip=${IP}/24,netns=/proc/${process.pid}/fd/${netns}']);
-    const burst = host.burst();
-    console.log('open');
-    for (;;) {
-      const got = host.pool.alloc(burst, 32);
-      for (let i = 0; i < got; i++) host.mbufs.append(burst.handles[i], 60);
-      host.pool.free(burst, host.ports[0].tx[0].txBurst(burst, got), got);
-    }`);
+  const child = sendingChild(`tap:tap0,ip=${IP}/24,netns=/proc/${process.pid}/fd/${netns}`);
   await once(child.stdout!, 'data');
   t.same(interfaces(netns), ['lo', 'tap0']);
   child.kill('SIGKILL');

@@ -210,6 +210,7 @@ export class MemifServer implements Interface {
     this.link.set(false, `the client is gone${this.lastFault === '' ? '' : ` (${this.lastFault})`}`);
   }
 
+  /** Where the process has no descriptor more, the client's stays behind the number till the next comes: nobody tells it. */
   #forget(line: Line): void {
     if (line.ring === undefined) return;
     line.ring = undefined;

@@ -142,7 +142,7 @@ export class Vring {
     this.dropDescriptors();
   }
 
-  /** Lets go of the front-end's descriptors; the numbers stay. */
+  /** Lets go of the front-end's descriptors; the numbers stay. Where the process has no descriptor more, the old one stays behind its number till the next comes: nobody tells it. */
   dropDescriptors(): void {
     this.state.set(VQ_TELL, NOBODY);
     if (this.#calls) replace(this.#call, binding().eventfd(0, EFD_NONBLOCK));

@@ -8,9 +8,10 @@ import { withNetns } from '../../../../lib/kernel/netns.js';
 import { openLab } from '../../../../lib/lab/veth.js';
 import { open } from '../../../../lib/port/host.js';
 import { codeThrown } from '../../../kernel/rights.js';
-import { inChild, startChild } from '../../../native/child.js';
+import { inChild } from '../../../native/child.js';
 import { frame, packetSockets, promiscuity, sendAll, statsOf } from '../kernel_helper.js';
 import { closeAndAudit, device, rights } from './helper.js';
+import { sendingChild } from '../sender_child.js';
 
 t.test('promiscuous for as long as the port is open', rights, async t => {
   const lab = openLab();
@@ -87,16 +88,7 @@ t.test('without CAP_NET_RAW: a typed error that names it', rights, async t => {
 
 t.test('kill -9 during traffic leaves nothing', rights, async t => {
   const lab = openLab();
-  const child = startChild(`
-    const { open } = await import(LIB + 'port/host.js');
-    const host = open(['af_packet:${lab.a.name},promiscuous=1,queues=2,netns=/proc/${process.pid}/fd/${lab.a.netns}']);
-    const burst = host.burst();
-    console.log('open');
-    for (;;) {
-      const got = host.pool.alloc(burst, 32);
-      for (let i = 0; i < got; i++) host.mbufs.append(burst.handles[i], 60);
-      host.pool.free(burst, host.ports[0].tx[0].txBurst(burst, got), got);
-    }`);
+  const child = sendingChild(`af_packet:${lab.a.name},promiscuous=1,queues=2,netns=/proc/${process.pid}/fd/${lab.a.netns}`);
   await once(child.stdout!, 'data');
   t.equal(promiscuity(lab.a), 2);
   t.equal(packetSockets(lab.a.netns), 4);
