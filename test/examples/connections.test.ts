@@ -5,7 +5,8 @@ import { HashTable, open, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TC
 
 const host = open(['null:']);
 t.teardown(() => host.close());
-let [made, now] = [0, performance.now() / 1000];
+// Whole seconds: their sums are exact, one by one and at once.
+let [made, now] = [0, Math.ceil(performance.now() / 1000)];
 
 /** One connection, and what it takes to forget it: seconds without a packet. */
 function connection(protocol: number): { seen: (way: number, flags: number) => void; lasts: () => number } {
