@@ -56,7 +56,7 @@ async function measure(host: Host, sender: ChildProcess, policy: IdlePolicy, rat
     return came < sent ? got : false;
   }, { idle, seconds: 10 * SECONDS });
   const { user, system } = process.cpuUsage(used);
-  const cpu = (user + system) / 10 / (performance.now() - started); // of microseconds, in per cent of milliseconds
+  const cpu = Math.min(100, (user + system) / 10 / (performance.now() - started)); // of microseconds, in per cent of milliseconds; the process has other threads too
   const { sleeps, wakeups, gaveWay } = idle.stats();
   const sorted = waits.slice(0, came).sort();
   const at = (part: number): string => `${((sorted[Math.floor(came * part)] ?? NaN) * 1000).toFixed(0)} µs`;

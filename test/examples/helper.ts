@@ -39,10 +39,13 @@ export class LinuxHost {
     for (const gateway of gateways.split(',')) if (gateway !== '') this.ip('route', 'add', 'default', 'via', gateway);
   }
 
-  /** The lab's links are without IPv6: this one gets it, with a link-local address, which Linux first makes sure that nobody else has. */
+  /**
+   * The lab's links are without IPv6: this one gets it, with a link-local address. Links made from now on have theirs at once:
+   * while Linux looks for somebody who has the same address (RFC 4862, 5.4: a second or two) its router asks nobody for a neighbour.
+   */
   #speakIpv6(): void {
     this.ip('link', 'set', this.name, 'addrgenmode', 'eui64');
-    this.run('sh', '-c', `for each in all default lo ${this.name}; do echo 0 > /proc/sys/net/ipv6/conf/$each/disable_ipv6; done`);
+    this.run('sh', '-c', `for each in all default lo ${this.name}; do echo 0 > /proc/sys/net/ipv6/conf/$each/dad_transmits; echo 0 > /proc/sys/net/ipv6/conf/$each/disable_ipv6; done`);
   }
 
   get name(): string {
@@ -95,9 +98,9 @@ export class LinuxHost {
     await sleep(200);
     const within = ['-t', String(holder.pid), '-n'];
     this.ip('link', 'add', 'near', 'mtu', String(mtu), 'type', 'veth', 'peer', 'name', 'far', 'mtu', String(mtu), 'netns', String(holder.pid));
-    this.run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 0 > /proc/sys/net/ipv6/conf/near/disable_ipv6; ip link set near up');
+    this.run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 0 > /proc/sys/net/ipv6/conf/near/dad_transmits; echo 0 > /proc/sys/net/ipv6/conf/near/disable_ipv6; ip link set near up');
     for (const address of near) this.ip('addr', 'add', address, 'dev', 'near', ...(address.includes(':') ? ['nodad'] : []));
-    this.run('nsenter', ...within, 'sh', '-c', `ip link set lo up; ip link set far up; ${far.map(each => `ip addr add ${each} dev far ${each.includes(':') ? 'nodad' : ''}`).join('; ')}; ${near.map(each => `ip route add default via ${each.split('/')[0]!}`).join('; ')}`);
+    this.run('nsenter', ...within, 'sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/far/dad_transmits; ip link set lo up; ip link set far up; ${far.map(each => `ip addr add ${each} dev far ${each.includes(':') ? 'nodad' : ''}`).join('; ')}; ${near.map(each => `ip route add default via ${each.split('/')[0]!}`).join('; ')}`);
     return (...words) => this.start(t, 'nsenter', ...within, ...words);
   }
 
