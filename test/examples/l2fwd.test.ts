@@ -14,7 +14,7 @@ t.test('frames cross, with new addresses or as they are', needs('CAP_SYS_ADMIN',
     const changed = frames.map(bytes => Uint8Array.from([2, 0, 0, 0, 0, 1, ...right.programMac, ...bytes.subarray(12)]));
     t.same(got, more.length === 0 ? changed : frames, more.join() || 'as DPDK does it');
     if (more.length > 0) t.equal(left.ping('10.1.0.2'), 5, 'a wire, as Linux sees it');
-    t.match(await stop(), /rx 2\d.* tx 2\d/);
+    t.match(await stop(), /rx [2-9]\d.* tx [2-9]\d/);
   }
 });
 

@@ -162,5 +162,5 @@ t.test('property: the first rule that matches, by a second opinion', async t => 
     }
     bench.close();
   }), { numRuns: process.env['POLLMODE_LONG'] === '1' ? 2000 : 150 });
-  t.ok(matched > 500, `${matched} packets matched a rule`);
+  t.ok(matched > 100, `${matched} packets matched a rule`);
 });

@@ -24,8 +24,8 @@ t.test('three hosts on ports of three drivers: ping, TCP, a mirror, and what is 
   const seen = await left.receive(capture, 80);
   const icmp = seen.filter(bytes => bytes[12] === 8 && bytes[13] === 0 && bytes[23] === 1);
   t.equal(icmp.length, 80, 'the probe saw each request and each answer that passed left, once');
-  t.equal(probe.ping('10.5.0.1', 1, '-W', '1'), 0, 'and it cannot talk');
-  t.ok(await left.iperf(t, third, '10.5.0.3') > 1, 'TCP');
+  t.equal(probe.pingInVain('10.5.0.1'), 0, 'and it cannot talk');
+  t.ok(await left.iperf(t, third, '10.5.0.3') > 1e6, 'TCP');
   const learned = (await run.ask({ request: 'fdb', bridge: 'br0' }) as FdbEntry[]).map(({ mac, port }) => `${mac} ${port}`);
   for (const [number, port] of ['left', 'right', 'third'].entries()) t.ok(learned.includes(`02:00:00:00:05:0${number + 1} ${port}`), port);
   const flows = await run.ask({ request: 'flows' }) as FlowReport[];
@@ -53,7 +53,7 @@ t.test('VLANs: hosts of one speak to each other and to nobody else; tagged on th
   dump.stdout!.setEncoding('utf8').on('data', (text: string) => { seen += text; });
   await sleep(500);
   t.equal(a10.ping('10.5.0.2'), 5);
-  t.equal(a10.ping('10.5.0.3', 1, '-W', '1'), 0);
+  t.equal(a10.pingInVain('10.5.0.3'), 0);
   for (let tries = 0; tries < 100 && !seen.includes('10.5.0.3'); tries++) await sleep(20);
   t.match(seen, /02:00:00:00:05:01 > ff:ff:ff:ff:ff:ff, ethertype 802\.1Q .*vlan 10, .*who-has 10\.5\.0\.3/, 'the question for an address is on the trunk, with its tag');
   const own = a10.wire(t);
@@ -140,6 +140,6 @@ t.test('killed and started again: the same hosts go on, and nothing is left', RI
     if (round < 2) t.equal(await run.end('SIGKILL'), null);
   }
   t.equal(await run.end(), 0);
-  t.equal(left.ping('10.5.0.2', 1, '-W', '1'), 0, 'and without it they do not meet');
+  t.equal(left.pingInVain('10.5.0.2'), 0, 'and without it they do not meet');
   for (const host of [left, right]) t.notMatch(host.ip('-d', 'link', 'show', 'dev', host.name), /xdp/);
 });
