@@ -58,7 +58,7 @@ t.test('any rules, any packet: every build finds what trying all rules finds, an
     hits += wanted.filter(value => value !== ACL_NONE).length;
     misses += wanted.filter(value => value === ACL_NONE).length;
   }), { numRuns: 150 });
-  t.ok(hits > 200 && misses > 50, `${hits} packets matched a rule, ${misses} none`);
+  t.ok(hits > 200 && misses > 20, `${hits} packets matched a rule, ${misses} none`);
 });
 
 t.test('thousands of rules, and the first of thousands that match', async t => {

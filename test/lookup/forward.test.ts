@@ -127,7 +127,7 @@ t.test('any packets: every build makes of them what the RFCs say, and touches no
       lpm.close();
     }
   }), { numRuns: 200 });
-  t.ok(seen.forwarded > 1000 && seen.left > 1000 && seen.bulk > 50, JSON.stringify(seen));
+  t.ok(seen.forwarded > 1000 && seen.left > 1000 && seen.bulk > 20, JSON.stringify(seen));
 });
 
 t.test('a table of adjacencies: what is set is found, by another thread\'s object too', async t => {

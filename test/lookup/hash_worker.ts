@@ -7,7 +7,8 @@ import { Vector } from '../../lib/lookup/vector.js';
 import { xorshift } from '../xorshift.js';
 import { keyWords } from './hash_helper.js';
 
-export interface Task { readonly share: ArenaShare; readonly progress: number; readonly keys: number; readonly stable: number; readonly seed: number; readonly deadline: number }
+/** `progress`: offset of two words, how many have started and whether to stop; `hits`: where it says how many lookups found something. */
+export interface Task { readonly share: ArenaShare; readonly progress: number; readonly hits: number; readonly keys: number; readonly stable: number; readonly seed: number; readonly deadline: number }
 export interface Report { readonly lookups: number; readonly hits: number; readonly wrong: number; readonly lost: number }
 
 const task = workerData as Task;
@@ -34,4 +35,5 @@ function round(): void {
     else if ((value & 0xffff) !== number) wrong++;
   });
   lookups += 32;
+  Atomics.store(progress, task.hits >>> 2, hits);
 }

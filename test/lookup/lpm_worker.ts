@@ -6,7 +6,8 @@ import { Lpm } from '../../lib/lookup/lpm.js';
 import { Vector } from '../../lib/lookup/vector.js';
 import { xorshift } from '../xorshift.js';
 
-export interface Task { readonly share: ArenaShare; readonly progress: number; readonly seed: number; readonly deadline: number }
+/** `progress`: offset of two words, how many have started and whether to stop; `longer`: where it says how many lookups were answered by longer routes. */
+export interface Task { readonly share: ArenaShare; readonly progress: number; readonly longer: number; readonly seed: number; readonly deadline: number }
 export interface Report { readonly lookups: number; readonly longer: number; readonly wrong: number }
 
 const task = workerData as Task;
@@ -37,4 +38,5 @@ function round(): void {
     else if (nextHops.u32[i] > 255) longer++;
   }
   lookups += 32;
+  Atomics.store(progress, task.longer >>> 2, longer);
 }

@@ -10,7 +10,7 @@ const maglev = Maglev.find(arena, 'lb');
 const [hashes, values] = [new Vector(arena, 128), new Vector(arena, 128)];
 for (let i = 0; i < 128; i++) hashes.u32[i] = i * 2 ** 25;
 let [calls, mixed] = [0, 0];
-for (const until = Date.now() + 20_000; Atomics.load(arena.u32, stop >>> 2) === 0 && Date.now() < until; calls++) {
+for (const until = Date.now() + 50_000; Atomics.load(arena.u32, stop >>> 2) === 0 && Date.now() < until; Atomics.store(arena.u32, (stop >>> 2) + 1, ++calls)) {
   maglev.lookupBulk(hashes, values, 128);
   if (values.u32.some(value => value !== values.u32[0])) mixed++;
 }

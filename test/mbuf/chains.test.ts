@@ -93,7 +93,7 @@ t.test('any of the things that can be done', async t => {
     const { free: now, twice } = pool.audit();
     if (now !== whole || twice !== 0) throw new Error(`${now} free of ${whole}, ${twice} twice`);
   }), { numRuns: RUNS });
-  for (const [what, count] of Object.entries(counts)) t.ok(count > 10, `${count} ${what}`);
+  for (const [what, count] of Object.entries(counts)) t.ok(count > 3, `${count} ${what}`);
 });
 
 t.test('a head of one\'s own before a payload that two share', async t => {

@@ -128,6 +128,7 @@ t.test('threads are terminated in full work, again and again, while others go on
   const survivor = new Party(t, { kind: 'thread' });
   const survivorId = await survivor.run(join, { name: '', share: arena.share() });
   const surviving = survivor.run(work, { stop, started: stop + 1 });
+  await until(() => Atomics.load(arena.i32, stop + 1) === 1);
   let held = 0;
   for (let death = 0; death < deaths; death++) {
     const victim = new Party(t, { kind: 'thread' });

@@ -2,7 +2,7 @@
 import { binding } from '../../../lib/binding.js';
 import { parseAttributes } from '../../../lib/kernel/attributes.js';
 import { getU32, setI32, setU16, u32 } from '../../../lib/kernel/bytes.js';
-import { AF_INET, AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, NETLINK_ROUTE, O_RDONLY, O_WRONLY, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET, SO_RCVBUF } from '../../../lib/kernel/constants.js';
+import { AF_INET, AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, NETLINK_ROUTE, O_RDONLY, O_WRONLY, POLLIN, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET, SO_RCVBUF } from '../../../lib/kernel/constants.js';
 import { ipv4Bytes, macBytes } from '../../../lib/kernel/address.js';
 import { check } from '../../../lib/kernel/errno.js';
 import { netlinkRequest } from '../../../lib/kernel/netlink.js';
@@ -79,14 +79,18 @@ export class RawSocket {
     return binding().send(this.fd, bytes, 0);
   }
 
-  /** Frames of our type that have come. */
-  receive(): Uint8Array[] {
+  /** Frames of our type that have come; waits until there are `count`, or twenty seconds have passed: the kernel hands them over in its own time. */
+  receive(count = 0): Uint8Array[] {
     const found: Uint8Array[] = [];
     const into = new Uint8Array(65536);
-    for (let got = binding().recv(this.fd, into, MSG_DONTWAIT); got >= 0; got = binding().recv(this.fd, into, MSG_DONTWAIT)) {
-      if (into[12] === ETHERTYPE >> 8 && into[13] === (ETHERTYPE & 0xff)) found.push(into.slice(0, got));
+    const deadline = performance.now() + 20_000;
+    for (;;) {
+      for (let got = binding().recv(this.fd, into, MSG_DONTWAIT); got >= 0; got = binding().recv(this.fd, into, MSG_DONTWAIT)) {
+        if (into[12] === ETHERTYPE >> 8 && into[13] === (ETHERTYPE & 0xff)) found.push(into.slice(0, got));
+      }
+      if (found.length >= count || performance.now() > deadline) return found;
+      binding().poll(Int32Array.of(this.fd, POLLIN), 100);
     }
-    return found;
   }
 
   close(): void {
@@ -110,8 +114,10 @@ export class UdpSocket {
     return binding().send(this.fd, payload, 0, sockaddrIn(ip, port));
   }
 
+  /** The next datagram, for which twenty seconds are waited. */
   receive(): Uint8Array | undefined {
     const into = new Uint8Array(65536);
+    binding().poll(Int32Array.of(this.fd, POLLIN), 20_000);
     const got = binding().recv(this.fd, into, MSG_DONTWAIT);
     return got < 0 ? undefined : into.slice(0, got);
   }
