@@ -3,6 +3,7 @@ import { ZONE_RING } from '../arena/layout.js';
 import { lcoreHolder } from '../arena/lcores.js';
 import { burstFunctions } from '../burst/module.js';
 import { freeQueues } from '../port/attach.js';
+import { freeReta } from '../rss/reta.js';
 import { freeSteering } from '../rss/steering_sides.js';
 import { poolsOf, searchStrays } from './strays.js';
 
@@ -14,7 +15,7 @@ export interface Recovery {
   readonly stray: number;
   /** Claims on rings that it had not published. */
   readonly claims: number;
-  /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor". */
+  /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor", "reta/mover". */
   readonly queues: readonly string[];
   /**
    * False when the other lcores could not be brought to rest, so that the search for strays is still owed. It is made
@@ -55,7 +56,7 @@ function recover(arena: Arena, dead: readonly number[]): Recovery[] {
   // All claims first: mbufs go back through rings that another dead one may have claimed.
   const claims = dead.map(lcore => rings.reduce((sum, { offset }) => sum + burstFunctions(arena).ringRecover(offset, lcore), 0));
   const parts = dead.map((lcore, i) => {
-    const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore)];
+    const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore), ...freeReta(arena, lcore)];
     return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), 0) };
   });
   const search = searchStrays(arena, dead);
