@@ -52,7 +52,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Rules over received bursts; pushed down, they are an XDP program (kernel, and binding to close descriptors). Queues of it are rings.
   flow: ['address', 'arena', 'binding', 'burst', 'errors', 'kernel', 'layouts', 'mbuf', 'port', 'ring', 'rss', 'wire'],
   // Bridges over the host's ports (port/open: those that a configuration adds are opened); its flow cache is a hash table.
-  switch: ['address', 'arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'layouts', 'lookup', 'mbuf', 'port', 'port/open', 'wire'],
+  switch: ['address', 'arena', 'burst', 'errors', 'journal', 'kernel', 'layouts', 'lookup', 'mbuf', 'port', 'port/open', 'wire'],
   // The messages and sockets that both ends of vhost-user have.
   vhost_user: ['binding', 'kernel'],
   // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).
