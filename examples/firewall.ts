@@ -20,7 +20,7 @@ import {
 import { Admission, servicesOf } from './parts/admission.js';
 import { Connections, IN, KEY_BYTES, OUT } from './parts/connections.js';
 import { FlowKeys } from './parts/flow_keys.js';
-import { Leg } from './parts/leg.js';
+import { Leg, refuseSameNetwork } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, seconds, type RunOptions } from './parts/run.js';
@@ -55,11 +55,13 @@ class Firewall {
     this.drops = new Drops(host);
     this.inside = new Leg(host, host.ports[0]!, insideNetwork, this.drops);
     this.outside = new Leg(host, host.ports[1]!, outsideNetwork, this.drops);
+    refuseSameNetwork([this.inside, this.outside]);
     const gateways = options.gateway.map(text => {
       const address = Uint8Array.from(addressBytes(text));
       if (!this.outside.holdsBytes(address)) throw new PollmodeError('EOPTION', `--gateway ${text} is not in ${outsideNetwork}: it must be a neighbour outside.`);
       return this.outside.neighbour(address);
     });
+    if (new Set(gateways.map(({ address }) => address.length)).size < gateways.length) throw new PollmodeError('EOPTION', '--gateway: give one for each family.');
     [this.#gateway4, this.#gateway6] = [4, 16].map(bytes => gateways.find(({ address }) => address.length === bytes)) as [Neighbour?, Neighbour?];
     this.#table = HashTable.create(host.arena, 'connections', { entries: 2 * Number(options.connections), keyBytes: KEY_BYTES });
     const services = servicesOf(options.publish, this.inside, this.outside);
