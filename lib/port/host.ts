@@ -31,7 +31,7 @@ export interface OpenOptions {
   readonly mbufs?: number;
   /** 2048 or 4096; default: the smallest that all ports can use. */
   readonly bufferSize?: number;
-  /** At how many places of a buffer frames begin, see MempoolOptions. */
+  /** At how many places of a buffer frames begin, see MempoolOptions: those of `alloc` and of the null port; what other ports receive begins at one. */
   readonly spread?: number;
   /** Per-lcore cache of the pool, see MempoolOptions. */
   readonly cache?: number;

@@ -83,6 +83,9 @@ t.test('two balancers choose alike, whatever the order of their lists; one backe
 t.test('words that are none', async t => {
   const wrong = [['--service', '10.0.0.100', '--backend', 'x'], ['--service', 'no', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=10.9.0.2'],
     ['--service', '10.0.0.100', '--service', '10.0.0.101', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=fd00::2'], ['--backend', 'x=10.0.0.2'],
+    // What would end it, or never serve, once they are there.
+    ...[['x=10.0.0.2', 'x=10.0.0.3'], ['x=10.0.0.2', 'y=10.0.0.2'], ['x=10.0.0.2*70000'], ['x=10.0.0.1'], ['x=10.0.0.100']].map(list => ['--service', '10.0.0.100', ...list.flatMap(each => ['--backend', each])]),
+    ...['10.0.0.1', 'fd00::100'].map(service => ['--service', service, '--backend', 'x=10.0.0.2']),
     ...['0', '-1', 'NaN'].map(seconds => ['--service', '10.0.0.100', '--backend', 'x=10.0.0.2', '--seconds', seconds])];
   await Promise.all(wrong.map(words => t.rejects(start(t, 'balancer', 'null:', '10.0.0.1/24', ...words), { message: /^exit 1: (balancer: |error: (required option .--service|option .--seconds))/ }, words.join(' '))));
 });

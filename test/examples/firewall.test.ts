@@ -52,6 +52,9 @@ t.test('IPv6: no NAT, and the same rules', rights, async t => {
 
 t.test('words that are none', async t => {
   const words = ['null:', '10.0.0.1/24', 'null:', '192.0.2.10/24'];
-  const wrong = [['--gateway', '10.9.9.9'], ['--publish', 'tcp:80'], ['--connections', '0'], ['--publish', 'tcp:99999=10.0.0.5:80'], ['--publish', 'tcp:fd00::1:80'], ['--gateway', 'fd00::1']];
+  const wrong = [['--gateway', '10.9.9.9'], ['--publish', 'tcp:80'], ['--connections', '0'], ['--publish', 'tcp:99999=10.0.0.5:80'], ['--publish', 'tcp:fd00::1:80'], ['--gateway', 'fd00::1'],
+    // What could never be: a port 0, hosts that are not inside, one port for two, a way that is no other's or one of two.
+    ['--publish', 'tcp:0=10.0.0.5:80'], ['--publish', 'tcp:80=10.9.0.5:80'], ['--publish', 'tcp:[fd01::5]:80'], ['--publish', 'tcp:80=10.0.0.5:80', '--publish', 'tcp:80=10.0.0.6:80'],
+    ['--gateway', '192.0.2.10'], ['--gateway', '192.0.2.1', '--gateway', '192.0.2.2']];
   await Promise.all(wrong.map(more => t.rejects(start(t, 'firewall', ...words, ...more), { message: /^exit 1: firewall: / }, more.join(' '))));
 });
