@@ -10,7 +10,8 @@
  *     const voice = flow.queue(1);
  *
  * A packet costs in proportion to the rules that are asked before one matches.
- * Threads: one thread runs a table; a queue of it may be polled by another (a ring is between them).
+ * Threads: one thread runs a table, the one that made it; a queue of it may be polled by another (a ring is between them).
+ * When the table's lcore dies, what waits in its queues goes back to the pool, and its memory to the arena.
  */
 import type { Memzone } from '../arena/directory.js';
 import { ZONE_FLOW } from '../arena/layout.js';

@@ -5,12 +5,13 @@ import { burstFunctions } from '../burst/module.js';
 import { freeQueues } from '../port/attach.js';
 import { freeReta } from '../rss/reta.js';
 import { freeSteering } from '../rss/steering_sides.js';
+import { freeLeavings } from './leavings.js';
 import { poolsOf, searchStrays } from './strays.js';
 
 /** What came back from an lcore that ended. */
 export interface Recovery {
   readonly lcore: number;
-  /** mbufs that its program held, and mbufs that were on their way. */
+  /** mbufs that its program held, with what waited in its flow tables' queues; and mbufs that were on their way. */
   readonly held: number;
   readonly stray: number;
   /** Claims on rings that it had not published. */
@@ -57,7 +58,8 @@ function recover(arena: Arena, dead: readonly number[]): Recovery[] {
   const claims = dead.map(lcore => rings.reduce((sum, { offset }) => sum + burstFunctions(arena).ringRecover(offset, lcore), 0));
   const parts = dead.map((lcore, i) => {
     const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore), ...freeReta(arena, lcore)];
-    return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), 0) };
+    const waited = freeLeavings(arena, lcore, pools);
+    return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), waited) };
   });
   const search = searchStrays(arena, dead);
   for (const lcore of dead) arena.freeLcore(lcore, true);
