@@ -1,8 +1,10 @@
 /**
- * firewall: a stateful firewall of IPv4 with NAT (RFC 3022's NAPT, with RFC 4787's, 5382's and 5508's words), and of IPv6
- * without (RFC 6092). What hosts inside begin goes out, IPv4 under the one address outside, and its answers come back, and
- * ICMP errors about it, so that traceroute and path MTU discovery work; what comes from outside by itself ends here, but for
- * what is published. Fragments, which have no ports but in the first, are put together first with --reassemble, and are
+ * firewall: a stateful firewall of IPv4 with NAT (RFC 3022's NAPT), and of IPv6 without (RFC 6092). In RFC 4787's words its
+ * mapping and filtering depend on the far side's address and port: each connection has a port outside of its own, so that
+ * peers that want to meet through two NATs need a relay, and hosts inside do not reach each other by the address outside.
+ * What hosts inside begin goes out, IPv4 under the one address outside, and its answers come back, and ICMP errors about it,
+ * so that traceroute and path MTU discovery work; what comes from outside by itself ends here, but for what is published.
+ * Fragments, which have no ports but in the first, are put together first with --reassemble, and are
  * dropped and counted without.
  *
  *   node dist/examples/firewall.js af_xdp:eth0 10.0.0.1/24,fd01::1/64 af_xdp:eth1 192.0.2.10/24,fd02::10/64 --gateway 192.0.2.1 --gateway fd02::1 --publish tcp:8080=10.0.0.5:80 --publish 'tcp:[fd01::5]:80'

@@ -1,5 +1,5 @@
 import {
-  addressBytes, Arp, ARP_REQUEST, Checksums, Ethernet, formatIpv6, Ipv6, NeighborMessage, parseIpv4, PollmodeError, PROTOCOL_ICMPV6, Responder,
+  addressBytes, Arp, ARP_REQUEST, Checksums, Ethernet, formatIpv6, Ipv6, NeighborMessage, parseIpv4, parseMac, PollmodeError, PROTOCOL_ICMPV6, Responder,
   type Burst, type Host, type IcmpError, type Port,
 } from '../../lib/index.js';
 import { Neighbours, type Neighbour } from './neighbours.js';
@@ -57,7 +57,7 @@ export class Leg {
     if (list.length > (this.four === undefined ? 0 : 1) + (this.six === undefined ? 0 : 1)) throw new PollmodeError('EOPTION', `"${networks}": a leg has one address of each family at most.`);
     this.address = this.four === undefined ? -1 : parseIpv4(this.four.bytes.join('.'));
     // A port that has none (a ring, a capture file) gets a locally administered one.
-    this.mac = Uint8Array.from((port.mac ?? `02:00:00:00:01:0${port.number}`).split(':'), byte => parseInt(byte, 16));
+    this.mac = port.mac === undefined ? Uint8Array.of(2, 0, 0, 0, 1, port.number) : parseMac(port.mac);
     this.#linkLocal = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, this.mac[0]! ^ 2, this.mac[1]!, this.mac[2]!, 0xff, 0xfe, this.mac[3]!, this.mac[4]!, this.mac[5]!);
     this.out = new Out(host, port);
     this.#neighbours = new Neighbours(host, String(port.number));
