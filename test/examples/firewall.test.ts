@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { needs } from '../kernel/rights.js';
 import { LinuxHost, start } from './helper.js';
@@ -22,7 +21,7 @@ t.test('hosts inside reach the outside, which reaches what is published', rights
   outside.ip('route', 'add', '10.0.0.0/24', 'via', '192.0.2.10');
   t.equal(outside.pingInVain('10.0.0.5', 2), 0, 'no way in');
   const server = inside.start(t, 'iperf3', '-s', '-p', '9000');
-  await sleep(300);
+  await inside.listens(9000);
   t.match(outside.run('iperf3', '-c', '192.0.2.10', '-p', '9000', '-t', '1', '--connect-timeout', '500').stdout, /unable to connect|timed out|refused/i, 'a port that is not published');
   server.kill();
   const said = await stop();
@@ -45,7 +44,7 @@ t.test('IPv6: no NAT, and the same rules', rights, async t => {
   t.ok(await outside.iperf(t, inside, 'fd01::5') > 1e6, 'what is published');
   t.equal(outside.pingInVain('fd01::5', 2), 0, 'no other way in');
   inside.start(t, 'iperf3', '-s', '-p', '9000');
-  await sleep(300);
+  await inside.listens(9000);
   t.match(outside.run('iperf3', '-c', 'fd01::5', '-p', '9000', '-t', '1', '--connect-timeout', '500').stdout, /unable to connect|timed out|refused/i, 'a port that is not published');
   t.match(await stop(), /passed [1-9]\d{3,}, connections [1-9]\d*;.*not asked for [1-9]/);
 });

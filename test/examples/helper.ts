@@ -149,6 +149,12 @@ export class LinuxHost {
     return Number(/(\d+) received/.exec(stdout)?.[1] ?? -1);
   }
 
+  /** Until somebody listens at a TCP port of this host's, by the kernel's own list (proc(5), /proc/net/tcp). */
+  async listens(port: number): Promise<void> {
+    const line = new RegExp(`^ *\\d+: [0-9A-F]+:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 0A `, 'm');
+    await until(() => line.test(this.run('cat', '/proc/net/tcp', '/proc/net/tcp6').stdout));
+  }
+
   /** Of some megabytes by TCP (`-u`: of 200 kB by UDP) the bytes that iperf3 says arrived at the server. How long it takes is of no account. */
   async iperf(t: Test, server: LinuxHost, address: string, ...more: string[]): Promise<number> {
     const child = server.start(t, 'iperf3', '-s', '-1');
