@@ -81,7 +81,7 @@ async function main(): Promise<void> {
       pool.free(burst, port!.tx[0]!.txBurst(burst, FLOWS), FLOWS);
     }
   };
-  for (const until = performance.now() + 20_000; performance.now() < until && Math.min(...args.next) < PACKETS; await wait(1)) {
+  for (const until = performance.now() + 120_000; performance.now() < until && Math.min(...args.next) < PACKETS; await wait(1)) {
     if (number > PACKETS / 2) for (const flow of [3, 6]) args.reader[flow] = 1 - before[flow]!.worker;
     send();
   }

@@ -61,12 +61,16 @@ class Balancer {
     if (this.leg.six !== undefined) this.leg.listen();
     const [four, six] = [4, 16].map(bytes => this.leg.also.filter(each => each.length === bytes)) as [Uint8Array[], Uint8Array[]];
     if (service.length === 0 || four.length > 1 || six.length > 1) throw new PollmodeError('EOPTION', '--service: give the address that is served, or one of each family.');
+    for (const each of this.leg.also) if (isOneOf(each, [this.leg.four?.bytes, this.leg.six?.bytes])) throw new PollmodeError('EOPTION', `--service: ${network} has that address for the balancer itself: serve another one.`);
+    if (six.length > 0 && this.leg.six === undefined) throw new PollmodeError('EOPTION', `--service: an IPv6 address is served from an IPv6 address: give one beside ${network}.`);
     this.#four = four.length > 0 ? parseIpv4(four[0]!.join('.')) : -1;
     this.#six = six[0];
     this.servers = backend.map(text => this.#server(text, network));
+    if (new Set(this.servers.map(({ neighbour }) => neighbour)).size < this.servers.length) throw new PollmodeError('EOPTION', '--backend: two have the same address: give a machine once, with a weight if it is to have more (*2).');
     // Every machine must hash alike: the key is part of the configuration.
-    this.#rss = Rss.create(host.arena, 'balancer', { key: key === 'default' ? 'default' : Uint8Array.from(Buffer.from(key, 'hex')) });
+    this.#rss = Rss.create(host.arena, 'balancer', { key: key === 'default' || key === 'symmetric' ? key : Uint8Array.from(Buffer.from(key, 'hex')) });
     this.#maglev = Maglev.create(host.arena, 'backends');
+    this.#build(true); // what will not do, such as two of one name, is said now, and not when they are there
     this.#hashes = new Vector(host.arena, 32);
     this.#chosen = new Vector(host.arena, 32);
     this.#burst = host.burst(32);
@@ -138,8 +142,8 @@ class Balancer {
     process.stdout.write(`${which.name} is ${up ? 'up' : 'down'}: ${(moved / this.#maglev.size * 100).toFixed(1)} % of the table moved\n`);
   }
 
-  #build(): number {
-    return this.#maglev.build(this.servers.flatMap(({ name, up, weight }, value) => up ? [{ name, value, weight }] : []));
+  #build(all = false): number {
+    return this.#maglev.build(this.servers.flatMap(({ name, up, weight }, value) => up || all ? [{ name, value, weight }] : []));
   }
 
   /** "a=10.0.0.11", "a=10.0.0.11*2" or "a=fd00::11" */
@@ -172,6 +176,10 @@ class Balancer {
   }
 }
 
+function isOneOf(address: Uint8Array, list: readonly (Uint8Array | undefined)[]): boolean {
+  return list.some(each => each !== undefined && each.length === address.length && isAddress(address, 0, each));
+}
+
 async function balancer(device: string, network: string, options: Options): Promise<void> {
   const host = open([device]);
   const program = new Balancer(host, network, options);
@@ -184,7 +192,7 @@ await main(new Command('balancer').description('Spreads connections to one addre
   .argument('<device>').argument('<address>', 'ours, with its network: 10.0.0.1/24, fd00::1/64, or both with a comma between')
   .requiredOption('--service <address>', 'the address that is served; may be given twice, for one of each family', collect)
   .requiredOption('--backend <name=address>', 'a machine that serves, by its address of either family, with a weight if wanted (*2); may be given several times; the same on every balancer', collect)
-  .option('--key <hex>', 'of the Toeplitz hash, 40 bytes; the same on every balancer', 'default')
+  .option('--key <hex>', 'of the Toeplitz hash, 40 bytes or more, or a word: default, symmetric; the same on every balancer', 'default')
   .option('--seconds <s>', 'stop after so long', seconds)
   .option('--quiet', 'no line every second')
   .action(balancer));

@@ -1,8 +1,10 @@
 /**
- * firewall: a stateful firewall of IPv4 with NAT (RFC 3022's NAPT, with RFC 4787's, 5382's and 5508's words), and of IPv6
- * without (RFC 6092). What hosts inside begin goes out, IPv4 under the one address outside, and its answers come back, and
- * ICMP errors about it, so that traceroute and path MTU discovery work; what comes from outside by itself ends here, but for
- * what is published. Fragments, which have no ports but in the first, are put together first with --reassemble, and are
+ * firewall: a stateful firewall of IPv4 with NAT (RFC 3022's NAPT), and of IPv6 without (RFC 6092). In RFC 4787's words its
+ * mapping and filtering depend on the far side's address and port: each connection has a port outside of its own, so that
+ * peers that want to meet through two NATs need a relay, and hosts inside do not reach each other by the address outside.
+ * What hosts inside begin goes out, IPv4 under the one address outside, and its answers come back, and ICMP errors about it,
+ * so that traceroute and path MTU discovery work; what comes from outside by itself ends here, but for what is published.
+ * Fragments, which have no ports but in the first, are put together first with --reassemble, and are
  * dropped and counted without.
  *
  *   node dist/examples/firewall.js af_xdp:eth0 10.0.0.1/24,fd01::1/64 af_xdp:eth1 192.0.2.10/24,fd02::10/64 --gateway 192.0.2.1 --gateway fd02::1 --publish tcp:8080=10.0.0.5:80 --publish 'tcp:[fd01::5]:80'
@@ -13,13 +15,14 @@
  */
 import { Command } from 'commander';
 import {
-  addressBytes, Checksums, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, HASH_NONE, HashTable, Icmp, Ipv4, Ipv6, open,
-  PollmodeError, PROTOCOL_TCP, Reassembler, translateDestination, translateSource, Vector, type Burst, type Host,
+  addressBytes, Checksums, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Fragmenter, HASH_NONE, HashTable, Icmp, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST,
+  ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, Ipv4, Ipv6, open, PollmodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, Reassembler, translateDestination,
+  translateSource, Vector, type Burst, type Host,
 } from '../lib/index.js';
-import { Admission } from './parts/admission.js';
+import { Admission, servicesOf } from './parts/admission.js';
 import { Connections, IN, KEY_BYTES, OUT } from './parts/connections.js';
 import { FlowKeys } from './parts/flow_keys.js';
-import { Leg } from './parts/leg.js';
+import { Leg, refuseSameNetwork } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, seconds, type RunOptions } from './parts/run.js';
@@ -54,15 +57,18 @@ class Firewall {
     this.drops = new Drops(host);
     this.inside = new Leg(host, host.ports[0]!, insideNetwork, this.drops);
     this.outside = new Leg(host, host.ports[1]!, outsideNetwork, this.drops);
+    refuseSameNetwork([this.inside, this.outside]);
     const gateways = options.gateway.map(text => {
       const address = Uint8Array.from(addressBytes(text));
       if (!this.outside.holdsBytes(address)) throw new PollmodeError('EOPTION', `--gateway ${text} is not in ${outsideNetwork}: it must be a neighbour outside.`);
       return this.outside.neighbour(address);
     });
+    if (new Set(gateways.map(({ address }) => address.length)).size < gateways.length) throw new PollmodeError('EOPTION', '--gateway: give one for each family.');
     [this.#gateway4, this.#gateway6] = [4, 16].map(bytes => gateways.find(({ address }) => address.length === bytes)) as [Neighbour?, Neighbour?];
     this.#table = HashTable.create(host.arena, 'connections', { entries: 2 * Number(options.connections), keyBytes: KEY_BYTES });
-    this.#connections = new Connections(Number(options.connections), this.#table);
-    this.#admission = new Admission(this.#connections, this.inside, this.outside, options.publish);
+    const services = servicesOf(options.publish, this.inside, this.outside);
+    this.#connections = new Connections(Number(options.connections), this.#table, services.filter(({ address }) => address.length === 4).map(({ port }) => port));
+    this.#admission = new Admission(this.#connections, this.inside, this.outside, services);
     this.#keys = new FlowKeys(host, 32);
     this.#values = new Vector(host.arena, 32);
     [this.#burst, this.#pieces, this.#one] = [host.burst(32), host.burst(64), host.burst(1)];
@@ -122,7 +128,7 @@ class Firewall {
     const isError = this.#keys.isError[i] === 1;
     // The same burst may hold a connection's first two packets: the second was looked up before the first made it.
     const found = value === HASH_NONE && !isError ? this.#admission.find(this.#keys.copy(i), family === 4 ? four : six, way) : value;
-    if (found === HASH_NONE) {
+    if (found === HASH_NONE || (!isError && this.#isPingBack(family, way))) {
       if (family === 4 && four.destination === from.address) return from.takeOwn(handle);
       return this.drops.put(handle, isError ? 'an error about no connection' : way === IN ? 'not asked for' : 'not the start of a connection');
     }
@@ -137,6 +143,14 @@ class Firewall {
     this.passed++;
     if (to.fits(handle)) this.#send(handle, to);
     else this.#cut(handle, to);
+  }
+
+  /** Requests go out and replies come in: who was pinged has the same key as his answer, and is no more let in for that. */
+  #isPingBack(family: number, way: number): boolean {
+    const ip = family === 4 ? this.#views.four : this.#views.six;
+    if (ip.protocol !== (family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) return false;
+    const [request, reply] = family === 4 ? [ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY] : [ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY];
+    return ip.payloadLength < 8 || this.#host.mbufs.view.getUint8(ip.start + ip.length) !== (way === OUT ? request : reply);
   }
 
   /** IPv4: another source outwards, another destination inwards. */

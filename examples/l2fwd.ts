@@ -1,6 +1,6 @@
 /**
  * l2fwd: the smallest switch there is. What comes in on a port goes out by its partner, with new MAC addresses, as
- * DPDK's program of that name does: source the sending port's, destination 02:00:00:00:00:0N.
+ * DPDK's program of that name does: source the sending port's, destination 02:00:00:00:00:NN.
  *
  *   node dist/examples/l2fwd.js af_xdp:eth0 af_xdp:eth1       # as root; --help for more
  */
@@ -26,8 +26,8 @@ class Lane {
     this.#out = new Out(host, to);
     this.#burst = host.burst(32);
     this.#ether = new Ethernet(host.mbufs);
-    this.#own = Uint8Array.from(parseMac(to.mac ?? `02:00:00:00:01:0${to.number}`));
-    this.#peer = Uint8Array.from(parseMac(`02:00:00:00:00:0${to.number}`));
+    this.#own = to.mac === undefined ? Uint8Array.of(2, 0, 0, 0, 1, to.number) : parseMac(to.mac);
+    this.#peer = Uint8Array.of(2, 0, 0, 0, 0, to.number);
     this.#update = update;
   }
 

@@ -14,7 +14,7 @@ import { Command } from 'commander';
 import {
   Adjacencies, ADJACENCY_NONE, addressBytes, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Forwarder, Fragmenter, Ipv4, Ipv6, Lpm, LPM_NONE, open, PollmodeError, Vector, type Burst, type Host,
 } from '../lib/index.js';
-import { Leg, prefixOf } from './parts/leg.js';
+import { Leg, prefixOf, refuseSameNetwork } from './parts/leg.js';
 import type { Neighbour } from './parts/neighbours.js';
 import { Drops } from './parts/out.js';
 import { main, run, seconds, type RunOptions } from './parts/run.js';
@@ -56,11 +56,14 @@ class Router {
   readonly #fragmenter: Fragmenter;
   readonly #pieces: Burst;
   readonly #neighbourOf: Neighbour[] = [];
+  /** Networks that have a route: each has one. */
+  readonly #routed = new Set<string>();
 
   constructor(host: Host, networks: readonly string[], routes: number) {
     this.#host = host;
     this.drops = new Drops(host);
     this.legs = networks.map((network, i) => new Leg(host, host.ports[i]!, network, this.drops));
+    refuseSameNetwork(this.legs);
     // Neighbours are learned from what others send: they must not use up what the user's routes are to have.
     this.#lpm = Lpm.create(host.arena, 'routes', { family: 4, routes: routes + ADJACENCIES });
     this.#lpm6 = Lpm.create(host.arena, 'routes6', { family: 6, routes: routes + ADJACENCIES, rootBits: 16 });
@@ -82,6 +85,7 @@ class Router {
       for (const network of [leg.four, leg.six]) {
         if (network === undefined) continue;
         this.#table(network.bytes).add(prefixOf(network), network.depth, CONNECTED + i);
+        this.#routed.add(`${prefixOf(network).join()}/${network.depth}`);
         this.#table(network.bytes).add(network.bytes, network.bytes.length * 8, OWN);
       }
       // A neighbour that is known has a route of its own: its packets never leave the straight path.
@@ -96,7 +100,10 @@ class Router {
     const address = Uint8Array.from(addressBytes(gateway));
     const leg = this.legs.find(each => each.holdsBytes(address));
     if (leg === undefined) throw new PollmodeError('EOPTION', `${gateway} is in no network of ours: a gateway must be a neighbour.`);
+    const network = `${addressBytes(prefix).join()}/${Number(depth)}`;
+    if (this.#routed.has(network)) throw new PollmodeError('EOPTION', `"${text}": ${prefix}/${depth} has a route already: give each network one.`);
     this.#table(address).add(prefix, Number(depth), this.#adjacency(leg, leg.neighbour(address)));
+    this.#routed.add(network);
   }
 
   turn(): number {

@@ -27,6 +27,8 @@ export * as layout from './mbuf/layout.js';
 export { Rss, DEFAULT_TYPES, type RssOptions } from './rss/rss.js';
 export { DEFAULT_KEY, SYMMETRIC_KEY, type RssKey } from './rss/keys.js';
 export type { Flow } from './rss/tuple.js';
+export { planQueues, QueuePlan, type Assignment, type PlanLcore, type PlanPort, type Sighting } from './rss/plan.js';
+export { planPorts } from './rss/plan_ports.js';
 export { Steering, type SteeringOptions, type SteeringSighting, type SteeringStats } from './rss/steering.js';
 export { SteeringDistributor, SteeringWorker } from './rss/steering_sides.js';
 export { RetaGuard, type RetaCounts, type RetaGuardOptions, type RetaMove, type RetaStep } from './rss/reta.js';

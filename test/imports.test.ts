@@ -43,8 +43,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'port/drivers/virtio_user': [...DRIVER, 'vhost_user', 'virtqueue'],
   // Who finds a driver by its name: the list itself, the attaching of another thread, and the host, which first undoes what a killed run left.
   'port/open': ['arena', 'burst', 'errors', 'journal', 'layouts', 'mbuf', 'port', ...drivers()],
-  // A steered queue is a queue like any other, and hands packets to lcores through rings.
-  rss: ['address', 'arena', 'burst', 'errors', 'layouts', 'mbuf', 'port', 'ring', 'wire'],
+  // A steered queue is a queue like any other, and hands packets to lcores through rings; a plan wants to know what is near (kernel).
+  rss: ['address', 'arena', 'burst', 'errors', 'kernel', 'layouts', 'mbuf', 'port', 'ring', 'wire'],
   // Tables in the arena; it knows no packets, and takes its keys from vectors.
   lookup: ['address', 'arena', 'burst', 'errors', 'layouts'],
   // A tree of disciplines is a send queue in front of another; a packet's flow is told by the hash that steering uses (rss).
@@ -52,7 +52,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Rules over received bursts; pushed down, they are an XDP program (kernel, and binding to close descriptors). Queues of it are rings.
   flow: ['address', 'arena', 'binding', 'burst', 'errors', 'kernel', 'layouts', 'mbuf', 'port', 'ring', 'rss', 'wire'],
   // Bridges over the host's ports (port/open: those that a configuration adds are opened); its flow cache is a hash table.
-  switch: ['address', 'arena', 'binding', 'burst', 'errors', 'journal', 'kernel', 'layouts', 'lookup', 'mbuf', 'port', 'port/open', 'wire'],
+  switch: ['address', 'arena', 'burst', 'errors', 'journal', 'kernel', 'layouts', 'lookup', 'mbuf', 'port', 'port/open', 'wire'],
   // The messages and sockets that both ends of vhost-user have.
   vhost_user: ['binding', 'kernel'],
   // It attaches to queues by name (port/open) and knows no driver; an lcore that distributes, and those that it distributes to, are made of a steering (rss).

@@ -7,7 +7,7 @@ import { endsOf, keyOf, reversed, type Ends } from './flow_keys.js';
 import { isAddress, type Leg } from './leg.js';
 
 /** A service inside that hosts outside may reach: under our address and `port`, or, of IPv6, as it is. */
-interface Published { readonly protocol: number; readonly port: number; readonly address: Uint8Array; readonly insidePort: number }
+export interface Published { readonly protocol: number; readonly port: number; readonly address: Uint8Array; readonly insidePort: number }
 
 /** Who may begin a connection: hosts inside, and hosts outside with what is published. IPv4's get an address and port outside. */
 export class Admission {
@@ -16,12 +16,11 @@ export class Admission {
   readonly #outside: Leg;
   readonly #published: readonly Published[];
 
-  /** @param publish "tcp:8080=10.0.0.5:80", or "tcp:[fd01::5]:80" */
-  constructor(connections: Connections, inside: Leg, outside: Leg, publish: readonly string[]) {
+  constructor(connections: Connections, inside: Leg, outside: Leg, services: readonly Published[]) {
     this.#connections = connections;
     this.#inside = inside;
     this.#outside = outside;
-    this.#published = publish.map(published);
+    this.#published = services;
   }
 
   /** The connection of a packet with this key, which the view stands at: one that is known, or a new one where the packet may begin it. Returns its value in the table. */
@@ -54,10 +53,15 @@ export class Admission {
     return this.#add(index, reversed({ ...ends, destination: service.address, destinationPort: service.insidePort }), ends, IN);
   }
 
-  /** `out` as it is inside, `back` as it is outside. */
+  /**
+   * `out` as it is inside, `back` as it is outside. None where another connection has these ends inside: of two ports outside
+   * that are one service, or of a host that begins from its service's own port.
+   */
   #add(index: number, out: Ends, back: Ends, way: number): number {
     const list = this.#connections;
-    list.begin(keyOf(out), keyOf(back), out.protocol);
+    const key = keyOf(out);
+    if (list.find(key) !== HASH_NONE) return HASH_NONE;
+    list.begin(key, keyOf(back), out.protocol);
     if (out.source.length === 4) {
       list.inside[index] = parseIpv4(out.source.join('.'));
       list.insidePort[index] = out.sourcePort;
@@ -77,10 +81,32 @@ function isFirst({ protocol, source }: Ends, ip: Ipv4 | Ipv6): boolean {
   return protocol === (isFour ? PROTOCOL_ICMP : PROTOCOL_ICMPV6) && view.getUint8(start) === (isFour ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST);
 }
 
+/**
+ * "tcp:8080=10.0.0.5:80" or "tcp:[fd01::5]:80", each once. Throws EOPTION: also for what nobody could reach, as the inside
+ * has no such address, or the outside no address of that family.
+ */
+export function servicesOf(publish: readonly string[], inside: Leg, outside: Leg): Published[] {
+  const seen = new Set<string>();
+  return publish.map(text => {
+    const service = published(text);
+    const { protocol, port, address } = service;
+    if (!inside.holdsBytes(address)) refuse(text, 'is not of the network inside: give the address that a host inside has');
+    if (address.length === 4 && outside.four === undefined) refuse(text, 'is of IPv4, of which there is no address outside: give one');
+    const where = address.length === 4 ? `${protocol} ${port}` : `${protocol} ${port} ${address.join()}`;
+    if (seen.has(where)) refuse(text, 'is published twice: a port leads to one service');
+    seen.add(where);
+    return service;
+  });
+}
+
 function published(text: string): Published {
   const [, protocol, port, four, insidePort] = /^(tcp|udp):(\d{1,5})=([\d.]+):(\d{1,5})$/.exec(text) ?? [];
   const [, protocol6, six, port6] = /^(tcp|udp):\[([\da-f:.]+)\]:(\d{1,5})$/i.exec(text) ?? [];
   const ports = [port ?? port6, insidePort ?? port6].map(Number);
-  if (!ports.every(each => each <= 65535)) throw new PollmodeError('EOPTION', `"${text}" publishes nothing: write it as tcp:8080=10.0.0.5:80, or of IPv6 as tcp:[fd01::5]:80.`);
-  return { protocol: (protocol ?? protocol6) === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP, port: ports[0]!, address: Uint8Array.from(addressBytes(four ?? six!)), insidePort: ports[1]! };
+  if (!ports.every(each => each >= 1 && each <= 65535)) refuse(text, 'publishes nothing: write it as tcp:8080=10.0.0.5:80, or of IPv6 as tcp:[fd01::5]:80');
+  return { protocol: (protocol ?? protocol6)!.toLowerCase() === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP, port: ports[0]!, address: Uint8Array.from(addressBytes(four ?? six!)), insidePort: ports[1]! };
+}
+
+function refuse(text: string, why: string): never {
+  throw new PollmodeError('EOPTION', `--publish "${text}" ${why}.`);
 }

@@ -1,4 +1,4 @@
-import { HASH_NONE, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, tuple, type HashTable } from '../../lib/index.js';
+import { HASH_NONE, PollmodeError, PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, tuple, type HashTable } from '../../lib/index.js';
 
 /** The ways of a connection, and the last bit of its values in the table. */
 export const OUT = 0;
@@ -6,7 +6,7 @@ export const IN = 1;
 
 /** Bytes of a key: the parser's 5-tuple (lib/wire/tuple_layout.ts). */
 export const KEY_BYTES = tuple.TUPLE_BYTES;
-/** Ports outside for connections that begin inside: this and the next 50,000. */
+/** Ports outside for connections that begin inside: from this one on, without those that something is published under. */
 const FIRST_PORT = 10_000;
 /**
  * Seconds without a packet until a connection is forgotten: no less than two hours and four minutes for TCP (RFC 5382 section 5),
@@ -22,6 +22,8 @@ export class Connections {
   readonly insidePort: Uint16Array;
   readonly outsidePort: Uint16Array;
   count = 0;
+  /** Outside, of each number. */
+  readonly #ports: Uint16Array;
   readonly #table: HashTable;
   /** Two keys of each. */
   readonly #keys: Uint8Array;
@@ -35,7 +37,9 @@ export class Connections {
   #now = performance.now() / 1000;
   #hand = 0;
 
-  constructor(size: number, table: HashTable) {
+  /** @param published ports outside that are not for connections that begin inside */
+  constructor(size: number, table: HashTable, published: readonly number[] = []) {
+    this.#ports = portsBut(published, size);
     this.#table = table;
     this.inside = new Uint32Array(size);
     this.insidePort = new Uint16Array(size);
@@ -57,7 +61,7 @@ export class Connections {
   }
 
   portOf(index: number): number {
-    return FIRST_PORT + index;
+    return this.#ports[index]!;
   }
 
   /** The connection `next`: `out` is the key of what leaves, `back` of what comes in. */
@@ -107,6 +111,14 @@ export class Connections {
   #key(index: number, way: number): Uint8Array {
     return this.#keys.subarray((index * 2 + way) * KEY_BYTES, (index * 2 + way + 1) * KEY_BYTES);
   }
+}
+
+/** The first `size` ports from FIRST_PORT on that are not in the list. Throws EOPTION when there are not so many. */
+function portsBut(published: readonly number[], size: number): Uint16Array {
+  const taken = new Set(published);
+  const left = Array.from({ length: 65536 - FIRST_PORT }, (_, i) => FIRST_PORT + i).filter(port => !taken.has(port));
+  if (left.length < size) throw new PollmodeError('EOPTION', `${size} connections, and ${left.length} ports outside that nothing is published under: publish less, or allow fewer connections.`);
+  return Uint16Array.from(left.slice(0, size));
 }
 
 function isClosing(state: number): boolean {

@@ -1,5 +1,5 @@
 import {
-  addressBytes, Arp, ARP_REQUEST, Checksums, Ethernet, formatIpv4, formatIpv6, Ipv6, NeighborMessage, parseIpv4, PollmodeError, PROTOCOL_ICMPV6, Responder,
+  addressBytes, Arp, ARP_REQUEST, Checksums, Ethernet, formatIpv6, Ipv6, NeighborMessage, parseIpv4, parseMac, PollmodeError, PROTOCOL_ICMPV6, Responder,
   type Burst, type Host, type IcmpError, type Port,
 } from '../../lib/index.js';
 import { Neighbours, type Neighbour } from './neighbours.js';
@@ -57,7 +57,7 @@ export class Leg {
     if (list.length > (this.four === undefined ? 0 : 1) + (this.six === undefined ? 0 : 1)) throw new PollmodeError('EOPTION', `"${networks}": a leg has one address of each family at most.`);
     this.address = this.four === undefined ? -1 : parseIpv4(this.four.bytes.join('.'));
     // A port that has none (a ring, a capture file) gets a locally administered one.
-    this.mac = Uint8Array.from((port.mac ?? `02:00:00:00:01:0${port.number}`).split(':'), byte => parseInt(byte, 16));
+    this.mac = port.mac === undefined ? Uint8Array.of(2, 0, 0, 0, 1, port.number) : parseMac(port.mac);
     this.#linkLocal = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, this.mac[0]! ^ 2, this.mac[1]!, this.mac[2]!, 0xff, 0xfe, this.mac[3]!, this.mac[4]!, this.mac[5]!);
     this.out = new Out(host, port);
     this.#neighbours = new Neighbours(host, String(port.number));
@@ -173,8 +173,9 @@ export class Leg {
     this.out.put(handle);
   }
 
-  /** A neighbour that is to be kept, known or not: 4 or 16 bytes. */
+  /** A neighbour that is to be kept, known or not: 4 or 16 bytes. Throws EOPTION for an address of ours. */
   neighbour(address: Uint8Array): Neighbour {
+    if (this.#isHere(address)) throw new PollmodeError('EOPTION', `${textOf(address)} is an address of ours: a gateway or a backend is another machine.`);
     const neighbour = this.#neighbours.add(address);
     neighbour.isFixed = true;
     return neighbour;
@@ -244,8 +245,18 @@ export class Leg {
   }
 
   toString(): string {
-    const text = [this.four, this.six].flatMap(each => each === undefined ? [] : [`${each === this.four ? formatIpv4(this.address) : formatIpv6(each.bytes)}/${each.depth}`]);
+    const text = [this.four, this.six].flatMap(each => each === undefined ? [] : [`${textOf(each.bytes)}/${each.depth}`]);
     return `${text.join(' and ')} on ${this.port.name}, ${this.#neighbours.count} neighbours`;
+  }
+}
+
+/** Throws EOPTION where two legs are in the same network: nobody could say by which of them its hosts are reached. */
+export function refuseSameNetwork(legs: readonly Leg[]): void {
+  const seen = new Set<string>();
+  for (const each of legs.flatMap(leg => [leg.four, leg.six]).filter(each => each !== undefined)) {
+    const text = `${textOf(prefixOf(each))}/${each.depth}`;
+    if (seen.has(text)) throw new PollmodeError('EOPTION', `Two legs are in ${text}: give each a network of its own.`);
+    seen.add(text);
   }
 }
 
@@ -253,8 +264,23 @@ export class Leg {
 function network(text: string): Network {
   const [address = '', depth = address.includes(':') ? '64' : '24'] = text.split('/');
   const bytes = Uint8Array.from(addressBytes(address));
-  if (!/^\d+$/.test(depth) || Number(depth) > bytes.length * 8) throw new PollmodeError('EOPTION', `"${text}" is no address in a network: write it as 10.0.0.1/24 or fd00::1/64.`);
-  return { bytes, depth: Number(depth) };
+  const bits = bytes.length * 8;
+  if (!/^\d+$/.test(depth) || Number(depth) > bits) throw new PollmodeError('EOPTION', `"${text}" is no address in a network: write it as 10.0.0.1/24 or fd00::1/64.`);
+  const found = { bytes, depth: Number(depth) };
+  const isGroup = bytes[0]! >= (bits === 32 ? 224 : 0xff) || bytes.every(byte => byte === 0);
+  // A point-to-point link's two addresses are both hosts' (RFC 3021, RFC 6164).
+  const isWhole = found.depth < bits - 1 && (isAddress(bytes, 0, prefixOf(found)) || (bits === 32 && isAddress(bytes, 0, lastOf(found))));
+  if (isGroup || isWhole) throw new PollmodeError('EOPTION', `"${text}": ${address} is no host's address${isWhole && !isGroup ? ', but the network\'s own or its broadcast' : ''}: give the one that is ours, as 10.0.0.1/24 or fd00::1/64.`);
+  return found;
+}
+
+/** The network's broadcast address: the bits behind its length are 1. */
+function lastOf({ bytes, depth }: Network): Uint8Array {
+  return bytes.map((byte, i) => byte | (0xff >> Math.min(8, Math.max(0, depth - i * 8))));
+}
+
+function textOf(bytes: Uint8Array): string {
+  return bytes.length === 4 ? bytes.join('.') : formatIpv6(bytes);
 }
 
 /** The network's own address: the bits behind its length are 0. */

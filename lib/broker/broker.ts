@@ -36,7 +36,6 @@ export class Broker {
   readonly #options: BrokerOptions;
   readonly #leases: Leases;
   readonly #door: Door;
-  readonly #watch: number;
   readonly #timer: NodeJS.Timeout;
   readonly #clients = new Set<Client>();
   #closed = false;
@@ -46,7 +45,7 @@ export class Broker {
     this.#leases = new Leases(options);
     try {
       this.#door = new Door(options.path, options.allowUids);
-      this.#watch = this.#door.watch(() => this.#welcome());
+      this.#door.watch(fd => this.#admitIfPossible(fd));
     } catch (cause) {
       this.#leases.close();
       throw cause;
@@ -67,15 +66,9 @@ export class Broker {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
-    binding().unwatch(this.#watch);
     this.#door.close();
     for (const client of this.#clients) client.close();
     this.#leases.close();
-  }
-
-  #welcome(): void {
-    for (let fd = this.#door.accept(); fd !== undefined; fd = this.#door.accept()) this.#admitIfPossible(fd);
-    binding().rearm(this.#watch);
   }
 
   /** What the kernel refuses of one client is that one's end, and no other's. */

@@ -1,6 +1,6 @@
 /**
  * Exact-match tables in plain TypeScript; lookup/hash_layout.ts says how they stand and why readers need no lock. The
- * fast double is assembly/hash.ts; neither calls the other.
+ * fast double is assembly/hash_*.ts; neither calls the other.
  */
 import {
   BUCKET_PASSED, BUCKET_PASSED_MAX, BUCKET_SLOTS, BUCKET_TAGS, BUCKET_WIDTH, HASH_AGED, HASH_BUCKETS, HASH_BUCKET_BYTES, HASH_CAPACITY,

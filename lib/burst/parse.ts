@@ -1,5 +1,5 @@
 /**
- * Packet types, header lengths and 5-tuples, in plain TypeScript. The fast double is assembly/parse.ts; neither calls
+ * Packet types, header lengths and 5-tuples, in plain TypeScript. The fast double is assembly/parse*.ts; neither calls
  * the other. Only the first segment is looked at; nothing past it, nor past what IP says is the packet.
  */
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_PACKET_TYPE, MBUF_TX_OFFLOAD } from '../mbuf/layout.js';

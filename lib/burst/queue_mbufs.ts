@@ -1,6 +1,7 @@
 /** A queue's state and the mbufs that go through it, in plain TypeScript: what the twins of queues that copy or lend them share. */
 import { HANDLE_SHIFT, HEADER_SHIFT, MBUF_NB_SEGS, MBUF_NEXT, MBUF_OWNER, OWNER_APP, OWNER_SHIFT } from '../mbuf/layout.js';
 import { QUEUE_NOMBUF, QUEUE_POOL, QUEUE_TABLE } from '../port/layout.js';
+import { VQ_BUFFER_MASK, VQ_POOL, VQ_POOL_BYTES } from '../virtqueue/layout.js';
 import type { MempoolFunctions } from './mempool.js';
 import { count64, type ArenaViews } from './views.js';
 
@@ -15,10 +16,12 @@ export interface QueueMbufs {
   own(queue: number, handle: number, owner: number): void;
   /** All segments change hands. */
   ownChain(queue: number, handle: number, owner: number): void;
+  /** Is it an mbuf in the memory that the other side knows? */
+  isShared(queue: number, handle: number): boolean;
 }
 
 export function queueMbufs({ u16, u32 }: ArenaViews): QueueMbufs {
-  return { field, setField, bufferOf, headerOf, own, ownChain };
+  return { field, setField, bufferOf, headerOf, own, ownChain, isShared };
 
   function field(structure: number, name: number): number {
     return u32[(structure + name) >>> 2];
@@ -45,6 +48,11 @@ export function queueMbufs({ u16, u32 }: ArenaViews): QueueMbufs {
       own(queue, handle, owner);
       handle = u32[(headerOf(queue, handle) + MBUF_NEXT) >>> 2];
     }
+  }
+
+  function isShared(queue: number, handle: number): boolean {
+    const start = (bufferOf(handle) - field(queue, VQ_POOL)) >>> 0;
+    return start < field(queue, VQ_POOL_BYTES) && (start & field(queue, VQ_BUFFER_MASK)) === 0;
   }
 }
 

@@ -7,8 +7,9 @@ import { forwardFunctions } from './forward.js';
 import { hashFunctions } from './hash.js';
 import { lpmFunctions } from './lpm.js';
 import { maglevFunctions } from './maglev.js';
-import { memifZcFunctions } from './memif.js';
 import { memifRingFunctions } from './memif_ring.js';
+import { memifZcRxFunctions } from './memif_zc_rx.js';
+import { memifZcTxFunctions } from './memif_zc_tx.js';
 import { memoryPortFunctions } from './memory_ports.js';
 import { mempoolFunctions } from './mempool.js';
 import { copier } from './copier.js';
@@ -20,7 +21,8 @@ import { rssFunctions } from './rss.js';
 import { steerFunctions } from './steer.js';
 import { copyingFunctions } from './vhost.js';
 import { switchFunctions } from './switch.js';
-import { virtioFunctions } from './virtio.js';
+import { virtioRxFunctions } from './virtio_rx.js';
+import { virtioTxFunctions } from './virtio_tx.js';
 import { virtqueueFunctions } from './virtqueue.js';
 import { offloadFunctions } from './virtqueue_offload.js';
 import { deviceRingFunctions } from './virtqueue_device.js';
@@ -49,14 +51,15 @@ export function twins(memory: WasmMemory | SharedArrayBuffer, hooks: BurstHooks 
   const { checksumCheck, checksumFill, checksumRange } = checksums; // the rest is vhost's
   const { mbufAlloc, mbufFree, mbufOwn } = pools; // takeFree is the ports' own
   const offloads = offloadFunctions(views, parser, checksums);
+  const drivers = driverRingFunctions(views, queues);
   const vhost = copyingFunctions(views, queues, deviceRingFunctions(views, queues, outsideFunctions(views, hooks.copy ?? copier(views.u8))), offloads, pools);
   const memif = copyingFunctions(views, queues, memifRingFunctions(views, queues), offloads, pools);
   return {
     ...rings, mbufAlloc, mbufFree, mbufOwn, ...memoryPortFunctions(views, rings, pools), ...xskFunctions(views, hooks, pools),
     ...packetFunctions(views, pools), toeplitz, rssHash, ...steerFunctions(views, rings, pools, rss),
     ...intelFunctions(views, pools), ...hash, ...switchFunctions(views, hash), ...lpm, ...forwardFunctions(views, lookOne), ...aclFunctions(views), ...maglevFunctions(views),
-    vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcFunctions(views, queues, pools),
-    ...virtioFunctions(views, queues, driverRingFunctions(views, queues), offloads, pools),
+    vhostRx: vhost.receive, vhostTx: vhost.send, memifRx: memif.receive, memifTx: memif.send, ...memifZcRxFunctions(views, queues, pools), ...memifZcTxFunctions(views, queues, pools),
+    ...virtioRxFunctions(views, queues, drivers, offloads, pools), ...virtioTxFunctions(views, queues, drivers, offloads, pools),
     parse, tuples, checksumCheck, checksumFill, checksumRange,
   };
 }

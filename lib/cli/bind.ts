@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { PollmodeError } from '../errors.js';
+import { undoLeftOnce } from '../journal/left.js';
 import { listNetworkDevices, type PciDevice } from '../kernel/pci.js';
 import { bindToVfio, restore, setVirtualFunctions, type Step } from '../pci/bind.js';
 import { uses } from '../pci/use.js';
@@ -21,7 +22,7 @@ export function bindCommand(): Command {
     .option('--force', 'also a NIC that carries the default route, has an address, or is open in a program')
     .option('--dry-run', 'say what would be done, and do nothing')
     .option('--json', 'as JSON on stdout')
-    .addHelpText('after', '\nWhat is bound stays so until it is given back or the machine starts anew. Needs root, and an IOMMU.\n')
+    .addHelpText('after', '\nWhat is bound stays so until it is given back or the machine starts anew. What was cut\nshort in the middle the next run puts right, or pollmode doctor --clean. A physical\nfunction takes its virtual ones with it. Needs root, and an IOMMU.\n')
     .action(run);
 }
 
@@ -32,9 +33,19 @@ function run(addresses: readonly string[], options: Options): void {
     return;
   }
   if (options.restore === true && options.vfs !== undefined) throw new PollmodeError('EOPTION', '--restore and --vfs are two different things: do one after the other.');
-  const did = addresses.map(address => change(address, options));
-  if (options.json === true) process.stdout.write(`${JSON.stringify(did, null, 1)}\n`);
-  else for (const { address, did: what } of did) process.stdout.write(`${address}  ${options.dryRun === true ? 'would be: ' : ''}${what}\n`);
+  if (options.dryRun !== true) undoLeftOnce();
+  const did: Step[] = [];
+  try {
+    for (const address of addresses) did.push(change(address, options));
+  } finally {
+    // Also of those before one that is refused: they stay so.
+    report(did, options);
+  }
+}
+
+function report(did: readonly Step[], { json, dryRun }: Options): void {
+  if (json === true) process.stdout.write(`${JSON.stringify(did, null, 1)}\n`);
+  else for (const { address, did: what } of did) process.stdout.write(`${address}  ${dryRun === true ? 'would be: ' : ''}${what}\n`);
 }
 
 function change(address: string, options: Options): Step {

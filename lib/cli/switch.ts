@@ -43,7 +43,9 @@ A port is a device (pollmode forward --help lists the drivers), a patch to anoth
 All ports share one pool, so a packet crosses from any driver to any other without a copy.
 
 While it runs, in another terminal:
-  pollmode switch show            bridges, ports, VLANs, tunnels and counters; --watch again every second, with rates
+  pollmode switch show            bridges, ports, VLANs, tunnels and counters, what was lost and where, guests that are
+                                  not there ("down"); --watch again every second, with rates
+  pollmode switch ports           all counters of each port, its device's own among them
   pollmode switch reload          the changed CONFIG, applied: what stays loses no packet and no learned address
   kill -HUP                       likewise; --follow does so whenever the file is written
 

@@ -156,6 +156,7 @@ export class SwitchProgram {
 
 function openHost(config: SwitchConfig): Host {
   const devices = devicesOf(config);
-  const { mbufs = 2 * demandOf(devices) + SPARE, bufferSize } = config.pool ?? {};
-  return open(devices, { mbufs: Math.min(mbufs, 1 << 20), ...(bufferSize === undefined ? {} : { bufferSize }) });
+  const { mbufs = 2 * demandOf(devices) + SPARE, bufferSize, hugePages } = config.pool ?? {};
+  // What ports ask of a pool once it is made cannot be had any more: a reload may bring any of them.
+  return open(devices, { mbufs: Math.min(mbufs, 1 << 20), ownFile: true, ...(bufferSize === undefined ? {} : { bufferSize }), ...(hugePages === undefined ? {} : { hugePages }) });
 }

@@ -24,10 +24,19 @@ export function showText(now: SwitchAnswer, before: SwitchAnswer | undefined, st
     });
     return `\n${bold(name, style)}  ${macs === undefined ? '' : `${macs.count} of ${macs.capacity} addresses`}\n${lines.map(line => `${line}\n`).join('')}`;
   });
-  return head + bridges.join('');
+  const ends = report.ports.filter(({ kind, name }) => kind !== 'patch' && name.startsWith(END));
+  return `${head}${bridges.join('')}${ends.length === 0 ? '' : `\n${bold('tunnel ends', style)}\n${ends.map(end => `${endText(end)}\n`).join('')}`}`;
 }
 
-/** Name, what it is, VLANs, in, out, and what went wrong. */
+/** How the switch names the end point of tunnels, which is a port of its own beside those of the configuration. */
+const END = 'vtep ';
+
+function endText(end: PortReport): string {
+  const { bridge, name, device, rx, tx } = end;
+  return `└─ ${[name.slice(END.length), `over ${printable(device ?? bridge, 80)}`, `rx ${rx.packets} (${byteCount(rx.bytes)})`, `tx ${tx.packets} (${byteCount(tx.bytes)})`, troubleText([end])].join('  ').trimEnd()}`;
+}
+
+/** Name, what it is, VLANs and limits, in, out, and what went wrong. */
 function cells(now: SwitchAnswer, before: SwitchAnswer | undefined, bridge: string, its: BridgeConfig, name: string): string[] {
   const port = its.ports[name]!;
   const reports = reportsOf(now, bridge, name);
@@ -37,14 +46,28 @@ function cells(now: SwitchAnswer, before: SwitchAnswer | undefined, bridge: stri
     const [packets, bytes] = [sum(reports, way, 'packets'), sum(reports, way, 'bytes')];
     return earlier === undefined ? `${way} ${packets} (${byteCount(bytes)})` : `${way} ${perSecond(packets - sum(earlier, way, 'packets'), seconds)} ${bitRate((bytes - sum(earlier, way, 'bytes')) * 8 / seconds)}`;
   };
-  return [name, printable(what(port), 80), [vlanText(port.vlan), ...mirrorsTo(its, name)].filter(text => text !== '').join(', '), traffic('rx'), traffic('tx'), dropsText(reports)];
+  return [name, printable(what(port), 80), [vlanText(port.vlan), port.storm === undefined ? '' : `storm ${port.storm.packetsPerSecond}/s`, ...mirrorsTo(its, name)].filter(text => text !== '').join(', '), traffic('rx'), traffic('tx'), troubleText(reports)];
+}
+
+/** Counters of drivers that say that something was lost, or is wrong; full rings that are asked again, and kicks, are neither. */
+const LOSS = /drop|missed|bad|invalid|broken|wrong|truncated|too_|lost|error|no_mbuf|rx_ring_full|not_in|unsent/;
+
+/** What the switch dropped, and why; and what the device lost before or behind it. */
+function troubleText(reports: readonly PortReport[]): string {
+  const devices = reports.flatMap(({ counters = {} }) => Object.entries(counters)).filter(([name]) => LOSS.test(name)).map(([name, count]) => `${name} ${count}`);
+  return [...reports.some(({ link }) => link === 'down') ? ['down'] : [], dropsText(reports), devices.length === 0 ? '' : `device: ${devices.join(', ')}`].filter(text => text !== '').join(', ');
 }
 
 export function portsText({ report }: SwitchAnswer): string {
   const rows = report.ports.map(port => [
-    `${port.bridge}/${port.name}${port.remote === undefined ? '' : ` ${port.remote}`}`, String(port.rx.packets), String(port.rx.bytes), String(port.tx.packets), String(port.tx.bytes), String(port.waiting), dropsText([port]),
+    `${port.bridge === '' ? '' : `${port.bridge}/`}${port.name}${port.remote === undefined ? '' : ` ${port.remote}`}`, String(port.rx.packets), String(port.rx.bytes), String(port.tx.packets), String(port.tx.bytes), String(port.waiting), dropsText([port]), deviceText(port),
   ]);
-  return table(['port', 'rx packets', 'rx bytes', 'tx packets', 'tx bytes', 'waiting', 'dropped'], rows);
+  return table(['port', 'rx packets', 'rx bytes', 'tx packets', 'tx bytes', 'waiting', 'dropped', 'device'], rows);
+}
+
+/** Its link, and all that it counted. */
+function deviceText({ link, counters = {} }: PortReport): string {
+  return [...link === undefined ? [] : [link], ...Object.entries(counters).map(([name, count]) => `${name} ${count}`)].join(', ');
 }
 
 export function fdbText(entries: readonly FdbEntry[]): string {

@@ -14,7 +14,7 @@ export interface FlowRuleReport {
 
 export interface FlowReport {
   readonly rules: readonly FlowRuleReport[];
-  /** Dropped in software: by rules; because a queue or a port took no more. Copies not made for want of an mbuf, or of a chain. */
+  /** Dropped in software: by rules; because a queue or a port took no more. Copies not made for want of mbufs. */
   readonly dropped: number;
   readonly queueFull: number;
   readonly portRefused: number;

@@ -10,13 +10,15 @@
  *     const voice = flow.queue(1);
  *
  * A packet costs in proportion to the rules that are asked before one matches.
- * Threads: one thread runs a table; a queue of it may be polled by another (a ring is between them).
+ * Threads: one thread runs a table, the one that made it; a queue of it may be polled by another (a ring is between them).
+ * When the table's lcore dies, what waits in its queues goes back to the pool, and its memory to the arena.
  */
 import type { Memzone } from '../arena/directory.js';
 import { ZONE_FLOW } from '../arena/layout.js';
 import { freshName } from '../arena/names.js';
 import { MAX_BURST, type Burst } from '../burst/burst.js';
 import { PollmodeError } from '../errors.js';
+import { Chains } from '../mbuf/chains.js';
 import type { Mbufs } from '../mbuf/mbufs.js';
 import type { Mempool } from '../mbuf/mempool.js';
 import type { RxQueue, TxQueue } from '../port/port.js';
@@ -73,6 +75,7 @@ export class FlowTable {
   private readonly toQueues: Outlet[] = [];
   private readonly toPorts: Outlet[] = [];
   private readonly one: Burst;
+  private readonly chains: Chains;
   private readonly drops: Outlet;
   private rules: readonly CompiledRule[] = [];
   /** Slots whose counting is done by the offload. */
@@ -107,6 +110,8 @@ export class FlowTable {
       };
       this.one = pool.burst(1);
       undo.push(() => this.one.close());
+      this.chains = new Chains(pool);
+      undo.push(() => this.chains.close());
       this.drops = outlet('drop', () => 0);
       for (let queue = 1; queue < queues; queue++) {
         const ring = Ring.create(arena, `${name}/queue/${queue}`, { size: queueSize, singleProducer: true, singleConsumer: true, holds: 'mbufs' });
@@ -195,6 +200,7 @@ export class FlowTable {
     burst.close();
     for (const outlet of [...this.toQueues, ...this.toPorts, this.drops]) outlet.close();
     this.one.close();
+    this.chains.close();
     this.rss.close();
     this.pool.arena.release(this.#zone);
   }
@@ -276,20 +282,27 @@ export class FlowTable {
   }
 
   private mirror(handle: number, port: number): void {
-    const { mbufs, one } = this;
-    if (mbufs.segments(handle) !== 1 || this.pool.alloc(one, 1) === 0) {
+    const { one } = this;
+    if (this.pool.alloc(one, 1) === 0) {
       this.notMirrored++;
       return;
     }
     const copy = one.handles[0]!;
-    const length = mbufs.dataLen(handle);
-    const to = mbufs.append(copy, length);
-    if (to === 0 && length > 0) {
-      this.notMirrored++;
-      this.pool.free(one, 0, 1);
+    if (this.copied(handle, copy)) {
+      this.toPorts[port]!.add(copy);
       return;
     }
-    mbufs.u8.copyWithin(to, mbufs.data(handle), mbufs.data(handle) + length);
-    this.toPorts[port]!.add(copy);
+    this.notMirrored++;
+    this.pool.free(one, 0, 1);
+  }
+
+  /** Every segment's bytes behind the others'. False, and a part of them there, when the pool has no room for all. */
+  private copied(handle: number, copy: number): boolean {
+    const { mbufs, chains } = this;
+    let segment = handle;
+    for (let left = mbufs.segments(handle); left > 0 && segment !== 0; left--, segment = chains.next(segment)) {
+      if (!chains.append(copy, mbufs.data(segment), mbufs.dataLen(segment))) return false;
+    }
+    return true;
   }
 }

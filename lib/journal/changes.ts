@@ -3,14 +3,17 @@ import { readChannels, readFeatures, setChannels, setFeature } from '../kernel/e
 import { readLink } from '../kernel/link.js';
 import { readNapi, setNapi, type Deferral } from '../kernel/napi.js';
 import { freeLocation, insertNtuple, readNtupleTable, type NtupleSpec } from '../kernel/ntuple.js';
+import { attributePath, writeSysfs, type PciDevice } from '../kernel/pci.js';
 import { setNicRss } from '../kernel/rss.js';
 import { journal, type Journal, type JournalEntry } from './journal.js';
 import type { ChannelCounts, ChannelsChange } from './kinds/channels.js';
 import type { FeatureChange } from './kinds/feature.js';
 import type { NapiChange } from './kinds/napi.js';
 import type { NtupleChange } from './kinds/ntuple.js';
+import { pciDriverChange, type PciDriverChange } from './kinds/pci_driver.js';
 import { rssChange } from './kinds/rss.js';
 import { applySysfs, sysfsChange } from './kinds/sysfs.js';
+import { virtualFunctionsChange } from './kinds/virtual_functions.js';
 
 /** Writes a value in sysfs or /proc/sys. Throws EFORMAT for a path that a journal may not write, ENOTFOUND, ERIGHTS; then nothing is changed. */
 export function changeSysfs(path: string, to: string, into: Journal = journal()): JournalEntry {
@@ -54,6 +57,23 @@ export function changeNtuple(ifname: string, spec: NtupleSpec, into: Journal = j
     kind: 'ntuple', ifname, ifindex: readLink(ifname).ifindex, spec: Buffer.from(spec).toString('hex'), ...(location === undefined ? { others: table.taken } : { location }),
   };
   return making(into.record(change), () => insertNtuple(ifname, spec, location));
+}
+
+/**
+ * Moves a PCI device from one driver to another by `move`, which throws when it does not get there. Undoing gives it back,
+ * from wherever it stands without a driver. Throws what `move` throws, and it is undone then; once there, strike it out.
+ */
+export function changePciDriver(device: PciDevice, back: Pick<PciDriverChange, 'driver' | 'override'>, move: () => void, into: Journal = journal()): JournalEntry {
+  return making(into.record(pciDriverChange(device, back)), move);
+}
+
+/** Has a physical function make `to` virtual ones instead of `was`: none first, as the kernel has it. Once it is done, strike it out. */
+export function changeVirtualFunctions(device: PciDevice, was: number, to: number, into: Journal = journal()): JournalEntry {
+  const path = attributePath(device, 'sriov_numvfs');
+  return making(into.record(virtualFunctionsChange(device, was, to)), () => {
+    if (was > 0) writeSysfs(path, '0');
+    if (to > 0) writeSysfs(path, String(to));
+  });
 }
 
 function making(entry: JournalEntry, change: () => void): JournalEntry {

@@ -4,8 +4,10 @@ import { channelsKind } from './kinds/channels.js';
 import { featureKind } from './kinds/feature.js';
 import { napiKind } from './kinds/napi.js';
 import { ntupleKind } from './kinds/ntuple.js';
+import { pciDriverKind } from './kinds/pci_driver.js';
 import { rssKind } from './kinds/rss.js';
 import { sysfsKind } from './kinds/sysfs.js';
+import { virtualFunctionsKind } from './kinds/virtual_functions.js';
 
 export type Kinds = readonly Kind<Change>[];
 
@@ -16,4 +18,6 @@ export const kinds: Kinds = [
   rssKind,
   featureKind,
   ntupleKind,
+  pciDriverKind,
+  virtualFunctionsKind,
 ].map(kind => kind as unknown as Kind<Change>);

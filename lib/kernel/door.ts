@@ -8,6 +8,9 @@ import { abstractAddress, unixAddress, unixSocket } from './unix.js';
 /** So long after it has made its file, and much sooner, a living program listens. */
 const LISTENS_AFTER_MS = 20;
 
+/** After a knock that could not be answered: who has no descriptor left is told of it again at once, and again, for as long as he has none. */
+const PAUSE_MS = 100;
+
 /** Connections that wait to be accepted. */
 const BACKLOG = 32;
 
@@ -21,6 +24,9 @@ export class Door {
   readonly #path: string;
   /** None of an abstract one. */
   readonly #file: Stats | undefined;
+  /** A number below 0: none. */
+  #watch = -1;
+  #pause: NodeJS.Timeout | undefined;
 
   /** A name in the abstract namespace instead of a file: there is nothing stale, and nobody is kept out. Throws EBUSYQUEUE, EOPTION. */
   static abstract(name: string, type = SOCK_SEQPACKET): Door {
@@ -47,13 +53,12 @@ export class Door {
     }
   }
 
-  /** Tells once when somebody knocks, and again after each `rearm` of the watch that it returns. When that cannot be had it throws, and the door is closed. */
-  watch(knocked: () => void): number {
-    const watch = binding().watch(this.fd, knocked);
-    if (watch < 0) this.close();
-    check(watch, 'uv_poll_init');
-    binding().rearm(watch);
-    return watch;
+  /** On the event loop, until it is closed: each connection, which never waits, is given to `admit`, whose it is. When that cannot be had it throws, and the door is closed. */
+  watch(admit: (fd: number) => void): void {
+    this.#watch = binding().watch(this.fd, () => this.#welcome(admit));
+    if (this.#watch < 0) this.close();
+    check(this.#watch, 'uv_poll_init');
+    binding().rearm(this.#watch);
   }
 
   /** A connection that never waits, or undefined when nobody knocks any more. */
@@ -63,10 +68,21 @@ export class Door {
   }
 
   close(): void {
+    clearTimeout(this.#pause);
+    if (this.#watch >= 0) binding().unwatch(this.#watch);
+    this.#watch = -1;
     // Only our own: another may have put his there meanwhile.
     const mine = this.#file?.ino;
     if (mine !== undefined && lstat(this.#path)?.ino === mine) unlinkSync(this.#path);
     binding().close(this.fd);
+  }
+
+  #welcome(admit: (fd: number) => void): void {
+    let fd = -EAGAIN;
+    while (this.#watch >= 0 && (fd = binding().accept(this.fd, SOCK_NONBLOCK)) >= 0) admit(fd);
+    if (this.#watch < 0) return;
+    if (fd === -EAGAIN) binding().rearm(this.#watch);
+    else this.#pause = setTimeout(() => this.#welcome(admit), PAUSE_MS);
   }
 
   /** False when there is a file already. The mode is right from its first moment on, by the umask. */

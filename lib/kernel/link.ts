@@ -175,9 +175,10 @@ export function readLinkDrops(ifindex: number): LinkDrops {
 
 /**
  * The link as soon as the kernel calls it "up", or as it is after `timeoutMs`. The kernel notices a carrier some time
- * after the call that raised it, and until then drops what is sent.
+ * after the call that raised it (a second where it has had much to tell, more where namespaces are being taken away), and
+ * until then drops what is sent.
  */
-export function waitForCarrier(ifindex: number, timeoutMs = 2000): Link {
+export function waitForCarrier(ifindex: number, timeoutMs = 10_000): Link {
   const end = performance.now() + timeoutMs;
   let link = readLink(ifindex);
   while (!carries(link) && performance.now() < end) {

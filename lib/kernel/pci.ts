@@ -85,6 +85,22 @@ export function probe(device: PciDevice): void {
   writeSysfs('/sys/bus/pci/drivers_probe', device.address);
 }
 
+/** Has the named driver take a device that has none, whichever others know it too; "" leaves it to the kernel. Its override is `override` afterwards, "" for none. */
+export function probeBy(device: PciDevice, driver: string, override: string): void {
+  const path = attributePath(device, 'driver_override');
+  writeSysfs(path, driver);
+  try {
+    probe(device);
+  } finally {
+    writeSysfs(path, override);
+  }
+}
+
+/** The driver_override as sysfs prints it: "(null)" for none. */
+export function readOverride(device: PciDevice): string {
+  return readFileSync(attributePath(device, 'driver_override'), 'utf8').trim() || '(null)';
+}
+
 /** Writes an attribute. Throws ENOTFOUND, ERIGHTS, EBUSYQUEUE, ESYSCALL. */
 export function writeSysfs(path: string, value: string): void {
   try {

@@ -3,18 +3,20 @@ import { ZONE_RING } from '../arena/layout.js';
 import { lcoreHolder } from '../arena/lcores.js';
 import { burstFunctions } from '../burst/module.js';
 import { freeQueues } from '../port/attach.js';
+import { freeReta } from '../rss/reta.js';
 import { freeSteering } from '../rss/steering_sides.js';
+import { freeLeavings } from './leavings.js';
 import { poolsOf, searchStrays } from './strays.js';
 
 /** What came back from an lcore that ended. */
 export interface Recovery {
   readonly lcore: number;
-  /** mbufs that its program held, and mbufs that were on their way. */
+  /** mbufs that its program held, with what waited in its flow tables' queues; and mbufs that were on their way. */
   readonly held: number;
   readonly stray: number;
   /** Claims on rings that it had not published. */
   readonly claims: number;
-  /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor". */
+  /** Queues that are free for another now: "port/0/rx/0", "rps/worker/3", "rps/distributor", "reta/mover". */
   readonly queues: readonly string[];
   /**
    * False when the other lcores could not be brought to rest, so that the search for strays is still owed. It is made
@@ -55,8 +57,9 @@ function recover(arena: Arena, dead: readonly number[]): Recovery[] {
   // All claims first: mbufs go back through rings that another dead one may have claimed.
   const claims = dead.map(lcore => rings.reduce((sum, { offset }) => sum + burstFunctions(arena).ringRecover(offset, lcore), 0));
   const parts = dead.map((lcore, i) => {
-    const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore)];
-    return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), 0) };
+    const queues = [...freeQueues(arena, lcore), ...freeSteering(arena, lcore), ...freeReta(arena, lcore)];
+    const waited = freeLeavings(arena, lcore, pools);
+    return { lcore, queues, claims: claims[i]!, held: pools.reduce((sum, pool) => sum + pool.reclaimHeld(lcore), waited) };
   });
   const search = searchStrays(arena, dead);
   for (const lcore of dead) arena.freeLcore(lcore, true);

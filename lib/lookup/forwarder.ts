@@ -1,6 +1,6 @@
 import type { Arena } from '../arena/arena.js';
 import type { Memzone } from '../arena/directory.js';
-import { ZONE_ADJACENCY } from '../arena/layout.js';
+import { ZONE_BURST } from '../arena/layout.js';
 import { freshName } from '../arena/names.js';
 import type { Burst } from '../burst/burst.js';
 import type { BurstFunctions } from '../burst/functions.js';
@@ -46,7 +46,7 @@ export class Forwarder {
     if (station !== undefined && station.length !== 6) throw new PollmodeError('EOPTION', `Forwarder: a station of ${station.length} bytes: give the 6 of a MAC address.`);
     this.#arena = arena;
     this.#forward4 = burstFunctions(arena).forward4;
-    this.#zone = arena.reserve(freshName(arena, () => `forwarder/${arena.lcore}/${made++}`), FORWARD_BYTES, { align: 64, type: ZONE_ADJACENCY });
+    this.#zone = arena.reserve(freshName(arena, () => `forwarder/${arena.lcore}/${made++}`), FORWARD_BYTES, { align: 64, type: ZONE_BURST }); // this thread's alone, as a burst is
     const { offset } = this.#zone;
     this.#offset = offset;
     const set = (field: number, value: number): void => { arena.u32[(offset + field) >>> 2] = value; };

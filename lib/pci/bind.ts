@@ -2,17 +2,20 @@
  * Handing NICs to user space and back, by driver_override (Documentation/ABI/testing/sysfs-bus-pci).
  *
  * What is asked for stays after the program has ended; which driver a device had is kept in the run directory until it
- * is restored. A change that is cut short in the middle is in the journal, and undone.
+ * is restored. Each change is in the journal while it is made: of one that is cut short in the middle the next start, or
+ * `pollmode doctor --clean`, gives the device back to its driver in the kernel, or a physical function its virtual ones.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
-import { changeSysfs } from '../journal/changes.js';
+import { changePciDriver, changeVirtualFunctions } from '../journal/changes.js';
 import { makeRunDirectory, runDirectories } from '../journal/directory.js';
+import { removeEmpty } from '../journal/journal.js';
+import { NONE } from '../journal/kinds/pci_driver.js';
 import { O_RDWR } from '../kernel/constants.js';
 import { EBUSY } from '../kernel/errno.js';
-import { attributePath, detach, isUnprotected, probe, readDevice, writeSysfs, type PciDevice } from '../kernel/pci.js';
+import { attributePath, detach, isUnprotected, probe, probeBy, readDevice, readOverride, writeSysfs, type PciDevice } from '../kernel/pci.js';
 import { VFIO_DRIVER } from '../kernel/vfio.js';
 import { uses } from './use.js';
 
@@ -47,21 +50,21 @@ export function bindToVfio(address: string, options: BindOptions = {}): Step {
 }
 
 function moveTo(device: PciDevice): void {
-  const override = overrideOf(device);
-  const entry = changeSysfs(attributePath(device, 'driver_override'), VFIO_DRIVER);
+  const override = readOverride(device);
+  const { driver } = device;
   try {
-    remember(device, { override, ...(device.driver === undefined ? {} : { driver: device.driver }) });
-    detach(device);
-    probe(device);
-    const { driver } = readDevice(device.address);
-    if (driver !== VFIO_DRIVER) throw new PollmodeError('EUNSUPPORTED', `${device.address}: ${VFIO_DRIVER} did not take it; it is as it was: the kernel's log says why (dmesg).`);
+    changePciDriver(device, { driver: driver ?? NONE, override }, () => {
+      remember(device, { override: override === NONE ? '' : override, ...(driver === undefined ? {} : { driver }) });
+      writeSysfs(attributePath(device, 'driver_override'), VFIO_DRIVER);
+      detach(device);
+      probe(device);
+      if (readDevice(device.address).driver === VFIO_DRIVER) return;
+      throw new PollmodeError('EUNSUPPORTED', `${device.address}: ${VFIO_DRIVER} did not take it; it is as it was: the kernel's log says why (dmesg).`);
+    }).done();
   } catch (cause) {
-    entry.undo();
-    if (readDevice(device.address).driver === undefined && device.driver !== undefined) probe(device);
     forget(device);
     throw cause;
   }
-  entry.done();
 }
 
 /** Takes the device from vfio-pci and gives it back to the driver that it had. Throws as `bindToVfio`. */
@@ -69,17 +72,24 @@ export function restore(address: string, options: BindOptions = {}): Step {
   const device = readDevice(address);
   const before = recall(device);
   if (device.driver !== VFIO_DRIVER) return { address: device.address, did: `is not bound to ${VFIO_DRIVER}` };
-  if (options.force !== true) refuseOpen(device);
+  refuseUsed(device, options);
   if (options.dryRun === true) return { address: device.address, did: `given back to ${before?.driver ?? 'the driver that the kernel has for it'}` };
-  const path = attributePath(device, 'driver_override');
-  detach(device);
-  // By name, so that it is the one that it had, whichever others know the device too.
-  writeSysfs(path, before?.driver ?? '');
-  if (before === undefined || before.driver !== undefined) probe(device);
-  writeSysfs(path, before?.override ?? '');
-  forget(device);
+  moveBack(device, before);
   const { driver } = readDevice(device.address);
   return { address: device.address, did: driver === undefined ? 'given back; it has no driver' : `given back to ${driver}` };
+}
+
+/** One that is cut short in the middle is finished by whoever reads the journal. */
+function moveBack(device: PciDevice, before: Before | undefined): void {
+  const { driver, override = '' } = before ?? {};
+  const hadNone = before !== undefined && driver === undefined;
+  const back = { override: override === '' ? NONE : override, ...(hadNone ? { driver: NONE } : driver === undefined ? {} : { driver }) };
+  changePciDriver(device, back, () => {
+    detach(device);
+    if (hadNone) writeSysfs(attributePath(device, 'driver_override'), override);
+    else probeBy(device, driver ?? '', override);
+  }).done();
+  forget(device);
 }
 
 /** Has a physical function make so many virtual ones; 0 takes them away. Throws as `bindToVfio`, EOPTION. */
@@ -91,11 +101,8 @@ export function setVirtualFunctions(address: string, count: number, options: Bin
   if (!Number.isInteger(count) || count < 0 || count > most) throw new PollmodeError('EOPTION', `${device.address} can have 0 to ${most} virtual functions, not ${count}: choose among those.`);
   if (count === now) return { address: device.address, did: `has ${now} virtual functions already` };
   // The kernel takes all of them away before it makes another number of them.
-  for (let index = 0; index < now; index++) refuseUsed(virtualFunction(device, index), options);
-  if (options.dryRun !== true) {
-    if (now > 0) writeSysfs(attributePath(device, 'sriov_numvfs'), '0');
-    if (count > 0) writeSysfs(attributePath(device, 'sriov_numvfs'), String(count));
-  }
+  refuseUsedFunctions(device, options);
+  if (options.dryRun !== true) changeVirtualFunctions(device, now, count).done();
   return { address: device.address, did: `has ${count} virtual functions, had ${now}` };
 }
 
@@ -110,10 +117,17 @@ function refuseUnbindable(device: PciDevice): void {
   if (!existsSync(`/sys/bus/pci/drivers/${VFIO_DRIVER}`)) throw new PollmodeError('EUNSUPPORTED', `The kernel has no ${VFIO_DRIVER}: modprobe ${VFIO_DRIVER}.`);
 }
 
-function refuseUsed(device: PciDevice, { force }: BindOptions): void {
-  const reasons = force === true ? [] : uses(device);
+function refuseUsed(device: PciDevice, options: BindOptions): void {
+  if (options.force === true) return;
+  const reasons = uses(device);
   if (reasons.length > 0) throw new PollmodeError('EBUSYQUEUE', `${device.address} is in use (${reasons.join('; ')}): choose another, or say --force.`);
-  if (force !== true && device.driver === VFIO_DRIVER) refuseOpen(device);
+  if (device.driver === VFIO_DRIVER) refuseOpen(device);
+  refuseUsedFunctions(device, options);
+}
+
+/** The virtual ones go when the physical one's driver does. */
+function refuseUsedFunctions(device: PciDevice, options: BindOptions): void {
+  for (let index = 0; index < (device.virtualFunctions?.now ?? 0); index++) refuseUsed(virtualFunction(device, index), options);
 }
 
 /** The kernel would wait until the program closes it. */
@@ -122,11 +136,6 @@ function refuseOpen(device: PciDevice): void {
   const fd = binding().open(path, O_RDWR);
   if (fd >= 0) binding().close(fd);
   if (fd === -EBUSY) throw new PollmodeError('EBUSYQUEUE', `${device.address} is open in a program (fuser ${path} names it): end it first, or say --force and the kernel waits for that.`);
-}
-
-function overrideOf(device: PciDevice): string {
-  const value = readFileSync(attributePath(device, 'driver_override'), 'utf8').trim();
-  return value === '(null)' ? '' : value;
 }
 
 const folderIn = (directory: string): string => join(directory, 'bound');
@@ -152,6 +161,11 @@ function recall(device: PciDevice): Before | undefined {
   return undefined;
 }
 
+/** The folders go with the last of them. */
 function forget(device: PciDevice): void {
-  for (const directory of runDirectories()) rmSync(join(folderIn(directory), `${device.address}.json`), { force: true });
+  for (const directory of runDirectories()) {
+    rmSync(join(folderIn(directory), `${device.address}.json`), { force: true });
+    removeEmpty(folderIn(directory));
+    removeEmpty(directory);
+  }
 }

@@ -1,5 +1,5 @@
 /** Whether the machine itself uses a NIC, so that taking it away could cut its owner off. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readLink } from '../kernel/link.js';
 import { listAddresses } from '../kernel/link_addresses.js';
 import type { PciDevice } from '../kernel/pci.js';
@@ -8,7 +8,7 @@ import { VFIO_DRIVER } from '../kernel/vfio.js';
 
 /** Why the device should stay where it is, one reason each; empty for one that may go. Of the calling process's network namespace. */
 export function uses(device: PciDevice): string[] {
-  const reasons = device.interfaces.flatMap(usesOfInterface);
+  const reasons = [...new Set(device.interfaces.flatMap(name => [name, ...above(name)]).flatMap(usesOfInterface))];
   if (device.interfaces.length === 0 && device.driver !== undefined && device.driver !== VFIO_DRIVER) {
     reasons.push(`${device.driver} drives it and no interface of it is here: it may be in another network namespace`);
   }
@@ -23,4 +23,11 @@ function usesOfInterface(name: string): string[] {
     ...addresses.map(({ text, prefix }) => `${name} has the address ${text}/${prefix}`),
     ...(existsSync(`/sys/class/net/${name}/master`) ? [`${name} is part of a bridge or bond`] : []),
   ];
+}
+
+/** What stands on an interface, VLANs and bridges, and on those: what they carry goes with it. */
+function above(name: string): string[] {
+  const folder = `/sys/class/net/${name}`;
+  const uppers = existsSync(folder) ? readdirSync(folder).filter(entry => entry.startsWith('upper_')).map(entry => entry.slice('upper_'.length)) : [];
+  return uppers.flatMap(upper => [upper, ...above(upper)]);
 }

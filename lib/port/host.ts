@@ -31,11 +31,13 @@ export interface OpenOptions {
   readonly mbufs?: number;
   /** 2048 or 4096; default: the smallest that all ports can use. */
   readonly bufferSize?: number;
-  /** At how many places of a buffer frames begin, see MempoolOptions. */
+  /** At how many places of a buffer frames begin, see MempoolOptions: those of `alloc` and of the null port; what other ports receive begins at one. */
   readonly spread?: number;
   /** Per-lcore cache of the pool, see MempoolOptions. */
   readonly cache?: number;
   readonly hugePages?: HugePages;
+  /** The pool is a file of this process's own even where no port asks for that: ports that share it with a peer (virtio_user, memif) can then be added later. Default off. */
+  readonly ownFile?: boolean;
 }
 
 const FOR_THE_PROGRAM = 4096;
@@ -55,6 +57,12 @@ export function open(requests: readonly PortRequest[], options: OpenOptions = {}
 /** mbufs that these ports may hold at once: to size a pool that others are to be added to. Throws as `open`, and opens nothing. */
 export function demandOf(requests: readonly PortRequest[]): number {
   return requests.reduce((sum, request) => sum + prepare(request).demand.mbufs, 0);
+}
+
+/** Are these the words of a port that there could be? Nothing is looked at but them. Throws EDEVICE, EOPTION. */
+export function checkRequest(request: PortRequest): void {
+  const { driver, options } = read(request);
+  driver.plan(options);
 }
 
 /** Ports, the pool that their packets live in, and the arena that holds it all. Belongs to one thread. */
@@ -82,7 +90,7 @@ export class Host {
       this.pool = options.pool ?? Mempool.create(this.arena, freshName(this.arena, () => `pool/${hosts++}.${this.arena.lcore}`), {
         count, bufferSize,
         hugePages: options.hugePages ?? hugePagesFor(demand),
-        ...(demand.some(each => each.ownFile === true) ? { file: 'own' as const } : {}),
+        ...(options.ownFile === true || demand.some(each => each.ownFile === true) ? { file: 'own' as const } : {}),
         ...(options.cache === undefined ? {} : { cache: options.cache }),
         ...(options.spread === undefined ? {} : { spread: options.spread }),
       });
@@ -162,15 +170,20 @@ interface Plan {
 }
 
 function prepare(request: PortRequest): Plan {
+  const { driver, options, device } = read(request);
+  const available = driver.probe();
+  if (!available.usable) throw new PollmodeError('EUNSUPPORTED', `${device} cannot be opened here: ${available.reason}. ${available.mend}.`);
+  return { driver, options, demand: driver.plan(options), device };
+}
+
+function read(request: PortRequest): Omit<Plan, 'demand'> {
   if (typeof request !== 'string' && (typeof request !== 'object' || request === null)) {
     throw new PollmodeError('EDEVICE', `A port is asked for by a device string or an object with a driver, not by ${String(request)}: write 'null:' or { driver: 'null' }.`);
   }
   const driver = driverNamed(typeof request === 'string' ? parseDevice(request).driver : request.driver);
   const options = typeof request === 'string' ? readOptions(driver, request) : checkOptions(driver, withoutDriver(request));
   const device = typeof request === 'string' ? request : `${driver.name}:${typeof request['device'] === 'string' ? request['device'] : ''}`;
-  const available = driver.probe();
-  if (!available.usable) throw new PollmodeError('EUNSUPPORTED', `${device} cannot be opened here: ${available.reason}. ${available.mend}.`);
-  return { driver, options, demand: driver.plan(options), device };
+  return { driver, options, device };
 }
 
 function driverNamed(name: string): PortDriver {

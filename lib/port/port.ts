@@ -118,6 +118,9 @@ export interface Port {
   /** Rules that its NIC carries out: what lib/flow pushes down. Absent: there is none, or it has none. */
   readonly flowRules?: PortFlowRules | undefined;
 
+  /** Which queue a packet comes to: of a NIC that the port drives itself, or that Linux's driver lets be asked. Absent: there is none. */
+  readonly rss?: PortRss | undefined;
+
   // What a port has that drives a NIC itself; absent elsewhere. Only for the thread that opened it.
   /** Takes frames for any address, or only those for its own, for all, and for the groups that were chosen. */
   promiscuous?(on: boolean): void;
@@ -126,8 +129,6 @@ export interface Port {
   /** Takes tagged frames of these VLANs alone, and untagged ones; undefined: of every VLAN, as at first. Throws EOPTION, EUNSUPPORTED. */
   vlanFilter?(ids: readonly number[] | undefined): void;
   readonly link?: PortLink;
-  /** Which queue a packet comes to. */
-  readonly rss?: PortRss;
   /** Of a physical function: what its virtual ones may do. */
   readonly virtualFunctions?: VirtualFunctions;
   /** A descriptor that is readable when the system wants the device back (unplugged, unbound): close the port, it waits for that. */

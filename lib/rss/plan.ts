@@ -5,13 +5,15 @@ import type { Flow } from './tuple.js';
 /** A port as the planner sees it. */
 export interface PlanPort {
   readonly name: string;
+  /** Its number in its host, by which an lcore takes its queues. */
+  readonly number?: number;
   readonly rxQueues: number;
   /** NUMA node of the device; -1 or absent where it is unknown. */
   readonly node?: number;
   /** Queue of each hash bucket, as the NIC's redirection table says; default: buckets go round the queues. */
   readonly reta?: readonly number[];
   /** The hash that the NIC makes, to know flows before their first packet. */
-  readonly rss?: Rss;
+  readonly rss?: Pick<Rss, 'hashFlow'>;
 }
 
 export interface PlanLcore {
@@ -89,12 +91,19 @@ export class QueuePlan {
     return this.assignments.filter(each => each.lcore === lcore);
   }
 
+  /** Each lcore that has something to do, with its queues as `launch` takes them. Of ports that have a number. */
+  get lcores(): { readonly lcore: PlanLcore; readonly queues: readonly { readonly port: number; readonly direction: 'rx'; readonly queue: number }[] }[] {
+    return [...new Set(this.assignments.map(({ lcore }) => lcore))].map(lcore => ({
+      lcore, queues: this.queuesOf(lcore).flatMap(({ port, queue }) => (port.number === undefined ? [] : [{ port: port.number, direction: 'rx' as const, queue }])),
+    }));
+  }
+
   /** Which queue, and so which lcore, sees this flow's packets. Throws EOPTION for a port without a hash, ENOTFOUND for one that is not in the plan. */
   whereIs(portName: string, flow: Flow): Sighting {
     const mine = this.assignments.filter(each => each.port.name === portName);
     const port = mine[0]?.port;
     if (port === undefined) throw new PollmodeError('ENOTFOUND', `No port "${portName}" in this plan: it has ${[...new Set(this.assignments.map(each => each.port.name))].join(', ')}.`);
-    if (port.rss === undefined) throw new PollmodeError('EOPTION', `${portName}: without its RSS key and types nobody can tell: give the port an rss.`);
+    if (port.rss === undefined) throw new PollmodeError('EOPTION', `${portName}: without its RSS key and types, and a table of its own queues, nobody can tell: give the port an rss, or open all queues that its table names.`);
     const hash = port.rss.hashFlow(flow);
     const bucket = hash % (port.reta?.length ?? USUAL_RETA);
     const queue = port.reta === undefined ? bucket % port.rxQueues : port.reta[bucket]!;

@@ -6,8 +6,9 @@ import { PollmodeError } from '../errors.js';
 import type { Mempool } from '../mbuf/mempool.js';
 import type { RxQueue } from '../port/port.js';
 import {
-  RETA_APPLIED, RETA_ENTRIES, RETA_ENTRY_BYTES, RETA_FORCED, RETA_DRAINED, RETA_FROM, RETA_GENERATION, RETA_HELD, RETA_HOLDING, RETA_HOLD_FULL,
-  RETA_HOLD_US, RETA_KIND, RETA_MAGIC, RETA_MOVED, RETA_MOVING, RETA_QUEUES, RETA_QUEUE_FIRST, RETA_QUEUE_STRIDE, RETA_REORDERED, RETA_RSS, RETA_TO,
+  RETA_APPLIED, RETA_ENTRIES, RETA_ENTRY_BYTES, RETA_FORCED, RETA_DRAINED, RETA_FROM, RETA_FROM_ANY, RETA_GENERATION, RETA_HELD, RETA_HOLDING,
+  RETA_HOLD_FULL, RETA_HOLD_US, RETA_KIND, RETA_MAGIC, RETA_MOVED, RETA_MOVER, RETA_MOVING, RETA_QUEUES, RETA_QUEUE_FIRST, RETA_QUEUE_STRIDE,
+  RETA_REORDERED, RETA_RSS, RETA_TO, RETA_UNSURE,
 } from './reta_layout.js';
 import { GuardedRxQueue, type GuardedQueueOptions } from './reta_queue.js';
 import { Rss, type RssOptions } from './rss.js';
@@ -45,8 +46,8 @@ export interface RetaMove extends RetaCounts {
  * ones wait in the old one, for another lcore, so packets of moved entries are held at the new queue until the old one
  * has been empty for a while. Every queue is polled through `queue`, each by its own thread.
  *
- * It knows no NIC: `apply` of `move` tells it, for one on Linux `reta => setNicRss(name, { reta })` (kernel/rss.ts), and before the first
- * move `changeNicRss`, so that what was there is put back (journal/changes.ts).
+ * It knows no NIC: `apply` of `move` tells it, `reta => port.rss.set({ reta })` for one under a port that has RSS, which
+ * puts the table back at its close.
  */
 export class RetaGuard {
   readonly name: string;
@@ -112,40 +113,35 @@ export class RetaGuard {
   /**
    * Changes the table: resolves when the old queues have been empty, everything held is delivered, and for `watchMs` more
    * (default ten times the hold) nobody was seen coming late. Old queues that stay busy for `patienceMs` (default 100)
-   * are not waited for any longer. Rejects with EOPTION, EBUSYQUEUE (a move is under way), or with what `apply` threw;
-   * then the table is as it was.
+   * are not waited for any longer. What a dead lcore's move left is ended first. Rejects with EOPTION, EBUSYQUEUE (a move
+   * is under way), or with what `apply` threw; then the table is as it was.
    */
   async move(reta: readonly number[], apply: (reta: readonly number[]) => void, { patienceMs = 100, watchMs = this.#load(RETA_HOLD_US) / 100 }: { readonly patienceMs?: number; readonly watchMs?: number } = {}): Promise<RetaMove> {
     const start = performance.now();
+    const left = this.resume();
+    if (left !== undefined) await carryOut(left, patienceMs, 0);
     const before = this.counts();
     const step = this.begin(reta, apply);
-    const until = async (done: () => boolean, ms: number): Promise<boolean> => {
-      for (const end = performance.now() + ms; performance.now() < end && !done(); await wait(1));
-      return done();
-    };
-    const drained = await until(step.drained, patienceMs);
-    if (!drained) step.force();
-    await until(step.delivered, patienceMs);
-    await wait(watchMs);
-    step.end();
+    const forced = await carryOut(step, patienceMs, watchMs);
     const { held, reordered, holdFull } = this.counts();
     return {
-      entries: step.entries, forced: !drained, milliseconds: performance.now() - start,
+      entries: step.entries, forced, milliseconds: performance.now() - start,
       held: held - before.held, reordered: reordered - before.reordered, holdFull: holdFull - before.holdFull,
     };
   }
 
-  /** The steps of `move`, for who has a clock and a loop of its own. Throws as `move` rejects. */
+  /** The steps of `move`, for who has a clock and a loop of its own. Throws as `move` rejects, and EBUSYQUEUE while a dead lcore's move is not ended (`resume`). */
   begin(reta: readonly number[], apply: (reta: readonly number[]) => void): RetaStep {
     checkTable(this.name, reta, this.queues);
     if (reta.length !== this.entries) throw new PollmodeError('EOPTION', `${this.name}: its redirection table has ${this.entries} entries, not ${reta.length}: give so many.`);
-    if (this.#load(RETA_MOVING) !== 0) throw new PollmodeError('EBUSYQUEUE', `${this.name}: a move of its redirection table is under way: wait for its end.`);
+    this.#becomeMover();
     const now = this.reta;
-    const changed = reta.flatMap((queue, entry) => (queue === now[entry] ? [] : [entry]));
+    const unsure = !this.isCertain;
+    const changed = reta.flatMap((queue, entry) => (queue === now[entry] && !unsure ? [] : [entry]));
     const generation = this.#load(RETA_GENERATION) + 1;
     this.#store(RETA_GENERATION, generation);
     for (const entry of changed) {
-      this.#store(this.#entry(entry) + RETA_FROM, now[entry]);
+      this.#store(this.#entry(entry) + RETA_FROM, unsure ? RETA_FROM_ANY : now[entry]);
       this.#store(this.#entry(entry) + RETA_TO, reta[entry]);
       this.#store(this.#entry(entry) + RETA_MOVED, generation);
     }
@@ -158,14 +154,25 @@ export class RetaGuard {
       throw cause;
     }
     this.#store(RETA_APPLIED, generation);
-    const sources = [...new Set(changed.map(entry => now[entry]))];
-    return {
-      entries: changed.length,
-      drained: () => sources.every(queue => this.#load(this.#queue(queue) + RETA_DRAINED) === generation),
-      force: () => this.#store(RETA_FORCED, generation),
-      delivered: () => Array.from({ length: this.queues }, (_, queue) => this.#load(this.#queue(queue) + RETA_HOLDING)).every(held => held === 0),
-      end: () => this.#settle(changed),
-    };
+    this.#store(RETA_UNSURE, 0);
+    return this.#step(generation, changed);
+  }
+
+  /**
+   * Takes over a move that its lcore began and did not live to end, once that lcore is recovered; undefined where there is
+   * none. Its packets are delivered without it, in order, by whoever polls the queues; `end` of the step is what is missing.
+   */
+  resume(): RetaStep | undefined {
+    if (this.#load(RETA_MOVING) === 0 || this.#exchangeMover(0, this.#arena.lcore + 1) !== 0) return undefined;
+    const generation = this.#load(RETA_MOVING);
+    if (generation !== 0) return this.#step(generation, this.#entriesOf(generation));
+    this.#exchangeMover(this.#arena.lcore + 1, 0); // another has ended it just now
+    return undefined;
+  }
+
+  /** Has the NIC this table for certain? Not when a mover died while it told the NIC; the next move does away with that. */
+  get isCertain(): boolean {
+    return this.#load(RETA_UNSURE) === 0;
   }
 
   /** Releases its memory, once no thread polls through it any more. */
@@ -175,9 +182,40 @@ export class RetaGuard {
     this.#arena.release(this.#zone);
   }
 
+  #step(generation: number, changed: readonly number[]): RetaStep {
+    const from = changed.map(entry => this.#load(this.#entry(entry) + RETA_FROM));
+    const all = Array.from({ length: this.queues }, (_, queue) => queue);
+    const sources = from.includes(RETA_FROM_ANY) ? all : [...new Set(from)];
+    return {
+      entries: changed.length,
+      drained: () => sources.every(queue => this.#load(this.#queue(queue) + RETA_DRAINED) === generation),
+      force: () => this.#store(RETA_FORCED, generation),
+      delivered: () => all.every(queue => this.#load(this.#queue(queue) + RETA_HOLDING) === 0),
+      end: () => this.#settle(changed),
+    };
+  }
+
+  #entriesOf(generation: number): number[] {
+    return Array.from({ length: this.entries }, (_, entry) => entry).filter(entry => this.#load(this.#entry(entry) + RETA_MOVED) === generation);
+  }
+
+  #becomeMover(): void {
+    const mover = this.#exchangeMover(0, this.#arena.lcore + 1);
+    if (mover !== 0) throw new PollmodeError('EBUSYQUEUE', `${this.name}: a move of its redirection table is under way, by lcore ${mover - 1}: wait for its end.`);
+    if (this.#load(RETA_MOVING) === 0) return;
+    this.#exchangeMover(this.#arena.lcore + 1, 0);
+    throw new PollmodeError('EBUSYQUEUE', `${this.name}: the lcore that moved its redirection table died before the end: end that move first (resume), or leave it to move().`);
+  }
+
+  /** Returns who it was. */
+  #exchangeMover(from: number, to: number): number {
+    return Atomics.compareExchange(this.#arena.u32, (this.#zone.offset + RETA_MOVER) >>> 2, from, to);
+  }
+
   #settle(changed: readonly number[]): void {
     for (const entry of changed) this.#store(this.#entry(entry) + RETA_MOVED, 0);
     this.#store(RETA_MOVING, 0);
+    this.#exchangeMover(this.#arena.lcore + 1, 0);
   }
 
   #queue(queue: number): number {
@@ -208,6 +246,41 @@ export interface RetaStep {
   delivered(): boolean;
   /** Forgets the move: nobody looks for late packets any more. */
   end(): void;
+}
+
+/** Returns whether the old queues had to be given up. */
+async function carryOut(step: RetaStep, patienceMs: number, watchMs: number): Promise<boolean> {
+  const until = async (done: () => boolean): Promise<boolean> => {
+    for (const end = performance.now() + patienceMs; performance.now() < end && !done(); await wait(1));
+    return done();
+  };
+  const drained = await until(step.drained);
+  if (!drained) step.force();
+  await until(step.delivered);
+  await wait(watchMs);
+  step.end();
+  return !drained;
+}
+
+/**
+ * Gives up the moves that a dead lcore had under way, for another to end; their packets go on meanwhile. Where it died
+ * before it had told that the NIC knows, the NIC may know or not. Returns the names of what is free now.
+ */
+export function freeReta(arena: Arena, lcore: number): string[] {
+  const freed: string[] = [];
+  for (const { name, offset } of arena.zones().filter(zone => zone.type === ZONE_RETA)) {
+    const word = (field: number): number => (offset + field) >>> 2;
+    if (Atomics.load(arena.u32, word(RETA_MOVER)) !== lcore + 1) continue;
+    const generation = Atomics.load(arena.u32, word(RETA_GENERATION));
+    if (Atomics.load(arena.u32, word(RETA_APPLIED)) !== generation) {
+      Atomics.store(arena.u32, word(RETA_UNSURE), 1);
+      // From now on old queues that are empty count: if the NIC was told at all, it was before this.
+      Atomics.store(arena.u32, word(RETA_APPLIED), generation);
+    }
+    Atomics.store(arena.u32, word(RETA_MOVER), 0);
+    freed.push(`${name}/mover`);
+  }
+  return freed;
 }
 
 function checkTable(name: string, reta: readonly number[], queues: number): void {

@@ -5,7 +5,7 @@ import type { Mempool } from '../mbuf/mempool.js';
 import type { RxQueue, WakeSource } from '../port/port.js';
 import { ReceiveQueue } from '../port/receive_queue.js';
 import {
-  RETA_APPLIED, RETA_DELIVERED, RETA_DRAINED, RETA_ENTRIES, RETA_ENTRY_BYTES, RETA_FORCED, RETA_FROM, RETA_HELD, RETA_HOLDING, RETA_HOLD_FULL,
+  RETA_APPLIED, RETA_DELIVERED, RETA_DRAINED, RETA_ENTRIES, RETA_ENTRY_BYTES, RETA_FORCED, RETA_FROM, RETA_FROM_ANY, RETA_HELD, RETA_HOLDING, RETA_HOLD_FULL,
   RETA_HOLD_US, RETA_MOVED, RETA_MOVING, RETA_QUEUES, RETA_QUEUE_FIRST, RETA_QUEUE_STRIDE, RETA_REORDERED, RETA_TO,
 } from './reta_layout.js';
 import type { Rss } from './rss.js';
@@ -147,8 +147,18 @@ export class GuardedRxQueue extends ReceiveQueue {
     const entry = this.#first + hash % this.#entries * RETA_ENTRY_BYTES;
     const move = this.#load(entry + RETA_MOVED);
     if (move === 0 || this.#load(entry + RETA_TO) !== this.number || this.#load(this.#guard + RETA_FORCED) === move) return true;
-    const old = this.#guard + RETA_QUEUE_FIRST + this.#load(entry + RETA_FROM) * RETA_QUEUE_STRIDE;
-    return this.#load(old + RETA_DRAINED) === move;
+    const from = this.#load(entry + RETA_FROM);
+    return from === RETA_FROM_ANY ? this.#othersDrained(move) : this.#queueDrained(from, move);
+  }
+
+  #queueDrained(queue: number, move: number): boolean {
+    return this.#load(this.#guard + RETA_QUEUE_FIRST + queue * RETA_QUEUE_STRIDE + RETA_DRAINED) === move;
+  }
+
+  #othersDrained(move: number): boolean {
+    const queues = this.#load(this.#guard + RETA_QUEUES);
+    for (let queue = 0; queue < queues; queue++) if (queue !== this.number && !this.#queueDrained(queue, move)) return false;
+    return true;
   }
 
   #hold(burst: Burst, at: number, hash: number): void {

@@ -1,5 +1,7 @@
 import { PollmodeError } from '../errors.js';
+import { checkRequest } from '../port/host.js';
 import type { BridgeConfig, MirrorConfig, PatchPortConfig, PortConfig, SwitchConfig, VxlanConfig } from './config.js';
+import { wanted } from './wanted.js';
 
 type Refuse = (path: string, why: string) => never;
 
@@ -13,10 +15,12 @@ export function checkMeaning(config: SwitchConfig, what: string): void {
   }
   checkDevices(config, refuse);
   checkTunnels(config, refuse);
+  told(() => wanted(config), why => refuse('/bridges:', why));
 }
 
 function checkPort(config: SwitchConfig, bridge: string, name: string, port: PortConfig, refuse: Refuse): void {
   const path = `/bridges/${bridge}/ports/${name}`;
+  if ('device' in port) told(() => checkRequest(port.device), why => refuse(`${path}/device:`, why));
   if ('patch' in port) checkPatch(config, bridge, name, port, `${path}/patch`, refuse);
   if ('vxlan' in port) checkVxlan(config, bridge, port.vxlan, `${path}/vxlan`, refuse);
 }
@@ -31,6 +35,7 @@ function checkPatch(config: SwitchConfig, bridge: string, name: string, { patch 
 
 function checkVxlan(config: SwitchConfig, bridge: string, vxlan: VxlanConfig, path: string, refuse: Refuse): void {
   const { underlay, local, remotes } = vxlan;
+  if (underlay.device !== undefined) told(() => checkRequest(underlay.device!), why => refuse(`${path}/underlay/device:`, why));
   if (underlay.bridge === bridge) refuse(`${path}/underlay/bridge`, `is "${bridge}", the tunnel's own bridge: its packets would go into themselves. Give another bridge, or a device.`);
   if (underlay.bridge !== undefined && !Object.hasOwn(config.bridges, underlay.bridge)) refuse(`${path}/underlay/bridge`, `is "${underlay.bridge}", which is not there: there are ${Object.keys(config.bridges).join(', ')}.`);
   for (const address of [local, ...remotes]) {
@@ -61,7 +66,7 @@ function checkDevices(config: SwitchConfig, refuse: Refuse): void {
   for (const { path, port } of portsOf(config)) {
     if (!('device' in port)) continue;
     const before = seen.get(port.device);
-    if (before !== undefined && !/^null:/.test(port.device)) refuse(`${path}/device`, `is "${port.device}", which ${before} has too: a device is one port.`);
+    if (before !== undefined) refuse(`${path}/device`, `is "${port.device}", which ${before} has too: a device is one port.`);
     seen.set(port.device, path);
   }
   for (const { path, port } of portsOf(config)) {
@@ -83,6 +88,16 @@ function checkTunnels(config: SwitchConfig, refuse: Refuse): void {
       if (before !== undefined) refuse(`${path}/vxlan`, `is the tunnel of ${before} once more (VNI ${vni} from ${local} to ${remote}): give it another VNI.`);
       seen.set(key, path);
     }
+  }
+}
+
+/** What somebody else says of a part, with its place in front. */
+function told(work: () => unknown, refuse: (why: string) => never): void {
+  try {
+    work();
+  } catch (cause) {
+    if (!(cause instanceof PollmodeError)) throw cause;
+    refuse(cause.message);
   }
 }
 

@@ -11,7 +11,7 @@ export interface SwitchConfig {
   /** How the thread that polls does it. `burst` is the most packets of a port in a turn, default 32. */
   readonly lcore?: { readonly cpu?: number; readonly idle?: 'busy' | 'adaptive' | 'interrupt'; readonly burst?: number };
   /** The pool of all ports. Fixed while the switch runs: ports that are added later live in it. */
-  readonly pool?: { readonly mbufs?: number; readonly bufferSize?: 2048 | 4096 };
+  readonly pool?: { readonly mbufs?: number; readonly bufferSize?: 2048 | 4096; readonly hugePages?: 'never' | 'try' | 'must' };
   /** Flows that the cache holds. Default 32768. */
   readonly flows?: number;
   /** Path of the control socket. Default: by the name, in the runtime directory. */

@@ -5,7 +5,6 @@
  * requests is read as slowly as it may be asked.
  */
 import { Socket } from 'node:net';
-import { binding } from '../binding.js';
 import { PollmodeError } from '../errors.js';
 import { SOCK_STREAM } from '../kernel/constants.js';
 import { Door } from '../kernel/door.js';
@@ -27,7 +26,6 @@ export class ControlServer {
   readonly path: string;
   readonly #answer: ControlOptions['answer'];
   readonly #door: Door;
-  readonly #watch: number;
   readonly #visitors = new Set<Visitor>();
   #closed = false;
 
@@ -36,21 +34,15 @@ export class ControlServer {
     this.path = path;
     this.#answer = answer;
     this.#door = new Door(path, [], SOCK_STREAM);
-    this.#watch = this.#door.watch(() => this.#welcome());
+    this.#door.watch(fd => this.#admit(fd));
   }
 
   /** Visitors see their connection end, after the answers that they have not read yet; the file is gone. A second call does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    binding().unwatch(this.#watch);
     this.#door.close();
     for (const visitor of this.#visitors) visitor.dismiss();
-  }
-
-  #welcome(): void {
-    for (let fd = this.#door.accept(); fd !== undefined; fd = this.#door.accept()) this.#admit(fd);
-    binding().rearm(this.#watch);
   }
 
   #admit(fd: number): void {

@@ -7,6 +7,7 @@ import { parseMac } from '../wire/ethernet.js';
 import type { Bridge, Mirror } from './bridge.js';
 import type { BridgeConfig, MirrorConfig, SwitchConfig, VxlanConfig } from './config.js';
 import { MOST_PORTS, tooManyPorts, type Datapath } from './datapath.js';
+import { deviceState } from './device_state.js';
 import { Fdb } from './fdb.js';
 import type { SwitchPort } from './ports.js';
 import type { Changes } from './report.js';
@@ -185,6 +186,7 @@ export class Plant {
     const tx = device.tx[0]!;
     port.sink = { send: (line, count) => tx.txBurst(line, count) };
     port.shares = !device.capabilities.zeroCopy;
+    port.state = () => deviceState(device);
     return { queues: device.rx, receive };
   }
 

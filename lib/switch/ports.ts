@@ -15,6 +15,14 @@ export interface Sink {
   send(line: Burst, count: number): number;
 }
 
+/** How the device of a port is: its other end, and what it counted itself. */
+export interface DeviceState {
+  /** Absent: it does not know. */
+  readonly link?: 'up' | 'down';
+  /** By the driver's own names; those that are not 0. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
 export interface PortOptions {
   readonly name: string;
   readonly kind: PortKind;
@@ -47,6 +55,8 @@ export class SwitchPort {
   peer: SwitchPort | undefined;
   /** Absent: nothing leaves by it (patch). */
   sink: Sink | undefined;
+  /** Absent where there is no device. */
+  state: (() => DeviceState) | undefined;
   /** May several such ports hold one mbuf? A device that copies gives it back before its send returns; a zero-copy one has it for longer. */
   shares = true;
   /** It takes mirrors' packets, and no others. */

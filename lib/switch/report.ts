@@ -16,6 +16,10 @@ export interface PortReport {
   readonly waiting: number;
   /** By cause; those that are not 0. */
   readonly drops: Partial<Record<Cause, number>>;
+  /** Of a device that has another program or a cable at its other end: is it there? */
+  readonly link?: 'up' | 'down';
+  /** What the device counted itself, by its driver's names: what it lost before the switch saw it, what its guest did wrong. Those that are not 0. */
+  readonly counters?: Readonly<Record<string, number>>;
 }
 
 export interface FdbEntry {

@@ -51,7 +51,7 @@ function portReport(datapath: Datapath, port: SwitchPort): PortReport {
     bridge: datapath.bridges.get(port.bridge)?.name ?? '', ...nameOfPort(port), number: port.number, kind: port.kind,
     rx: { packets: port.rxPackets, bytes: port.rxBytes },
     tx: { packets: port.txPacketCount, bytes: port.txBytes(datapath.carrier.waitingBytes(port)) },
-    waiting: port.waiting, drops: port.drops(),
+    waiting: port.waiting, drops: port.drops(), ...port.state?.(),
   };
 }
 

@@ -40,6 +40,7 @@ export interface EthernetFields { readonly destination?: string; readonly source
 
 export function ethernet({ destination = '00:00:00:00:00:00', source = '00:00:00:00:00:00', type }: EthernetFields = {}): Layer {
   const macs = [...parseMac(destination), ...parseMac(source)];
+  numbers({ type }, 0xffff);
   return inner => ({ etherType: ETHERTYPE_TEB, bytes: [...macs, ...word16(type ?? inner.etherType ?? 0), ...inner.bytes] });
 }
 
@@ -48,6 +49,7 @@ export interface VlanFields { readonly id: number; readonly priority?: number; r
 /** A VLAN tag; `service` makes it the outer one of QinQ. */
 export function vlan({ id, priority = 0, type, service = false }: VlanFields): Layer {
   const tci = ranged('VLAN id', id, 0xfff) | (ranged('priority', priority, 7) << 13);
+  numbers({ type }, 0xffff);
   return inner => ({ etherType: service ? ETHERTYPE_QINQ : ETHERTYPE_VLAN, bytes: [...word16(tci), ...word16(type ?? inner.etherType ?? 0), ...inner.bytes] });
 }
 
@@ -56,6 +58,7 @@ export interface ArpFields {
 }
 
 export function arp({ operation, senderMac, senderAddress, targetMac = '00:00:00:00:00:00', targetAddress }: ArpFields): Layer {
+  numbers({ operation }, 0xffff);
   const sender = [...parseMac(senderMac), ...addressBytes(senderAddress)];
   const target = [...parseMac(targetMac), ...addressBytes(targetAddress)];
   return inner => ({ etherType: ETHERTYPE_ARP, bytes: [0, 1, 8, 0, 6, 4, ...word16(operation), ...sender, ...target, ...inner.bytes] });
@@ -65,7 +68,9 @@ export interface MplsFields { readonly label: number; readonly trafficClass?: nu
 
 /** One entry of a label stack; the bottom one is the one that has no other inside. */
 export function mpls({ label, trafficClass = 0, ttl = 64, bottom }: MplsFields): Layer {
-  const entry = ranged('label', label, 0xfffff) * 4096 + ((trafficClass & 7) << 9) + (ttl & 255);
+  numbers({ trafficClass }, 7);
+  numbers({ ttl }, 0xff);
+  const entry = ranged('label', label, 0xfffff) * 4096 + (trafficClass << 9) + ttl;
   return inner => ({ etherType: ETHERTYPE_MPLS, bytes: [...word32(entry + (bottom ?? inner.etherType !== ETHERTYPE_MPLS ? 256 : 0)), ...inner.bytes] });
 }
 
@@ -84,6 +89,8 @@ export function ipv4(fields: Ipv4Fields): Layer {
   const { options = [], ttl = 64, tos = 0, identification = 0, fragmentOffset = 0 } = fields;
   if (addresses.length !== 8) refuse(`${fields.source} and ${fields.destination} are not both IPv4 addresses`);
   if (options.length % 4 !== 0 || options.length > 40) refuse(`options of IPv4 are whole words and at most 40 bytes, not ${options.length} bytes`);
+  numbers({ ttl, tos, protocol: fields.protocol }, 0xff);
+  numbers({ identification, fragmentOffset, totalLength: fields.totalLength, checksum: fields.checksum }, 0xffff);
   const flags = (fields.dontFragment === true ? 0x4000 : 0) | (fields.moreFragments === true ? 0x2000 : 0) | (fragmentOffset >>> 3);
   return inner => {
     const payload = (flags & 0x3fff) === 0 ? sealed(inner, addresses) : inner.bytes;
@@ -103,10 +110,13 @@ export interface Ipv6Fields {
 export function ipv6(fields: Ipv6Fields): Layer {
   const addresses = [...addressBytes(fields.source), ...addressBytes(fields.destination)];
   const { hopLimit = 64, trafficClass = 0, flowLabel = 0 } = fields;
+  numbers({ hopLimit, trafficClass, nextHeader: fields.nextHeader }, 0xff);
+  numbers({ flowLabel }, 0xfffff);
+  numbers({ payloadLength: fields.payloadLength }, 0xffff);
   if (addresses.length !== 32) refuse(`${fields.source} and ${fields.destination} are not both IPv6 addresses`);
   return inner => {
     const payload = sealed(inner, addresses);
-    const first = 0x60000000 + (trafficClass & 255) * 0x100000 + (flowLabel & 0xfffff);
+    const first = 0x60000000 + trafficClass * 0x100000 + flowLabel;
     const nextHeader = fields.nextHeader ?? inner.protocol ?? PROTOCOL_NONE;
     return {
       etherType: ETHERTYPE_IPV6, protocol: PROTOCOL_IPV6,
@@ -134,6 +144,9 @@ export interface FragmentFields { readonly offset?: number; readonly more?: bool
 
 /** IPv6's fragment header. `offset` in bytes. */
 export function fragment({ offset = 0, more = false, identification = 0, nextHeader }: FragmentFields): Layer {
+  numbers({ offset }, 0xffff);
+  numbers({ identification }, 0xffffffff);
+  numbers({ nextHeader }, 0xff);
   const rest = [0, ...word16((offset & 0xfff8) | (more ? 1 : 0)), ...word32(identification)];
   const isPart = offset > 0 || more; // the sum is over all of the datagram, which is not here
   return inner => around(PROTOCOL_FRAGMENT, isPart ? without(inner) : inner, [nextHeader ?? inner.protocol ?? PROTOCOL_NONE, ...rest]);
@@ -142,6 +155,7 @@ export function fragment({ offset = 0, more = false, identification = 0, nextHea
 export interface IcmpFields { readonly type: number; readonly code?: number; readonly rest?: number; readonly checksum?: number }
 
 export function icmp({ type, code = 0, rest = 0, checksum }: IcmpFields): Layer {
+  messageNumbers(type, code, rest, checksum);
   return inner => {
     const message = [type, code, 0, 0, ...word32(rest), ...inner.bytes];
     message.splice(2, 2, ...word16(checksum ?? checksumOf(message)));
@@ -150,12 +164,14 @@ export function icmp({ type, code = 0, rest = 0, checksum }: IcmpFields): Layer 
 }
 
 export function icmpv6({ type, code = 0, rest = 0, checksum }: IcmpFields): Layer {
+  messageNumbers(type, code, rest, checksum);
   return inner => summed(PROTOCOL_ICMPV6, [type, code, ...word16(checksum ?? 0), ...word32(rest), ...inner.bytes], 2, checksum);
 }
 
 export interface UdpFields { readonly sourcePort: number; readonly destinationPort: number; readonly length?: number; readonly checksum?: number }
 
 export function udp({ sourcePort, destinationPort, length, checksum }: UdpFields): Layer {
+  numbers({ sourcePort, destinationPort, length, checksum }, 0xffff);
   return ({ bytes }) => summed(PROTOCOL_UDP, [...word16(sourcePort), ...word16(destinationPort), ...word16(length ?? 8 + bytes.length), ...word16(checksum ?? 0), ...bytes], 6, checksum);
 }
 
@@ -169,9 +185,12 @@ export interface TcpFields {
 export function tcp(fields: TcpFields): Layer {
   const { options = [], sequence = 0, acknowledgment = 0, flags = 0x10, window = 0xffff, urgentPointer = 0, checksum } = fields;
   if (options.length % 4 !== 0 || options.length > 40) refuse(`options of TCP are whole words and at most 40 bytes, not ${options.length} bytes`);
+  numbers({ sourcePort: fields.sourcePort, destinationPort: fields.destinationPort, window, urgentPointer, checksum }, 0xffff);
+  numbers({ sequence, acknowledgment }, 0xffffffff);
+  numbers({ flags }, 0x1ff);
   return inner => summed(PROTOCOL_TCP, [
     ...word16(fields.sourcePort), ...word16(fields.destinationPort), ...word32(sequence), ...word32(acknowledgment),
-    ...word16(((5 + options.length / 4) << 12) | (flags & 0x1ff)), ...word16(window), ...word16(checksum ?? 0), ...word16(urgentPointer), ...options, ...inner.bytes,
+    ...word16(((5 + options.length / 4) << 12) | flags), ...word16(window), ...word16(checksum ?? 0), ...word16(urgentPointer), ...options, ...inner.bytes,
   ], 16, checksum);
 }
 
@@ -179,6 +198,8 @@ export interface SctpFields { readonly sourcePort: number; readonly destinationP
 
 /** The common header; chunks are payload. The checksum, a CRC32c, is 0 unless it is given. */
 export function sctp({ sourcePort, destinationPort, verificationTag = 0, checksum = 0 }: SctpFields): Layer {
+  numbers({ sourcePort, destinationPort }, 0xffff);
+  numbers({ verificationTag, checksum }, 0xffffffff);
   const header = [...word16(sourcePort), ...word16(destinationPort), ...word32(verificationTag), ...word32(checksum)];
   return inner => ({ protocol: PROTOCOL_SCTP, bytes: [...header, ...inner.bytes] });
 }
@@ -197,6 +218,8 @@ export function vxlanOverUdp(vni: number, sourcePort = 49152): Layer {
 export interface GreFields { readonly type?: number; readonly key?: number; readonly sequence?: number }
 
 export function gre({ type, key, sequence }: GreFields = {}): Layer {
+  numbers({ type }, 0xffff);
+  numbers({ key, sequence }, 0xffffffff);
   const flags = (key === undefined ? 0 : 0x2000) | (sequence === undefined ? 0 : 0x1000);
   const extra = [...(key === undefined ? [] : word32(key)), ...(sequence === undefined ? [] : word32(sequence))];
   return inner => ({ protocol: PROTOCOL_GRE, bytes: [...word16(flags), ...word16(type ?? inner.etherType ?? 0), ...extra, ...inner.bytes] });
@@ -243,6 +266,17 @@ function word32(value: number): number[] {
 function ranged(name: string, value: number, most: number): number {
   if (!Number.isInteger(value) || value < 0 || value > most) refuse(`${name} ${String(value)}: give a whole number from 0 to ${most}`);
   return value;
+}
+
+/** Each of them, by its name, if it was given: a whole number that its field holds. */
+function numbers(fields: Readonly<Record<string, number | undefined>>, most: number): void {
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) ranged(name, value, most);
+}
+
+function messageNumbers(type: number, code: number, rest: number, checksum: number | undefined): void {
+  numbers({ type, code }, 0xff);
+  numbers({ rest }, 0xffffffff);
+  numbers({ checksum }, 0xffff);
 }
 
 function refuse(sentence: string): never {

@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { HANDLE_SHIFT, HEADROOM, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN } from '../../lib/mbuf/layout.js';
 import {
-  MEMIF_AHEAD, MEMIF_BUFFERS, MEMIF_BUFFER_BYTES, MEMIF_COOKIE, MEMIF_LEAD, MEMIF_NEXT, MEMIF_ORIGIN, MEMIF_OURS, MEMIF_POSTED, MEMIF_REGIONS, MEMIF_RING, MEMIF_SIDE,
+  MEMIF_DESC_NEXT, MEMIF_AHEAD, MEMIF_BUFFERS, MEMIF_BUFFER_BYTES, MEMIF_COOKIE, MEMIF_LEAD, MEMIF_NEXT, MEMIF_ORIGIN, MEMIF_OURS, MEMIF_POSTED, MEMIF_REGIONS, MEMIF_RING, MEMIF_SIDE,
   MEMIF_TABLE, MEMIF_TABLE_BYTES, MEMIF_THEIRS, RING_COOKIE, RING_DESCS, RING_FLAGS, RING_HEAD, RING_MASK_INT, RING_TAIL,
 } from '../../lib/port/drivers/memif/layout.js';
 import { QUEUE_ROOM, QUEUE_TABLE } from '../../lib/port/layout.js';
@@ -44,7 +44,9 @@ export function memifCommands(hostile: boolean): fc.Arbitrary<MemifCommand[]> {
   ];
   const value = fc.oneof(fc.constantFrom(0, 1, 2, 4, 0x8000, 0x00010001, 0xffff, 0x7fffffff, 0xffffffff, 0x3e31f20), fc.integer({ min: 0, max: 0x20001 }), fc.nat({ max: 0xffffffff }));
   const scribble = fc.record({ kind: fc.constant('scribble' as const), at: fc.nat(), value });
-  return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<MemifCommand[]>;
+  // A descriptor that says it goes on: of random words hardly any leaves a chain without an end.
+  const endless = fc.tuple(fc.nat(1), fc.nat(15)).map(([ring, index]) => ({ kind: 'scribble' as const, at: index * 8 + ring, value: MEMIF_DESC_NEXT }));
+  return fc.array(fc.oneof(...usual, ...(hostile ? [scribble, scribble, scribble, endless] : [])), { minLength: 1, maxLength: 50, size: 'max' }) as fc.Arbitrary<MemifCommand[]>;
 }
 
 export interface MemifWorld {

@@ -69,7 +69,7 @@ t.test('one way, nothing comes back', t => {
 t.test('an interface with the default route is not taken away from its machine unless forced', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), t => {
   const inside = 'ip link add left type veth peer name right && ip link set left up && ip link set right up && ip address add 10.9.0.1/24 dev left && ip route add default via 10.9.0.2 && exec "$@"';
   const there = (...words: string[]): Ended => {
-    const { status, stdout, stderr } = spawnSync('unshare', ['-n', 'sh', '-c', inside, 'sh', process.execPath, MAIN, 'forward', ...words], { encoding: 'utf8', timeout: 20_000 });
+    const { status, stdout, stderr } = spawnSync('unshare', ['-n', 'sh', '-c', inside, 'sh', process.execPath, MAIN, 'forward', ...words], { encoding: 'utf8', timeout: 120_000 });
     return { status, stdout, stderr };
   };
   const refused = there('af_xdp:left', 'null:', '--one-way', '--seconds', '0.2');
@@ -156,7 +156,7 @@ t.test('defaults stand in the help as a user would type them', t => {
 t.test('figures: the unit that fits', t => {
   t.same([0, 0.5, 1, 9.96, 12.4, 999.4, 999.6, 1234, 1e6, 14.88e6, Infinity].map(packetRate), ['0 pps', '0.5 pps', '1 pps', '10 pps', '12 pps', '999 pps', '1.00 kpps', '1.23 kpps', '1.00 Mpps', '14.9 Mpps', '∞ Tpps']);
   t.same([bitRate(9.41e9), byteCount(60), byteCount(1500), counted(1, 'bridge'), counted(0, 'port')], ['9.41 Gbit/s', '60 B', '1.50 kB', '1 bridge', '0 ports']);
-  t.match(pollmode('forward', 'null:', 'null:', '--count', '1', '--quiet').stdout, /^1 packet forwarded in \d\.\d\d s \([\d.]+ k?pps\)/);
+  t.match(pollmode('forward', 'null:', 'null:', '--count', '1', '--quiet').stdout, /^1 packet forwarded in \d+\.\d\d s \([\d.]+ k?pps\)/);
   t.end();
 });
 
@@ -183,19 +183,31 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const { status, stdout, stderr } = await ended;
     t.equal(status, 0);
     t.match(stdout, /^[1-9]\d* packets forwarded in .*\n {2}null: .*\n {2}ring:x .*\n$/);
-    t.match(stderr, /^1 s {2}rx [\d.]+ [kM]?pps {2}tx [\d.]+ [kM]?pps {2}no mbuf or refused \d+\n/);
+    t.match(stderr, /^\d+ s {2}rx [\d.]+ [kM]?pps {2}tx [\d.]+ [kM]?pps {2}no mbuf or refused \d+\n/);
   });
 }
 
-/** Sends one frame every now and then until the first comes back: then the child forwards. */
+/** Until so many frames have come, or a minute has passed. */
+async function receive(wire: RawWire, count: number): Promise<Uint8Array[]> {
+  const got = wire.receive();
+  for (const end = performance.now() + 60_000; got.length < count && performance.now() < end; got.push(...wire.receive())) await sleep(10);
+  return got;
+}
+
+/** Sends one frame every now and then until one comes back: then the child forwards. Returns how many came, when none is under way any more. */
 async function echoes(wire: RawWire): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
+  let back = 0;
+  for (const end = performance.now() + 60_000; back === 0 && performance.now() < end; back = wire.receive().length) {
     await wire.send([frame(60, 1)]);
     await sleep(50);
-    const back = wire.receive().length;
-    if (back > 0) return back;
   }
-  return 0;
+  const last = frame(61, 2);
+  await wire.send([last]);
+  for (let got: Uint8Array[] = []; got.at(-1)?.length !== last.length; back += got.length) {
+    got = await receive(wire, 1);
+    if (got.length === 0) return 0;
+  }
+  return back;
 }
 
 t.test('from an interface into a ring and back, in a lab; killed and started again', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
@@ -216,11 +228,7 @@ t.test('from an interface into a ring and back, in a lab; killed and started aga
   t.ok(back > 0, 'it starts again after a kill -9');
   const frames = Array.from({ length: 200 }, (_, i) => frame(60 + i, i));
   await wire.send(frames);
-  const echoed: Uint8Array[] = [];
-  for (let tries = 0; tries < 100 && echoed.length < 200; tries++) {
-    await sleep(20);
-    echoed.push(...wire.receive());
-  }
+  const echoed = await receive(wire, frames.length);
   t.same(echoed, frames, 'each as it was sent');
   back += echoed.length;
   child.kill('SIGINT');
@@ -248,6 +256,6 @@ t.test('a capture with frames that the interface cannot send is forwarded to its
     const { tx_bad_frame: bad, tx_too_long: long } = sink!.xstats;
     t.equal((bad ?? 0) + (long ?? 0), 3, 'the others have a name');
     t.same([forwarded, dropped], [2, 3], 'and are not said to be forwarded');
-    t.same(wire.receive(), [good, also]);
+    t.same(await receive(wire, 2), [good, also]);
   }
 });

@@ -1,29 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import t from 'tap';
 import { build, open } from '../../lib/index.js';
 import { needs } from '../kernel/rights.js';
 import { escapeValue } from '../port/device_helper.js';
 import { receiveBy, sendBy } from '../port/conformance/wires.js';
-import { LinuxHost, start } from './helper.js';
+import { LinuxHost, start, type Beside } from './helper.js';
 
 const SERVICE = '10.0.0.100';
 const SERVICE6 = 'fd00::100';
 const SERVE = `require('net').createServer(s => { s.on('error', () => {}); s.end(process.argv[1]); }).listen(80, '::', () => console.log('up'))`;
 /** So many connections, one after the other; prints what each said. */
 const ASK = `(async () => { for (let i = 0; i < Number(process.argv[1]); i++) { await new Promise(next => { let said = ''; const s = require('net').connect(80, process.argv[2]);
-  s.setTimeout(3000, () => s.destroy()); s.on('data', data => said += data).on('error', () => {}).on('close', () => { console.log(said || 'nothing'); next(); }); }); } })()`;
+  s.setTimeout(60000, () => s.destroy()); s.on('data', data => said += data).on('error', () => {}).on('close', () => { console.log(said || 'nothing'); next(); }); }); } })()`;
 
-/** A host on the same wire as `world`, which says nothing by ARP of addresses on its loopback; in a namespace that lasts as long as a process of the test's. */
-async function neighbour(t: { teardown(work: () => void): void }, world: LinuxHost, name: string, address: string): Promise<{ run(...words: string[]): string; start(...words: string[]): void }> {
-  const holder = world.start(t, 'unshare', '-n', 'sleep', '100');
-  await sleep(100);
+/** A host on the same wire as `world`, which says nothing by ARP of addresses on its loopback. */
+async function neighbour(t: Parameters<LinuxHost['beside']>[0], world: LinuxHost, name: string, address: string): Promise<Beside> {
+  const host = await world.beside(t);
   world.ip('link', 'add', 'link', world.name, 'name', name, 'type', 'macvlan', 'mode', 'bridge');
-  world.ip('link', 'set', name, 'netns', String(holder.pid));
-  const within = ['-t', String(holder.pid), '-n'];
-  const run = (...words: string[]): string => world.run('nsenter', ...within, ...words).stdout;
-  run('sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; ip addr add fd00::${address.split('.').at(-1)!}/64 dev ${name} nodad; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
-  return { run, start: (...words) => { world.start(t, 'nsenter', ...within, ...words); } };
+  world.ip('link', 'set', name, 'netns', host.pid);
+  host.run('sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/${name}/dad_transmits; echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up; ip link set ${name} up; ip addr add ${address}/24 dev ${name}; ip addr add fd00::${address.split('.').at(-1)!}/64 dev ${name} nodad; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce`);
+  return host;
 }
 
 t.test('connections are spread over Linux hosts that answer by themselves; one that goes is left out', needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'), async t => {
@@ -31,21 +28,21 @@ t.test('connections are spread over Linux hosts that answer by themselves; one t
   const client = await neighbour(t, world, 'client', '10.0.0.2');
   const names = ['one', 'two', 'three'];
   const servers = await Promise.all(names.map((name, i) => neighbour(t, world, name, `10.0.0.1${i}`)));
-  servers.forEach((server, i) => {
+  await Promise.all(servers.map((server, i) => {
     server.run('ip', 'addr', 'add', `${SERVICE}/32`, 'dev', 'lo');
     server.run('ip', 'addr', 'add', `${SERVICE6}/128`, 'dev', 'lo', 'nodad');
-    server.start(process.execPath, '-e', SERVE, names[i]!);
-  });
+    return once(server.start(process.execPath, '-e', SERVE, names[i]!).stdout!, 'data');
+  }));
   const stop = await start(t, 'balancer', world.device, '10.0.0.1/24,fd00::1/64', '--service', SERVICE, '--service', SERVICE6,
     ...names.flatMap((name, i) => ['--backend', `${name}=${i === 2 ? 'fd00::12' : `10.0.0.1${i}`}`])); // a backend may be known by either address
   const ask = (count: number, service = SERVICE): string[] => client.run(process.execPath, '-e', ASK, String(count), service).trim().split('\n');
-  await sleep(1500);
+  await stop.said(said => names.every(name => said.includes(`${name} is up`)));
   const first = ask(60);
   t.same([...new Set(first)].sort(), [...names].sort(), 'all serve, and every connection is served');
   t.same([...new Set(ask(60, SERVICE6))].sort(), [...names].sort(), 'by IPv6 too');
-  t.match(client.run('ping', '-n', '-c', '3', '-i', '0.05', 'fd00::1'), / 3 received/, 'the balancer itself');
+  t.match(client.run('ping', '-n', '-c', '3', '-i', '0.05', '-w', '60', 'fd00::1'), / 3 received/, 'the balancer itself');
   servers[1]!.run('ip', 'link', 'set', 'two', 'down');
-  await sleep(4500);
+  await stop.said(said => said.includes('two is down'));
   const second = ask(30);
   t.same([...new Set(second)].sort(), ['one', 'three'], 'without the one that went');
   t.same([...new Set(ask(30, SERVICE6))].sort(), ['one', 'three']);
@@ -66,7 +63,8 @@ t.test('two balancers choose alike, whatever the order of their lists; one backe
     sendBy(writer, writer.ports[0]!, [...order.map(i => frames[i]!), ...Array.from({ length: 32 - order.length }, () => frames[order[0]!]!), ...flows]);
     writer.close();
     const stop = await start(t, 'balancer', `pcap:${escapeValue(input)},tx=${escapeValue(output)}`, '10.0.0.1/24,fd00::1/64', '--service', SERVICE, '--service', SERVICE6, ...order.flatMap(i => ['--backend', `${names[i]!}=10.0.0.1${i}`]));
-    await sleep(500);
+    // What was given to each, and what was dropped and why: all that the file has.
+    await stop.said(said => said.split('\n').some(line => (line.match(/\b\d+\b/g) ?? []).reduce((sum, each) => sum + Number(each), 0) === 32 + flows.length && line.startsWith(names[order[0]!]!)));
     await stop();
     const reader = open([`pcap:${escapeValue(output)}`]);
     const got = receiveBy(reader, reader.ports[0]!).filter(bytes => (bytes[12] === 8 && bytes[13] === 0) || bytes[12] === 0x86).map(bytes => bytes[5]!);
@@ -85,6 +83,9 @@ t.test('two balancers choose alike, whatever the order of their lists; one backe
 t.test('words that are none', async t => {
   const wrong = [['--service', '10.0.0.100', '--backend', 'x'], ['--service', 'no', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=10.9.0.2'],
     ['--service', '10.0.0.100', '--service', '10.0.0.101', '--backend', 'x=10.0.0.2'], ['--service', '10.0.0.100', '--backend', 'x=fd00::2'], ['--backend', 'x=10.0.0.2'],
+    // What would end it, or never serve, once they are there.
+    ...[['x=10.0.0.2', 'x=10.0.0.3'], ['x=10.0.0.2', 'y=10.0.0.2'], ['x=10.0.0.2*70000'], ['x=10.0.0.1'], ['x=10.0.0.100']].map(list => ['--service', '10.0.0.100', ...list.flatMap(each => ['--backend', each])]),
+    ...['10.0.0.1', 'fd00::100'].map(service => ['--service', service, '--backend', 'x=10.0.0.2']),
     ...['0', '-1', 'NaN'].map(seconds => ['--service', '10.0.0.100', '--backend', 'x=10.0.0.2', '--seconds', seconds])];
   await Promise.all(wrong.map(words => t.rejects(start(t, 'balancer', 'null:', '10.0.0.1/24', ...words), { message: /^exit 1: (balancer: |error: (required option .--service|option .--seconds))/ }, words.join(' '))));
 });

@@ -32,7 +32,7 @@ t.test('property: rules that are called disjoint have no frame in common', async
     if (apart && both.length > 0) throw new Error(`${JSON.stringify([one, other])}: ${Buffer.from(both[0]!).toString('hex')}`);
     common += both.length;
   }), { numRuns: LONG ? 5000 : 400 });
-  t.ok(disjointPairs > 100 && common > 100, `${disjointPairs} pairs were disjoint, ${common} frames matched both of others`);
+  t.ok(disjointPairs > 20 && common > 20, `${disjointPairs} pairs were disjoint, ${common} frames matched both of others`);
 });
 
 /** What came of frames: where each is, with its mark. */
@@ -79,7 +79,7 @@ t.test('property: with a NIC in front the same comes of every frame, whatever it
     }
     if (nic.rules.length > 0) throw new Error('rules are left');
   }), { numRuns: LONG ? 3000 : 400 });
-  t.ok(pushed > 60 && spared > 60, `${pushed} rules were in the NIC, which dropped ${spared} frames`);
+  t.ok(pushed > 20 && spared > 20, `${pushed} rules were in the NIC, which dropped ${spared} frames`);
   t.equal(host.pool.audit().app, 0);
   host.close();
 });
@@ -176,7 +176,7 @@ inLab('a veth has no filters: the kernel says so, and the same comes of the pack
   const into = receiver.burst(8);
   const rx = table.around(port.rx[0]!);
   const types: number[] = [];
-  for (const until = Date.now() + 5000; types.at(-1) !== 0x88f9 && Date.now() < until;) {
+  for (const until = performance.now() + 60_000; types.at(-1) !== 0x88f9 && performance.now() < until;) {
     const got = rx.rxBurst(into);
     types.push(...Array.from(into.handles.subarray(0, got), handle => (receiver.mbufs.copyOut(handle)[12]! << 8) | receiver.mbufs.copyOut(handle)[13]!));
     receiver.pool.free(into, 0, got);

@@ -46,7 +46,7 @@ t.test('property: an XDP program decides and counts as the software does, for an
     const counts = [software, pushed].map(table => table.query().rules.map(({ name, packets, bytes }) => [name, packets, bytes]));
     if (JSON.stringify(counts[0]) !== JSON.stringify(counts[1])) throw new Error(JSON.stringify(counts));
   }), { numRuns: LONG ? 2000 : 150 });
-  t.ok(tally.drop > 100 && tally.pass > 500, `${tally.drop} dropped by XDP, ${tally.pass} went up`);
+  t.ok(tally.drop > 20 && tally.pass > 200, `${tally.drop} dropped by XDP, ${tally.pass} went up`);
   for (const table of [software, pushed]) table.close();
   offload.close();
   offload.close();
@@ -90,7 +90,7 @@ function outcome(sender: Host, receiver: Host, table: FlowTable, frames: readonl
   const rx = table.around(receiver.ports[0]!.rx[0]!);
   const kept: string[] = [];
   const end = `${Buffer.from(END).toString('hex')} -`;
-  for (const until = Date.now() + 60_000; kept.at(-1) !== end && Date.now() < until;) {
+  for (const until = performance.now() + 60_000; kept.at(-1) !== end && performance.now() < until;) {
     kept.push(...words(rx.rxBurst(into)));
     tx.txBurst(burst, 0);
   }

@@ -1,6 +1,7 @@
 /**
  * Every parser against every prefix of every captured frame, and then against frames that are broken at random: nothing
- * is read past the end, nothing throws, and the builds agree. Seconds for each parser here; POLLMODE_LONG=1 for a minute.
+ * is read past the end, nothing throws, and the builds agree. About a second for each parser here; POLLMODE_FUZZ=180 for so
+ * many seconds in all, as CI has it; POLLMODE_LONG=1 for a minute each.
  */
 import fc from 'fast-check';
 import t from 'tap';
@@ -18,11 +19,18 @@ import { capturedFrames } from '../wire/captures_helper.js';
 import { brokenFrames } from '../wire/frames_helper.js';
 import { packets } from '../wire/packet_helper.js';
 import { readCapture, writeCapture } from '../wire/pcap_helper.js';
+import { behind } from './behind_helper.js';
 import { edge, guardedMbufs } from './edge_helper.js';
 import { KEPT } from './seeds.js';
 
 const LONG = process.env['POLLMODE_LONG'] === '1';
-const MILLISECONDS = LONG ? 60_000 : 2000;
+/** However slow the machine is. */
+const FRAMES_AT_LEAST = 200;
+/** Targets: calls of `fuzz`, counted at the end. */
+const TARGETS = 10;
+const IN_ALL = Number(process.env['POLLMODE_FUZZ'] ?? '0');
+const MILLISECONDS = LONG ? 60_000 : IN_ALL > 0 ? IN_ALL * 1000 / TARGETS : 1200;
+let targets = 0;
 
 const captured = capturedFrames().map(({ bytes }) => bytes).filter(bytes => bytes.length <= 3800);
 const kept = KEPT.map(text => Uint8Array.from(Buffer.from(text, 'hex')));
@@ -61,11 +69,14 @@ const mutated = fc.tuple(
 
 function fuzz(t: { pass(text: string): void; ok(value: boolean, text: string): void }, check: (bytes: Uint8Array) => void): void {
   let runs = 0;
-  fc.assert(fc.property(fc.oneof(mutated, brokenFrames), bytes => {
+  targets++;
+  const property = fc.property(fc.oneof(mutated, brokenFrames), bytes => {
     runs++;
     check(bytes);
-  }), { numRuns: 1e9, interruptAfterTimeLimit: MILLISECONDS, examples: kept.map(bytes => [bytes] as [Uint8Array]) });
-  t.ok(runs > 100, `${runs} frames`);
+  });
+  fc.assert(property, { numRuns: FRAMES_AT_LEAST, examples: kept.map(bytes => [bytes] as [Uint8Array]) });
+  fc.assert(property, { numRuns: 1e9, interruptAfterTimeLimit: MILLISECONDS });
+  t.ok(runs >= FRAMES_AT_LEAST, `${runs} frames`);
 }
 
 t.test('every prefix of every captured frame', async t => {
@@ -152,7 +163,19 @@ t.test('fuzz: fragments, segmentation and merging', async t => {
   });
 });
 
+// What reads without a view of its own is not stopped at the end: it must find the same whatever stands behind it, and leave that.
+const blind = behind();
+const { flow, rss, router, answers, keys } = blind;
+
+t.test('fuzz: fields of flow rules; where IP is, its length and its ECN', async t => fuzz(t, bytes => blind.same(bytes, flow)));
+t.test('fuzz: hashes, and a router\'s step', async t => fuzz(t, bytes => blind.same(bytes, handle => `${rss(handle)} ${router(handle)}`)));
+t.test('fuzz: answers', async t => fuzz(t, bytes => { for (const answer of answers) blind.same(bytes, answer); }));
+t.test('fuzz: a firewall\'s keys, and NAT', async t => fuzz(t, bytes => blind.same(bytes, keys)));
+
 t.test('the guards work', async t => {
+  t.equal(targets, TARGETS);
+  t.throws(() => blind.same(new Uint8Array(20), handle => String(blind.mbufs.u8[blind.mbufs.data(handle) + 20])), /behind/);
+  t.throws(() => blind.same(new Uint8Array(20), handle => String(blind.mbufs.u8[blind.mbufs.data(handle) + 20] = 1)), /behind/);
   const { mbufs, put } = guarded;
   const handle = put(new Uint8Array(20));
   t.equal(mbufs.view.getUint32(mbufs.data(handle) + 16), 0);

@@ -11,8 +11,10 @@ import { channelsKind } from '../../lib/journal/kinds/channels.js';
 import { featureKind } from '../../lib/journal/kinds/feature.js';
 import { napiKind } from '../../lib/journal/kinds/napi.js';
 import { ntupleKind } from '../../lib/journal/kinds/ntuple.js';
+import { pciDriverKind } from '../../lib/journal/kinds/pci_driver.js';
 import { rssKind } from '../../lib/journal/kinds/rss.js';
 import { sysfsChange, sysfsKind } from '../../lib/journal/kinds/sysfs.js';
+import { virtualFunctionsKind } from '../../lib/journal/kinds/virtual_functions.js';
 import { undoLeft } from '../../lib/journal/left.js';
 import { readChannels, setChannels, setFeature } from '../../lib/kernel/ethtool.js';
 import { deleteLink } from '../../lib/kernel/link.js';
@@ -41,7 +43,7 @@ t.test('the sysfs kind writes nothing but what it lists', async (t) => {
 });
 
 t.test('any fields at all are checked or refused as EFORMAT or EOPTION', async (t) => {
-  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'to', 'inode', 'ifname', 'ifindex', 'napi', 'feature', 'spec', 'location', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo')));
+  const fields = fc.dictionary(fc.constantFrom('kind', 'path', 'was', 'inode', 'ifname', 'ifindex', 'napi', 'feature', 'spec', 'location', 'address', 'driver', 'override', 'to', '__proto__'), fc.oneof(fc.anything(), fc.constantFrom('/proc/sys/net/x', 'lo', '0000:01:00.0')));
   fc.assert(fc.property(fields, each => kinds.every(kind => ['none', 'EFORMAT', 'EOPTION'].includes(codeThrown(() => kind.check(each))))), { numRuns: 300 });
   const channels = { kind: 'channels', ifname: 'lo', ifindex: 1, was: { rx: 1, tx: 1, other: 0, combined: 0 } };
   t.same(channelsKind.check({ ...channels, more: 1 }), channels, 'what it does not know is left out');
@@ -61,6 +63,14 @@ t.test('any fields at all are checked or refused as EFORMAT or EOPTION', async (
   const feature = { kind: 'feature', ifname: 'lo', ifindex: 1, feature: 'rx-ntuple-filter', was: 0 };
   t.same(featureKind.check({ ...feature, more: 1 }), feature);
   for (const bad of [{ feature: 'rx-gro' }, { feature: '' }, { was: true }, { was: 2 }]) t.equal(codeThrown(() => featureKind.check({ ...feature, ...bad })), 'EFORMAT', JSON.stringify(bad));
+  const driver = { kind: 'pci-driver', address: '0000:01:00.0', inode: '77', driver: 'e1000e', override: '(null)' };
+  t.same(pciDriverKind.check({ ...driver, more: 1 }), driver);
+  for (const bad of [{ address: '01:00' }, { address: '../../../..' }, { inode: '' }, { driver: 'a b' }, { driver: '' }, { driver: '../x' }, { override: undefined }, { override: 'x\n' }, { override: 'x'.repeat(65) }]) {
+    t.equal(codeThrown(() => pciDriverKind.check({ ...driver, ...bad })), 'EFORMAT', JSON.stringify(bad));
+  }
+  const functions = { kind: 'virtual-functions', address: '0000:01:00.0', inode: '77', was: 2, to: 4 };
+  t.same(virtualFunctionsKind.check({ ...functions, more: 1 }), functions);
+  for (const bad of [{ address: 'eth0' }, { inode: 7 }, { was: -1 }, { to: 65536 }, { to: 1.5 }]) t.equal(codeThrown(() => virtualFunctionsKind.check({ ...functions, ...bad })), 'EFORMAT', JSON.stringify(bad));
   const rss = { kind: 'rss', ifname: 'lo', ifindex: 1, was: { reta: [0, 1], key: '6d5a' } };
   t.same(rssKind.check({ ...rss, more: 1 }), rss);
   for (const was of [{ reta: [], key: '' }, { reta: [0, -1], key: '' }, { reta: [0, '1'], key: '' }, { reta: { length: 1, 0: 0 }, key: '' }, { reta: [0], key: '6D' }, { reta: [0], key: '6d5' }, { reta: [0] }]) {

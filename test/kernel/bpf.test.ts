@@ -126,7 +126,7 @@ t.test('a program sends frames of the kernel\'s making, and each of them arrives
     t.equal(codeThrown(() => runOnLiveFrames(sender, frame, 9999, 1)), 'ENOTFOUND', 'no such interface');
     return [link];
   });
-  for (let tries = 0; counted(map) < 200n && tries < 200; tries++) await sleep(10);
+  for (const end = performance.now() + 60_000; counted(map) < 200n && performance.now() < end;) await sleep(10);
   t.equal(counted(map), 200n);
   close(...links, counter, sender, map.fd, fd);
 });
@@ -171,10 +171,10 @@ t.test('system calls of this thread are counted, one for one', rights, async (t)
   t.equal(counter.read(tid), 0, 'not watched yet');
   counter.watch(tid);
   const before = counter.read(tid);
-  for (let i = 0; i < 100; i++) binding().alive(process.pid);
+  for (let i = 0; i < 10_000; i++) binding().alive(process.pid);
   const after = counter.read(tid);
-  // The read itself is one; a collection of garbage may add a few.
-  t.ok(after - before >= 101 && after - before < 150, `${after - before} for 100 calls and a read`);
+  // The read itself is one; a collection of garbage, a compilation or a wait for another thread of V8's may add a few.
+  t.ok(after - before > 10_000 && after - before < 15_000, `${after - before} for 10,000 calls and a read`);
   counter.unwatch(tid);
   t.equal(counter.read(tid), 0);
   counter.close();

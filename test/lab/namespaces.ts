@@ -16,11 +16,6 @@ export function namespacesOf(pid: number | string): Set<string> {
   return found;
 }
 
-/** Those that any process holds. */
-export function heldNamespaces(): Set<string> {
-  return new Set(pids().flatMap((pid) => [...namespacesOf(pid)]));
-}
-
 /** The processes that hold any of them. An inode's number may be another namespace's later: who held it before is what counts. */
 export function holdersOf(namespaces: readonly string[]): string[] {
   return pids().filter((pid) => {

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { binding } from '../../lib/binding.js';
-import { AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, SOCK_RAW } from '../../lib/kernel/constants.js';
+import { AF_PACKET, ETH_P_ALL, MSG_DONTWAIT, POLLIN, SOCK_RAW } from '../../lib/kernel/constants.js';
 import { readTxChecksum } from '../../lib/kernel/ethtool.js';
 import { setI32, setU16 } from '../../lib/kernel/bytes.js';
 import { listLinks, readLink } from '../../lib/kernel/link.js';
@@ -11,7 +11,7 @@ import { withNetns } from '../../lib/kernel/netns.js';
 import { openLab, type LabEnd } from '../../lib/lab/veth.js';
 import { codeThrown, needs } from '../kernel/rights.js';
 import { inChild, startChild } from '../native/child.js';
-import { heldNamespaces } from './namespaces.js';
+import { holdersOf } from './namespaces.js';
 
 const admin = needs('CAP_SYS_ADMIN', 'CAP_NET_ADMIN', 'CAP_NET_RAW');
 const swap = (protocol: number): number => (protocol & 0xff) << 8 | protocol >> 8;
@@ -51,6 +51,7 @@ t.test('frames cross it, and nothing else does', admin, async (t) => {
   t.ok(binding().recv(to, into, MSG_DONTWAIT) < 0, 'the link is silent');
   const frame = new Uint8Array(60).fill(0xa5);
   t.equal(binding().send(from, frame, 0), 60);
+  t.ok(binding().poll(Int32Array.of(to, POLLIN), 60_000) > 0, 'it comes when the kernel has a moment');
   t.equal(binding().recv(to, into, MSG_DONTWAIT), 60);
   t.same(into.subarray(0, 60), frame);
   t.ok(binding().recv(to, into, MSG_DONTWAIT) < 0, 'and one frame is one frame');
@@ -89,12 +90,11 @@ t.test('kill -9 of the process that holds a lab leaves none of it', admin, async
   const [line] = await once(child.stdout!, 'data') as [Buffer];
   const namespaces = line.toString().trim().split(' ');
   t.equal(new Set(namespaces).size, 2);
-  const during = heldNamespaces();
-  for (const one of namespaces) t.ok(during.has(one), `${one} is held while it lives`);
+  const holders = holdersOf(namespaces);
+  t.same(holders, [String(child.pid)], 'it alone holds them while it lives');
   child.kill('SIGKILL');
   await once(child, 'exit');
-  const after = heldNamespaces();
-  for (const one of namespaces) t.notOk(after.has(one), `${one} is held by nobody`);
+  t.same(holdersOf(namespaces).filter(pid => holders.includes(pid)), [], 'and nobody does then');
 });
 
 t.test('no rights: a typed error; a user namespace is enough', admin, async (t) => {

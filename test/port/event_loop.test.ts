@@ -1,4 +1,7 @@
 /** Packets on Node's event loop, and loops that sleep: over a real veth pair, and over memory ports. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { binding } from '../../lib/binding.js';
@@ -70,6 +73,32 @@ t.test('an endless source does not keep timers away, and a break gives everythin
   }
   clearInterval(timer);
   t.equal(host.arena.zones().length, zones, 'the vector is gone');
+  host.close();
+});
+
+t.test('HTTP is served beside an endless source', async t => {
+  const host = open(['null:']);
+  const server = createServer((_, response) => { response.end('here'); }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const stop = new AbortController();
+  let packets = 0;
+  const receiving = (async () => {
+    for await (const burst of host.ports[0]!.rx[0]!.bursts({ signal: stop.signal })) {
+      packets += burst.count;
+      host.pool.free(burst, 0, burst.count);
+    }
+  })();
+  const { port } = server.address() as AddressInfo;
+  for (let request = 0; request < 20; request++) {
+    const before = packets;
+    t.equal(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'here');
+    t.ok(packets > before, 'and packets go on meanwhile');
+  }
+  stop.abort();
+  await receiving;
+  server.closeAllConnections();
+  server.close();
+  t.equal(host.pool.audit().free, host.pool.size);
   host.close();
 });
 

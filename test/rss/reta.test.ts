@@ -2,12 +2,14 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
 import t from 'tap';
+import { launch } from '../../lib/lcore/lcore.js';
 import { open } from '../../lib/port/host.js';
 import { RetaGuard, type RetaStep } from '../../lib/rss/reta.js';
 import type { GuardedRxQueue } from '../../lib/rss/reta_queue.js';
 import { codeThrown } from '../kernel/rights.js';
 import { frameOf } from './frames_helper.js';
 import { flowOf } from './order_generator.js';
+import type { MoverArgs } from './reta_mover.js';
 
 const ENTRIES = 8;
 
@@ -203,6 +205,70 @@ t.test('move does it all, while the queues are polled', async t => {
   t.ok(moves.some(({ held }) => held > 0), `held ${moves.map(({ held }) => held).join(', ')}`);
   t.equal(nic.received + nic.guard.counts().holdFull, nic.sent);
   t.equal(nic.host.pool.audit().free, nic.host.pool.size);
+  nic.host.close();
+});
+
+/** Another lcore begins to move entries and dies. `heard`: the NIC had been told. */
+async function deadMove(nic: Nic, reta: readonly number[], dies: MoverArgs['dies'], heard: boolean): Promise<readonly string[]> {
+  const args: MoverArgs = { guard: 'reta', reta, dies };
+  const lcore = await launch(nic.host, { module: new URL('./reta_mover.js', import.meta.url), args });
+  const { recovery } = await lcore.ended;
+  if (heard) nic.set(reta);
+  return recovery.queues;
+}
+
+for (const [name, dies, heard] of [['once the NIC knows', 'told', true], ['while it tells the NIC, which has heard it', 'telling', true], ['before the NIC has heard it', 'telling', false]] as const) {
+  t.test(`a mover that dies ${name}: nothing is reordered, and another ends the move`, async t => {
+    const nic = new Nic(3);
+    const flows = Array.from({ length: 24 }, (_, flow) => flow);
+    const arrive = (): void => { for (const flow of flows) nic.arrive(flow); };
+    arrive();
+    const table = nic.guard.reta.map(queue => (queue + 1) % 3);
+    t.same(await deadMove(nic, table, dies, heard), ['reta/mover']);
+    t.equal(nic.guard.isCertain, dies === 'told');
+    arrive();
+    t.equal(codeThrown(() => nic.guard.begin(table, nic.set)), 'EBUSYQUEUE', 'what it left comes first');
+    nic.poll(2);
+    if (heard) t.ok(nic.queues[2].holding > 0, 'its new queue holds what moved');
+    const step = nic.guard.resume()!;
+    t.equal(nic.guard.resume(), undefined, 'by one');
+    t.equal(codeThrown(() => nic.guard.begin(table, nic.set)), 'EBUSYQUEUE');
+    t.equal(step.entries, ENTRIES);
+    nic.rest();
+    t.ok(step.drained() && step.delivered(), 'the pollers went on without it');
+    step.end();
+    t.equal(nic.guard.resume(), undefined);
+    // The next one, whatever the NIC has now: also entries that stay where they were told to be.
+    arrive();
+    const next = table.map((queue, entry) => (entry % 2 === 0 ? queue : 2 - queue));
+    const another = nic.guard.begin(next, nic.set);
+    arrive();
+    for (const queue of [2, 1, 0, 2]) nic.poll(queue, 5);
+    nic.rest();
+    t.ok(another.drained() && another.delivered());
+    another.end();
+    t.same([nic.guard.reta, nic.guard.isCertain], [next, true]);
+    t.same([nic.reordered, nic.guard.counts().reordered, nic.received], [0, 0, nic.sent], 'in order, and all');
+    t.equal(nic.host.pool.audit().free, nic.host.pool.size);
+    nic.host.close();
+  });
+}
+
+t.test('move ends by itself what a dead one left', async t => {
+  const nic = new Nic(2);
+  const flow = flowIn(nic, 0);
+  nic.arrive(flow);
+  const table = nic.guard.reta.map(queue => 1 - queue);
+  await deadMove(nic, table, 'telling', true);
+  nic.arrive(flow);
+  const polling = setInterval(() => {
+    nic.time = performance.now();
+    for (const queue of [1, 0]) nic.poll(queue);
+  }, 0);
+  const { entries, forced } = await nic.guard.move(table, nic.set, { patienceMs: 10_000, watchMs: 0 });
+  clearInterval(polling);
+  t.same({ entries, forced }, { entries: ENTRIES, forced: false }, 'all entries are told again');
+  t.same([nic.guard.isCertain, nic.reordered, nic.received], [true, 0, nic.sent]);
   nic.host.close();
 });
 

@@ -7,11 +7,14 @@ import fc from 'fast-check';
 import type { SwitchConfig } from '../../lib/switch/config.js';
 import t from 'tap';
 import { PollmodeError } from '../../lib/errors.js';
+import { open } from '../../lib/port/host.js';
 import { ControlServer } from '../../lib/switch/control_server.js';
 import { LONGEST_REQUEST, parseRequest, type ControlAnswer } from '../../lib/switch/protocol.js';
 import type { FdbEntry, PortReport } from '../../lib/switch/report.js';
 import { pollmode } from '../cli/program_helper.js';
 import { needs } from '../kernel/rights.js';
+import { frame } from '../port/conformance/frames.js';
+import { receiveBy, sendBy } from '../port/conformance/wires.js';
 import { scratch, SwitchRun } from './program_helper.js';
 
 const RINGS = { bridges: { br0: { ports: { a: { device: 'ring:a' }, b: { device: 'ring:b' } } }, br1: { ports: {} } } } as const;
@@ -63,7 +66,7 @@ t.test('--check, --schema, and wrong usage', async t => {
   t.same(JSON.parse(pollmode('switch', '--check', '--json', file).stdout), RINGS);
   t.equal(pollmode('switch', '--schema').stdout, readFileSync(new URL('../../../lib/switch/schema.json', import.meta.url), 'utf8'));
   writeFileSync(file, '{"bridges":{"a":{"ports":{"x":{"device":"nothing:"}}}}}');
-  t.match(pollmode('switch', file), { status: 1, stderr: /No driver is named "nothing"/ });
+  for (const words of [['--check', file], [file]]) t.match(pollmode('switch', ...words), { status: 1, stderr: /x\.json: \/bridges\/a\/ports\/x\/device: No driver is named "nothing"/ });
   t.match(pollmode('switch'), { status: 1, stderr: /give a configuration, or one of show/ });
   t.match(pollmode('switch', '/nowhere.json'), { status: 1, stderr: /^pollmode: \/nowhere\.json cannot be read/ });
 });
@@ -191,5 +194,48 @@ t.test('a changed file: applied whole or refused whole; by SIGHUP and by --follo
   process.kill(run.pid, 'SIGHUP');
   await until(['br0', 'br3']);
   t.match(run.said, /switch: 2 ports go on/);
+  t.equal(await run.end(), 0);
+});
+
+t.test('whether a guest is there, and what it did wrong, is seen from another terminal', needs(), async t => {
+  const socket = join(scratch(t), 'vm');
+  const run = new SwitchRun(t, { bridges: { br0: { ports: { vm: { device: `vhost:${socket},guest_memory=64`, storm: { packetsPerSecond: 500 } }, other: { device: 'ring:a' } } } } });
+  await run.start();
+  const vm = async (): Promise<PortReport> => (await run.ask({ request: 'ports' }) as PortReport[])[0]!;
+  const text = (what: string): string => pollmode('switch', what, '--control', run.control).stdout;
+  t.match(await vm(), { link: 'down', counters: {} });
+  t.match(text('show'), /├─ vm .*  storm 500\/s .*  down$/m);
+  const guest = open([`virtio_user:${socket},queue_size=64,mtu=1700`], { mbufs: 512 });
+  sendBy(guest, guest.ports[0]!, [frame(1519, 1)]);
+  for (let tries = 0; tries < 100 && (await vm()).counters?.['rx_bad_frame'] === undefined; tries++) await sleep(20);
+  t.match(await vm(), { link: 'up', counters: { connections: 1, rx_bad_frame: 1 }, rx: { packets: 0 } }, 'a frame that is longer than the port takes');
+  t.match(text('show'), /├─ vm .*  device: rx_bad_frame 1$/m);
+  t.match(text('ports'), /^br0\/vm .*  up, rx_bad_frame 1, .*connections 1/m);
+  guest.close();
+  for (let tries = 0; tries < 100 && (await vm()).link === 'up'; tries++) await sleep(20);
+  t.match(text('show'), /├─ vm .*  down, device: rx_bad_frame 1$/m);
+  t.notOk('link' in (await run.ask({ request: 'ports' }) as PortReport[])[1]!, 'a ring does not know');
+  t.equal(await run.end(), 0);
+});
+
+t.test('ports that share the pool with a peer come while the switch runs', needs(), async t => {
+  const folder = scratch(t);
+  const ports = { vm: { device: `vhost:${join(folder, 'vm')},guest_memory=64` } };
+  const run = new SwitchRun(t, { bridges: { br0: { ports } } });
+  await run.start();
+  const peers = open([`vhost:${join(folder, 'back')},guest_memory=64`, `memif:${join(folder, 'memif')},role=server,client_memory=64`]);
+  const guest = open([`virtio_user:${join(folder, 'vm')},queue_size=64`], { mbufs: 512 });
+  t.teardown(() => { for (const host of [peers, guest]) host.close(); });
+  const more = { ...ports, up: { device: `virtio_user:${join(folder, 'back')}` }, side: { device: `memif:${join(folder, 'memif')}` } };
+  t.same((await run.reload({ bridges: { br0: { ports: more } } })).opened, ['br0/up', 'br0/side']);
+  sendBy(guest, guest.ports[0]!, [frame(100, 3)]);
+  for (const port of peers.ports) {
+    let got: Uint8Array[] = [];
+    for (let tries = 0; tries < 200 && got.length === 0; tries++) {
+      await sleep(10);
+      got = receiveBy(peers, port);
+    }
+    t.same(got, [frame(100, 3)], port.name);
+  }
   t.equal(await run.end(), 0);
 });

@@ -21,11 +21,13 @@ t.test('three hosts on ports of three drivers: ping, TCP, a mirror, and what is 
   t.equal(left.ping('10.5.0.2', 20), 20, 'af_xdp to af_packet');
   t.equal(third.ping('10.5.0.1', 20), 20, 'af_xdp to af_xdp');
   t.equal(right.ping('10.5.0.3', 5, '-s', '1472'), 5, 'and whole frames');
+  // Of the first twenty of each: ping asks once more where an answer is late.
+  const counts = (bytes: Uint8Array): boolean => bytes[12] === 8 && bytes[13] === 0 && bytes[23] === 1 && (bytes[40]! << 8 | bytes[41]!) <= 20;
   const icmp: Uint8Array[] = [];
-  for (const deadline = performance.now() + 20_000; icmp.length < 80 && performance.now() < deadline; await sleep(10)) icmp.push(...capture.receive().filter(bytes => bytes[12] === 8 && bytes[13] === 0 && bytes[23] === 1));
+  for (const deadline = performance.now() + 20_000; icmp.length < 80 && performance.now() < deadline; await sleep(10)) icmp.push(...capture.receive().filter(counts));
   t.equal(icmp.length, 80, 'the probe saw each request and each answer that passed left, once');
-  t.equal(probe.ping('10.5.0.1', 1, '-W', '1'), 0, 'and it cannot talk');
-  t.ok(await left.iperf(t, third, '10.5.0.3') > 1, 'TCP');
+  t.equal(probe.pingInVain('10.5.0.1'), 0, 'and it cannot talk');
+  t.ok(await left.iperf(t, third, '10.5.0.3') > 1e6, 'TCP');
   const learned = (await run.ask({ request: 'fdb', bridge: 'br0' }) as FdbEntry[]).map(({ mac, port }) => `${mac} ${port}`);
   for (const [number, port] of ['left', 'right', 'third'].entries()) t.ok(learned.includes(`02:00:00:00:05:0${number + 1} ${port}`), port);
   const flows = await run.ask({ request: 'flows' }) as FlowReport[];
@@ -54,7 +56,7 @@ t.test('VLANs: hosts of one speak to each other and to nobody else; tagged on th
   const saw = async (text: string): Promise<void> => { for (const deadline = performance.now() + 20_000; !seen.includes(text) && performance.now() < deadline;) await sleep(20); };
   await saw('listening on');
   t.equal(a10.ping('10.5.0.2'), 5);
-  t.equal(a10.ping('10.5.0.3', 1, '-W', '1'), 0);
+  t.equal(a10.pingInVain('10.5.0.3'), 0);
   await saw('who-has 10.5.0.3');
   t.match(seen, /02:00:00:00:05:01 > ff:ff:ff:ff:ff:ff, ethertype 802\.1Q .*vlan 10, .*who-has 10\.5\.0\.3/, 'the question for an address is on the trunk, with its tag');
   const own = a10.wire(t);
@@ -151,6 +153,6 @@ t.test('killed and started again: the same hosts go on, and nothing is left', RI
     if (round < 2) t.equal(await run.end('SIGKILL'), null);
   }
   t.equal(await run.end(), 0);
-  t.equal(left.ping('10.5.0.2', 1, '-W', '1'), 0, 'and without it they do not meet');
+  t.equal(left.pingInVain('10.5.0.2'), 0, 'and without it they do not meet');
   for (const host of [left, right]) t.notMatch(host.ip('-d', 'link', 'show', 'dev', host.name), /xdp/);
 });

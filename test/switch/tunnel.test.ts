@@ -43,8 +43,8 @@ for (const over of ['device', 'bridge'] as const) {
     t.equal(vm.ping('10.5.0.2', 20), 20, 'from the station');
     t.equal(far.ping('10.5.0.1', 20), 20, 'to it');
     t.equal(vm.ping('10.5.0.2', 5, '-s', '1422', '-M', 'do'), 5, 'with whole frames');
-    t.ok(await vm.iperf(t, far, '10.5.0.2') > 1, 'TCP out');
-    if (over === 'device') t.ok(await far.iperf(t, vm, '10.5.0.1') > 1, 'TCP in');
+    t.ok(await vm.iperf(t, far, '10.5.0.2') > 1e6, 'TCP out');
+    if (over === 'device') t.ok(await far.iperf(t, vm, '10.5.0.1') > 1e6, 'TCP in');
     const learned = (await run.ask({ request: 'fdb', bridge: 'br-tun' }) as FdbEntry[]).map(({ mac, vlan, port, remote }) => [mac, vlan, port, remote].join(' '));
     t.ok(learned.some(line => line.startsWith('02:00:00:00:05:02 7 far')), learned.join());
     t.match(far.run('bridge', 'fdb', 'show', 'dev', 'vx0').stdout, /02:00:00:00:05:01 dst 192\.0\.2\.1/, 'Linux learned where the station is');
@@ -52,7 +52,7 @@ for (const over of ['device', 'bridge'] as const) {
     const other = structuredClone(bridges) as unknown as { 'br-tun': { ports: { far: { vxlan: { vni: number } } } } };
     other['br-tun'].ports.far.vxlan.vni = 4243;
     await run.reload({ bridges: other as unknown as Record<string, BridgeConfig> });
-    t.equal(vm.ping('10.5.0.2', 1, '-W', '1'), 0);
+    t.equal(vm.pingInVain('10.5.0.2'), 0);
     await run.reload({ bridges });
     t.equal(vm.ping('10.5.0.2', 5), 5);
     t.equal(await run.end(), 0);

@@ -300,6 +300,26 @@ t.test('what `make` writes is what the builders write', async t => {
   t.ok(mbufs.copyOut(full).every(byte => byte === 0xee), 'and nothing is written');
 });
 
+t.test('a number that its field does not hold is refused by name', async t => {
+  const ends = { source: '10.0.0.1', destination: '10.0.0.2' };
+  const ends6 = { source: 'fd00::1', destination: 'fd00::2' };
+  const ports = { sourcePort: 1, destinationPort: 2 };
+  const arp = { operation: 1, senderMac: '02:00:00:00:00:01', senderAddress: '10.0.0.1', targetAddress: '10.0.0.2' };
+  const wrong: readonly (readonly [name: string, make: () => unknown])[] = [
+    ...['sourcePort', 'destinationPort', 'length', 'checksum'].map(name => [name, () => build.udp({ ...ports, [name]: 65536 })] as const),
+    ...['sourcePort', 'window', 'urgentPointer', 'checksum'].map(name => [name, () => build.tcp({ ...ports, [name]: -1 })] as const),
+    ...['sequence', 'acknowledgment'].map(name => [name, () => build.tcp({ ...ports, [name]: 2 ** 32 })] as const), ['flags', () => build.tcp({ ...ports, flags: 512 })],
+    ['sourcePort', () => build.sctp({ ...ports, sourcePort: 1.5 })], ['verificationTag', () => build.sctp({ ...ports, verificationTag: -1 })],
+    ...['ttl', 'tos', 'protocol'].map(name => [name, () => build.ipv4({ ...ends, [name]: 256 })] as const),
+    ...['identification', 'fragmentOffset', 'totalLength', 'checksum'].map(name => [name, () => build.ipv4({ ...ends, [name]: 65536 })] as const),
+    ...['hopLimit', 'trafficClass', 'nextHeader'].map(name => [name, () => build.ipv6({ ...ends6, [name]: 256 })] as const), ['flowLabel', () => build.ipv6({ ...ends6, flowLabel: 2 ** 20 })], ['payloadLength', () => build.ipv6({ ...ends6, payloadLength: NaN })],
+    ...[build.icmp, build.icmpv6].flatMap(make => [['type', () => make({ type: 256 })], ['code', () => make({ type: 1, code: -1 })], ['rest', () => make({ type: 1, rest: 2 ** 32 })]] as const),
+    ['offset', () => build.fragment({ offset: 65536 })], ['identification', () => build.fragment({ identification: -1 })], ['key', () => build.gre({ key: 2 ** 32 })], ['type', () => build.gre({ type: 65536 })],
+    ['type', () => build.ethernet({ type: 65536 })], ['type', () => build.vlan({ id: 1, type: -1 })], ['operation', () => build.arp({ ...arp, operation: 65536 })], ['trafficClass', () => build.mpls({ label: 1, trafficClass: 8 })], ['ttl', () => build.mpls({ label: 1, ttl: 256 })],
+  ];
+  for (const [name, make] of wrong) t.throws(make, { code: 'EOPTION', message: new RegExp(`^${name} .*whole number`) }, `${name} ${String(make)}`);
+});
+
 t.test('a view that found nothing writes nothing', async t => {
   const handle = put(new Uint8Array(60).fill(0x11));
   const before = Buffer.from(lab.arena.u8.subarray(lab.pool.buffers.offset, lab.pool.buffers.offset + 64 * 2048)).toString('base64');

@@ -4,7 +4,8 @@ import {
   RX_L4_CKSUM_BAD, RX_L4_CKSUM_GOOD,
 } from '../../mbuf/layout';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_ROUTING, PROTOCOL_TCP, PROTOCOL_UDP } from '../../wire/protocol_layout';
-import { NETWORK_FRAGMENT, NETWORK_SIX, NO_NETWORK, big16, bytesOf, extensionBytes, parseLink, parseNetwork, protocolOf } from './parse';
+import { big16, parseLink } from './parse_link';
+import { NETWORK_FRAGMENT, NETWORK_SIX, NO_NETWORK, bytesOf, extensionBytes, parseNetwork, protocolOf } from './parse_network';
 
 const FLAGS: u32 = RX_IP_CKSUM_BAD | RX_IP_CKSUM_GOOD | RX_L4_CKSUM_BAD | RX_L4_CKSUM_GOOD;
 const BAD: u32 = RX_IP_CKSUM_BAD | RX_L4_CKSUM_BAD;

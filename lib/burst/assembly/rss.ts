@@ -7,7 +7,7 @@ import {
   RSS_UDP_IPV6, RSS_UNHASHED,
 } from '../../rss/layout';
 import { count64 } from './memory_ports';
-import { isTag } from './parse';
+import { isTag } from './parse_link';
 
 const NO_HASH: u64 = 0xffffffffffffffff;
 

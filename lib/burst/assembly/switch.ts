@@ -9,7 +9,7 @@ import {
   PORT_BYTES, PORT_LINE, PORT_QUEUED_BYTES, PORT_RX_BYTES, PORT_RX_PACKETS, PORT_WAITING, SWITCH_FLOWS, SWITCH_GENERATION, SWITCH_HASH, SWITCH_KEYS,
   SWITCH_LEFT, SWITCH_LEFT_FLOWS, SWITCH_LONGEST, SWITCH_NOW, SWITCH_PORTS, SWITCH_TABLE, SWITCH_VALUES, TAG_BYTES, TAG_KEEP, TAG_POP, TAG_PUSH,
 } from '../../switch/layout';
-import { hashLookup } from './hash';
+import { hashLookup } from './hash_lookup';
 import { count64 } from './memory_ports';
 
 /** 0x8100 as a little-endian load finds it in the frame. */

@@ -1,7 +1,8 @@
 /** What both directions of the device's side of a virtqueue, and of memif, have: chains from one of three kinds of ring, and how results are said. */
 import { ETHER_HEADER_BYTES } from '../../wire/protocol_layout';
 import { gatherMemif, putMemif } from './memif_ring';
-import { gatherPacked, gatherSplit, PLACES_SHIFT, putPacked, putSplit } from './virtqueue_device';
+import { gatherPacked, gatherSplit, PLACES_SHIFT } from './virtqueue_gather';
+import { putPacked, putSplit } from './virtqueue_put';
 
 /** Frames that are shorter than their Ethernet header are none. */
 export const SHORTEST: u32 = ETHER_HEADER_BYTES;

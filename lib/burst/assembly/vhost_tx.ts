@@ -16,7 +16,7 @@ import { writeSegments } from './vhost_chains';
 import { fillPlain } from './vhost_plain';
 import { COUNT_MASK, MEMIF, PACKED, SHORTEST, SPLIT, USED_SHIFT, gather, put } from './vhost_ring';
 import { enter, isPacked, leave } from './virtqueue';
-import { chainAt } from './virtqueue_device';
+import { chainAt } from './virtqueue_put';
 import { TOLD, csumOffset, headerWord, takes, writeHeader } from './virtqueue_offload';
 
 // Beside both counts (vhost_ring.ts), why it stopped.

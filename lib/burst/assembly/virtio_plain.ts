@@ -1,6 +1,6 @@
 /**
  * The frames that nearly all are: in one mbuf and one buffer, with nothing to be done. Loops that know no others have their
- * few values in registers; each stops before the first of another kind, which is virtio.ts's. The twin is burst/virtio.ts.
+ * few values in registers; each stops before the first of another kind, which is virtio_rx.ts's or virtio_tx.ts's. The twins are burst/virtio_rx.ts and virtio_tx.ts.
  */
 import {
   HANDLE_SHIFT, HEADROOM, MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_OWNER, MBUF_PLAIN, MBUF_REFCNT, OWNER_APP, OWNER_SHIFT, TX_OFFLOADS,

@@ -11,7 +11,8 @@ import {
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../wire/protocol_layout';
 import { fold, sumChain, turned } from './checksum';
 import { count64 } from './memory_ports';
-import { NETWORK_FRAGMENT, NETWORK_SIX, NO_NETWORK, bytesOf, parseLink, parseNetwork, protocolOf } from './parse';
+import { parseLink } from './parse_link';
+import { NETWORK_FRAGMENT, NETWORK_SIX, NO_NETWORK, bytesOf, parseNetwork, protocolOf } from './parse_network';
 
 /** In a header's first word: it asks for something. */
 export const ASKS: u64 = 0xff00 | NET_NEEDS_CSUM;

@@ -31,11 +31,25 @@ export const rssKind: Kind<RssChange> = {
   undo({ ifname, ifindex, was }) {
     if (readLink(ifname).ifindex !== ifindex) throw new PollmodeError('ENOTFOUND', `${ifname} is another interface now: its RSS was left alone.`);
     const now = readNicRss(ifname);
-    if (hex(now.key) === was.key && now.reta.length === was.reta.length && now.reta.every((queue, entry) => queue === was.reta[entry])) return 'unchanged';
-    setNicRss(ifname, { reta: was.reta, ...(was.key === '' ? {} : { key: Uint8Array.from(Buffer.from(was.key, 'hex')) }) });
-    return 'undone';
+    const changed = hex(now.key) !== was.key || !isSame(now.reta, was.reta);
+    const key = was.key === '' ? {} : { key: Uint8Array.from(Buffer.from(was.key, 'hex')) };
+    // A table as the driver makes it by itself is made by it again: a chosen one would hold up who wants fewer queues.
+    if (isRound(was.reta)) setNicRss(ifname, { reta: 'default', ...key });
+    const left = readNicRss(ifname);
+    if (hex(left.key) !== was.key || !isSame(left.reta, was.reta)) setNicRss(ifname, { reta: was.reta, ...key });
+    return changed ? 'undone' : 'unchanged';
   },
 };
+
+/** Do the buckets go round the queues (ethtool_rxfh_indir_default)? */
+function isRound(reta: readonly number[]): boolean {
+  const queues = reta.reduce((most, queue) => Math.max(most, queue + 1), 0);
+  return reta.every((queue, entry) => queue === entry % queues);
+}
+
+function isSame(one: readonly number[], other: readonly number[]): boolean {
+  return one.length === other.length && one.every((queue, entry) => queue === other[entry]);
+}
 
 /** What to record before changing an interface's RSS. Throws EUNSUPPORTED where it has none, ENOTFOUND. */
 export function rssChange(ifname: string): RssChange {

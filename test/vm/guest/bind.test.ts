@@ -5,10 +5,11 @@ import t from 'tap';
 import { listLinks, setLink } from '../../../lib/kernel/link.js';
 import { addAddress } from '../../../lib/kernel/link_addresses.js';
 import { attributePath, listNetworkDevices, readDevice, writeSysfs } from '../../../lib/kernel/pci.js';
+import { VfioDevice } from '../../../lib/kernel/vfio.js';
 import { bindToVfio, restore, setVirtualFunctions } from '../../../lib/pci/bind.js';
 import { uses } from '../../../lib/pci/use.js';
 import { codeThrown } from '../../kernel/rights.js';
-import { e1000e } from '../devices.js';
+import { e1000e, e1000eToo } from '../devices.js';
 
 const CLI = fileURLToPath(new URL('../../../lib/cli/main.js', import.meta.url));
 
@@ -67,6 +68,25 @@ t.test('a NIC in use stays, unless forced', t => {
   t.end();
 });
 
+t.test('what stands on a NIC counts as its use', t => {
+  const { ifindex, name } = listLinks().find(link => link.mac === e1000e.mac)!;
+  setLink(ifindex, { up: true });
+  t.same(uses(readDevice(e1000e.nic)), []);
+  spawnSync('ip', ['link', 'add', 'link', name, 'name', 'tagged', 'type', 'vlan', 'id', '5']);
+  spawnSync('ip', ['addr', 'add', '192.0.2.5/24', 'dev', 'tagged']);
+  t.same(uses(readDevice(e1000e.nic)), ['tagged has the address 192.0.2.5/24']);
+  t.equal(codeThrown(() => bindToVfio(e1000e.nic, { dryRun: true })), 'EBUSYQUEUE');
+  spawnSync('ip', ['link', 'del', 'tagged']);
+  t.end();
+});
+
+t.test('of several devices, those before one that is refused are bound, and said', t => {
+  t.match(cli(e1000e.nic, 'eth0', e1000eToo.nic), { status: 1, stdout: /^0000:01:00\.0  bound to vfio-pci, was e1000e's\n$/, stderr: /eth0/ });
+  t.same([driverOf(e1000e.nic), driverOf(e1000eToo.nic)], ['vfio-pci', 'e1000e']);
+  t.same(JSON.parse(cli('--json', '--restore', e1000e.nic, 'eth0').stdout), [{ address: e1000e.nic, did: 'given back to e1000e' }]);
+  t.end();
+});
+
 t.test('virtual functions come and go', t => {
   // An 82576's physical function. The bus that it is on depends on how many the kernel keeps for its virtual ones.
   const igb = listNetworkDevices().find(device => device.device === 0x10c9)!.address;
@@ -74,7 +94,14 @@ t.test('virtual functions come and go', t => {
   const made = listNetworkDevices().filter(device => device.physicalFunction === igb);
   t.equal(made.length, 2);
   t.equal(new Set(made.map(device => device.group)).size, 2, 'each in a group of its own');
-  setVirtualFunctions(igb, 1);
+  // The kernel would wait until the function is closed.
+  const { address } = made[0]!;
+  bindToVfio(address, { force: true });
+  const open = new VfioDevice(address);
+  for (const work of [() => bindToVfio(igb, { dryRun: true }), () => setVirtualFunctions(igb, 0, { dryRun: true })]) t.equal(codeThrown(work), 'EBUSYQUEUE', 'one of them is open');
+  open.close();
+  t.match(bindToVfio(igb, { dryRun: true }).did, /bound to vfio-pci, was igb's/);
+  setVirtualFunctions(igb, 1, { force: true });
   t.match(readDevice(igb).virtualFunctions, { now: 1 });
   t.equal(codeThrown(() => setVirtualFunctions(igb, 99)), 'EOPTION');
   setVirtualFunctions(igb, 0);

@@ -6,16 +6,16 @@ import { spawnSync } from 'node:child_process';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import type { Burst } from '../../../lib/burst/burst.js';
-import { Journal } from '../../../lib/journal/journal.js';
-import { changeNicRss } from '../../../lib/journal/changes.js';
+import { planPorts } from '../../../lib/index.js';
 import { undoLeft } from '../../../lib/journal/left.js';
 import { readChannels } from '../../../lib/kernel/ethtool.js';
-import { readNicRss, setNicRss } from '../../../lib/kernel/rss.js';
+import { readNicRss } from '../../../lib/kernel/rss.js';
 import { open, type Host } from '../../../lib/port/host.js';
 import type { RxQueue } from '../../../lib/port/port.js';
 import { RetaGuard } from '../../../lib/rss/reta.js';
-import { Rss } from '../../../lib/rss/rss.js';
+import { DEFAULT_TYPES, Rss } from '../../../lib/rss/rss.js';
 import { scratch } from '../../journal/note_helper.js';
+import { codeThrown } from '../../kernel/rights.js';
 import { flowOf } from '../../rss/order_generator.js';
 import { randomNumbers } from '../../rss/order_helper.js';
 import { multiQueue } from '../devices.js';
@@ -47,9 +47,13 @@ t.test('the queue of each flow is known before its first packet', async t => {
   const before = readChannels(name);
   const host = openAll(name);
   t.equal(readChannels(name).combined, queues, 'the NIC has as many queues as were asked for');
-  const { reta, key, hashFunction } = readNicRss(name);
-  t.same([hashFunction, new Set(reta).size, key.length], ['toeplitz', queues, 40]);
-  const rss = Rss.create(host.arena, 'nic', { key });
+  const nicRss = readNicRss(name);
+  const { reta, key, types, canHash } = host.ports[0]!.rss!;
+  t.same([reta, key], [nicRss.reta, nicRss.key], 'the port tells of the NIC\'s table and key');
+  t.same([nicRss.hashFunction, new Set(reta).size, key.length, types, canHash], ['toeplitz', queues, 40, DEFAULT_TYPES, DEFAULT_TYPES]);
+  const rss = Rss.create(host.arena, 'nic', { key, types });
+  const plan = planPorts(host.ports, [0, 1]);
+  t.comment(`${plan}`);
   const sender = new Sender();
   const came = new Map<number, number>();
   for (let flow = 0; flow < 200; flow++) sender.send(flow, 0);
@@ -61,6 +65,7 @@ t.test('the queue of each flow is known before its first packet', async t => {
   burst.close();
   t.equal(came.size, 200, 'all came');
   t.same([...came].filter(([flow, queue]) => reta[rss.hashFlow(flowOf(flow)) % reta.length] !== queue), [], 'each by the queue that was told');
+  t.same([...came].filter(([flow, queue]) => plan.whereIs(host.ports[0]!.name, flowOf(flow)).queue !== queue), [], 'as the plan says too');
   t.equal(new Set(came.values()).size, queues, 'and every queue had some');
   sender.close();
   rss.close();
@@ -111,29 +116,27 @@ async function traffic(host: Host, rx: readonly RxQueue[], rest: number, shake: 
 
 t.test('its redirection table is changed under traffic, and no flow is reordered', async t => {
   const { name } = nic();
+  const before = [readNicRss(name), readChannels(name)];
   const host = openAll(name);
-  const { rx } = host.ports[0]!;
-  const of = scratch();
-  const was = readNicRss(name);
-  const entry = changeNicRss(name, { reta: was.reta }, new Journal({ directories: [of.run] }));
+  const { rx, rss } = host.ports[0]!;
   const random = randomNumbers(3);
-  const next = (): number[] => readNicRss(name).reta.map(queue => (random(2) === 0 ? random(queues) : queue));
+  const next = (): number[] => rss!.reta.map(queue => (random(2) === 0 ? random(queues) : queue));
   const moves = LONG ? 100 : 8;
 
   const bare = await traffic(host, rx, 0, async () => {
     for (let i = 0; i < moves; i++) {
-      setNicRss(name, { reta: next() });
+      rss!.set({ reta: next() });
       for (let k = 0; k < 40; k++) await turn();
     }
   });
   t.ok(bare.wrong > 0, `without a guard, ${bare.wrong} of ${bare.received} packets come out of their turn`);
 
-  const guard = RetaGuard.create(host.arena, 'guard', { reta: readNicRss(name).reta, queues, holdUs: HOLD_US, rss: { key: was.key } });
+  const guard = RetaGuard.create(host.arena, 'guard', { reta: rss!.reta, queues, holdUs: HOLD_US, rss: { key: rss!.key, types: rss!.types } });
   const guarded = rx.map((queue, number) => guard.queue(number, queue, host.pool));
   let [entries, forced] = [0, 0];
   const kept = await traffic(host, guarded, REST_MS, async () => {
     for (let i = 0; i < moves; i++) {
-      const move = await guard.move(next(), reta => setNicRss(name, { reta }), { patienceMs: 20_000 });
+      const move = await guard.move(next(), reta => rss!.set({ reta }), { patienceMs: 20_000 });
       entries += move.entries;
       forced += Number(move.forced);
     }
@@ -142,11 +145,23 @@ t.test('its redirection table is changed under traffic, and no flow is reordered
   t.same({ wrong: kept.wrong, reordered, holdFull, forced, lost: kept.sent - kept.received }, { wrong: 0, reordered: 0, holdFull: 0, forced: 0, lost: 0 }, 'with it, none does');
   t.ok(held > 0, `${held} of ${kept.received} packets were held for a while, in ${moves} moves of ${entries} entries`);
   t.same(guard.reta, readNicRss(name).reta, 'the guard knows the table that the NIC has');
-  t.match(entry.undo(), { result: 'undone' });
-  t.same(readNicRss(name).reta, was.reta, 'which is put back');
+  for (const wrong of [{ reta: [0, 1] }, { reta: rss!.reta.map(() => queues) }, { key: new Uint8Array(39) }]) t.throws(() => rss!.set(wrong), { name: 'PollmodeError' });
+  t.equal(codeThrown(() => rss!.set({ types: 0 })), 'EUNSUPPORTED');
   guard.close();
   host.close();
-  of.remove();
+  t.same([readNicRss(name), readChannels(name)], before, 'table, key and channels are put back');
+});
+
+t.test('a port of some of the queues may keep the others\' flows away, or not', async t => {
+  const { name } = nic();
+  const before = [readNicRss(name), readChannels(name)];
+  const host = open([`af_xdp:${name},queues=1,channels=${queues}`, `af_xdp:${name},queue=1,queues=1`]);
+  const [first, second] = host.ports;
+  t.equal(second!.rss, undefined, 'one that does not begin with queue 0 counts otherwise than the table');
+  first!.rss!.set({ reta: first!.rss!.reta.map(() => 0) });
+  t.same(new Set(readNicRss(name).reta), new Set([0]));
+  host.close();
+  t.same([readNicRss(name), readChannels(name)], before);
 });
 
 t.test('kill -9: the next start puts the table and the key back', t => {

@@ -1,6 +1,6 @@
 import type { BurstFunctions } from '../../../burst/functions.js';
 import { burstFunctions } from '../../../burst/module.js';
-import { emptyStats, type Port, type PortCapabilities, type PortEvent, type PortHost, type PortStats } from '../../port.js';
+import { emptyStats, type Port, type PortCapabilities, type PortEvent, type PortHost, type PortRss, type PortStats } from '../../port.js';
 import type { PortFlowRules } from '../../flow_rules.js';
 import { countRefused } from '../../port_queue.js';
 import { queueStates } from '../../queue.js';
@@ -17,6 +17,7 @@ import { isBorrowed, type Settings } from './options.js';
 import { XskPair } from './pair.js';
 import { release } from './program.js';
 import { countWakeups, type XskRxQueue, type XskTxQueue } from './queues.js';
+import { NicScaling } from './scaling.js';
 import type { XskSocket } from './socket.js';
 import { InterfaceWatch } from './watch.js';
 
@@ -53,6 +54,7 @@ class XskPort implements Port {
   #serial = 0;
   #watch: InterfaceWatch | LossWatch | undefined;
   #rules: NtupleRules | undefined;
+  #scaling: NicScaling | undefined;
   #final: PortStats | undefined;
 
   constructor(host: PortHost, options: Settings, sockets: readonly XskSocket[], link: { readonly mac: string; readonly mtu: number }) {
@@ -73,7 +75,10 @@ class XskPort implements Port {
   opened(attachment: Attachment): void {
     this.#attached(attachment);
     for (const pair of this.#pairs) pair.opened(attachment.mostSegments);
-    if (!isBorrowed(this.#options)) this.#rules = new NtupleRules(this.#options.device, this.#options.queue);
+    if (!isBorrowed(this.#options)) {
+      this.#rules = new NtupleRules(this.#options.device, this.#options.queue);
+      this.#scaling = NicScaling.of(this.#options);
+    }
     const bound = { device: this.#options.device, isBound: () => isBound(this.#attachment!), lose: () => this.#lose() };
     this.#watch = isBorrowed(this.#options) ? new LossWatch(bound) : new InterfaceWatch({
       ...bound,
@@ -90,6 +95,11 @@ class XskPort implements Port {
   /** Who has borrowed rights changes nothing of the interface. */
   get flowRules(): PortFlowRules | undefined {
     return this.#rules;
+  }
+
+  /** Likewise; absent where the driver has none that it lets be read. */
+  get rss(): PortRss | undefined {
+    return this.#scaling;
   }
 
   get #mostSegments(): number {
@@ -133,6 +143,7 @@ class XskPort implements Port {
     Object.assign(this.#final.xstats, { rx_unread_at_close: sum('unread'), tx_unsent_at_close: sum('unsent'), tx_uncompleted_at_close: sum('uncompleted') });
     this.#watch?.close();
     for (const pair of this.#pairs) pair.close();
+    this.#scaling?.close();
     if (attachment?.channels !== undefined) giveBackChannels(attachment.channels);
   }
 
@@ -160,6 +171,7 @@ class XskPort implements Port {
     this.#mtu = attachment.link.mtu;
     this.#attached(attachment);
     this.#rules?.renew();
+    this.#scaling?.renew();
     this.#pairs.forEach((pair, index) => pair.offer(serial, attachment.sockets[index]!, attachment.link.mtu, attachment.mostSegments));
   }
 

@@ -66,7 +66,7 @@ function parts({ queues, mtu, zeroCopy, mac }: MemifSettings, host: PortHost, si
   const functions = burstFunctions(host.arena);
   const turn = (): void => side.service();
   return {
-    mac, capabilities: { mtu: Math.min(mtu, host.pool.room - 14), rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy, mode: side.mode },
+    mac, capabilities: { mtu, rxQueues: queues, txQueues: queues, timestamps: 'none', zeroCopy, mode: side.mode },
     rx(state, queue) {
       side.add(state, queue);
       return new MemifRxQueue(state, functions, turn);

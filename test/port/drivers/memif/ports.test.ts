@@ -249,6 +249,7 @@ t.test('frames of 9000 bytes, over as many buffers as they need', async t => {
   for (const words of ['', ',zero_copy=0', ',zero_copy=0,bsize=200']) {
     const path = folder(t);
     const { host, ports } = opened(t, `memif:${path}${SERVER},mtu=9000`, `memif:${path},rsize=8,mtu=9000${words}`);
+    t.same(ports.map(({ capabilities }) => capabilities.mtu), [9000, 9000], 'and they say so');
     for (const [from, to] of [[0, 1], [1, 0]] as const) {
       const parts = Array.from({ length: 6 }, (_, i) => frame(1500, i));
       const burst = host.burst(8);
