@@ -39,7 +39,7 @@ export class TwoLinuxes {
 
   /** What a Node.js program on host `which` prints, while `meanwhile` runs; `heard` is told of each part of it. */
   async script(which: number, code: string, words: readonly string[], meanwhile: () => void, heard: (text: string) => void = () => undefined): Promise<string> {
-    const child = this.within(which, () => spawn(process.execPath, ['-e', code, ...words], { stdio: ['ignore', 'pipe', 'inherit'], timeout: 20_000 }));
+    const child = this.within(which, () => spawn(process.execPath, ['-e', code, ...words], { stdio: ['ignore', 'pipe', 'inherit'], timeout: 120_000 }));
     let [text, ended] = ['', false];
     child.stdout.on('data', (chunk: Buffer) => {
       text += chunk.toString();

@@ -1,5 +1,6 @@
 /** The virtual functions of the lab's 82576, for the tests: under Linux's driver, or under ours in another process. */
 import { spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { listLinks } from '../../../lib/kernel/link.js';
@@ -19,6 +20,7 @@ export function underLinux(macs: readonly string[]): { readonly functions: strin
   setVirtualFunctions(igb.nic, 0, { force: true });
   setVirtualFunctions(igb.nic, macs.length, { force: true });
   const { name } = listLinks().find(link => link.mac === igb.mac)!;
+  writeFileSync(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1\n'); // it would speak on the wire by itself
   run('ip', 'link', 'set', name, 'up');
   macs.forEach((mac, index) => { run('ip', 'link', 'set', name, 'vf', String(index), 'mac', mac); });
   const functions = macs.map((_, index) => virtualFunction(readDevice(igb.nic), index).address);

@@ -77,7 +77,9 @@ interface Outcome { readonly sent: number; readonly received: number; readonly w
 
 /** Rounds of sending, and milliseconds of rest between two such times: no queue is ever empty for long while packets keep coming, and a move waits for that. */
 const BUSY_ROUNDS = 40;
-const REST_MS = 150;
+const REST_MS = 500;
+/** The emulated CPU of a queue may be away for so long: what came to that queue is not seen meanwhile. */
+const HOLD_US = 150_000;
 /** For the last packets under way. */
 const PATIENCE_MS = 3000;
 
@@ -129,12 +131,12 @@ t.test('its redirection table is changed under traffic, and no flow is reordered
   });
   t.ok(bare.wrong > 0, `without a guard, ${bare.wrong} of ${bare.received} packets come out of their turn`);
 
-  const guard = RetaGuard.create(host.arena, 'guard', { reta: rss!.reta, queues, holdUs: 20_000, rss: { key: rss!.key, types: rss!.types } });
+  const guard = RetaGuard.create(host.arena, 'guard', { reta: rss!.reta, queues, holdUs: HOLD_US, rss: { key: rss!.key, types: rss!.types } });
   const guarded = rx.map((queue, number) => guard.queue(number, queue, host.pool));
   let [entries, forced] = [0, 0];
   const kept = await traffic(host, guarded, REST_MS, async () => {
     for (let i = 0; i < moves; i++) {
-      const move = await guard.move(next(), reta => rss!.set({ reta }), { patienceMs: 5000 });
+      const move = await guard.move(next(), reta => rss!.set({ reta }), { patienceMs: 20_000 });
       entries += move.entries;
       forced += Number(move.forced);
     }

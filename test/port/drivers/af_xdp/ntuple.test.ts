@@ -122,7 +122,7 @@ t.test('an interface that was deleted and is back gets its rules again, or the q
     process.env.NTUPLE_SIZE = '1';
     ip('link add veth0 numrxqueues 2 numtxqueues 2 type veth peer name peer0');
     ip('link set veth0 up'); ip('link set peer0 up');
-    for (let i = 0; i < 100 && !events.includes('back'); i++) await sleep(50);
+    for (let i = 0; i < 1200 && !events.includes('back'); i++) await sleep(50);
     console.log(events.filter(kind => kind === 'gone' || kind === 'back').join(), places(), table.query().rules.map(({ ran, why }) => why ?? ran).join(' | '));
     host.close();
     console.log(places());`);

@@ -116,8 +116,9 @@ function take(channel: Channel | undefined): Message | undefined {
   return typeof received === 'object' ? received.message : undefined;
 }
 
+/** A back-end that has just been started may have the CPU late; the driver waits meanwhile, since it is within its turn. */
 function wait(channel: Channel): Message {
-  for (const end = performance.now() + 900; performance.now() < end;) {
+  for (const end = performance.now() + 20_000; performance.now() < end;) {
     const message = take(channel);
     if (message !== undefined) return message;
     binding().poll(Int32Array.of(channel.fd, 1), 5);

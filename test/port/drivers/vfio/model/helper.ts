@@ -79,7 +79,7 @@ export class Bench {
 
   /** Waits for the hardware, which is given ten moments, or a second where it has its own. */
   until(name: string, mask: number, wanted: number, n = 0): boolean {
-    for (let i = 0; i < (this.access === 'elsewhere' ? 1000 : 10) && ((this.get(name, n) & mask) >>> 0) !== wanted >>> 0; i++) this.step();
+    for (let i = 0; i < (this.access === 'elsewhere' ? 20_000 : 10) && ((this.get(name, n) & mask) >>> 0) !== wanted >>> 0; i++) this.step();
     return ((this.get(name, n) & mask) >>> 0) === wanted >>> 0;
   }
 
