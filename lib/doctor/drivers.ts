@@ -1,5 +1,6 @@
 import type { Capability } from '../kernel/caps.js';
 import type { PortDriver } from '../port/port.js';
+import { NO_ADDON, sentence } from '../port/probe.js';
 import type { Machine } from './machine.js';
 import { rightsOf, type Rights } from './rights.js';
 
@@ -12,13 +13,16 @@ export interface DriverState {
   readonly mend?: string;
 }
 
+/** How stands once in the report, in its own line, and not with each driver. */
+const BUILD_IT = 'Build it, as the line "native addon" says.';
+
 /** What each driver says of itself, and then whether the rights that it names are there. */
 export function driverStates(machine: Machine): DriverState[] {
   const rights = rightsOf(machine);
   return machine.drivers.map(driver => {
     const { name, summary } = driver;
     const available = driver.probe();
-    if (!available.usable) return { name, summary, usable: false, reason: sentence(available.reason), mend: sentence(available.mend) };
+    if (!available.usable) return { name, summary, usable: false, reason: sentence(available.reason), mend: available.reason === NO_ADDON ? BUILD_IT : sentence(available.mend) };
     const why = lacking(driver, rights);
     return why === undefined ? { name, summary, usable: true } : { name, summary, usable: false, ...why };
   });
@@ -31,9 +35,4 @@ function lacking({ rights: needed = [] }: PortDriver, rights: Rights): { reason:
   }
   if (needed.includes('CAP_BPF') && !rights.overMachine) return { reason: 'Inside a user namespace the kernel loads no XDP programs.', mend: 'Run as root outside of it.' };
   return undefined;
-}
-
-function sentence(text: string): string {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }

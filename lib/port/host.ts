@@ -11,6 +11,7 @@ import { Mempool } from '../mbuf/mempool.js';
 import { checkOptions, parseDevice, readOptions } from './device.js';
 import { drivers } from './drivers.js';
 import { emptyStats, type MemoryDemand, type Port, type PortDriver, type PortStats } from './port.js';
+import { sentence } from './probe.js';
 import { StatsPublisher } from './stats_zone.js';
 
 /** A port as an object instead of a device string: `{ driver: 'af_xdp', device: 'eth0', queues: 2 }`. */
@@ -172,7 +173,7 @@ interface Plan {
 function prepare(request: PortRequest): Plan {
   const { driver, options, device } = read(request);
   const available = driver.probe();
-  if (!available.usable) throw new PollmodeError('EUNSUPPORTED', `${device} cannot be opened here: ${available.reason}. ${available.mend}.`);
+  if (!available.usable) throw new PollmodeError('EUNSUPPORTED', `${device} cannot be opened here: ${available.reason}. ${sentence(available.mend)}`);
   return { driver, options, demand: driver.plan(options), device };
 }
 

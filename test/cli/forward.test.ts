@@ -106,6 +106,13 @@ t.test('what cannot be opened: exit code 1, and a sentence that ends with the me
   t.end();
 });
 
+t.test('without the addon: which port, why, and how to build it, in whole sentences', t => {
+  const { status, stderr } = spawnSync(process.execPath, [MAIN, 'forward', 'af_packet:lo', 'null:'], { encoding: 'utf8', env: { ...process.env, POLLMODE_ADDON: '/no/such/addon.node' } });
+  t.equal(status, 1);
+  t.match(stderr, /^pollmode: af_packet:lo cannot be opened here: the native addon is not there\. Pollmode's native addon could not be loaded on .*node-gyp rebuild\.\n$/);
+  t.end();
+});
+
 t.test('a reader that goes early ends it without a word', async t => {
   for (const [gone, ...words] of [['stdout', 'forward', 'null:', 'null:', '--count', '1000', '--json'], ['stdout', 'doctor', '--json'], ['stderr', 'forward', 'null:', 'null:', '--seconds', '1.2']] as const) {
     const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });

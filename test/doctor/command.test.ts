@@ -84,7 +84,8 @@ t.test('in a user namespace, and without the addon', async (t) => {
   t.same(departures(without, REPORT), []);
   t.match(line(without, 'native addon'), { status: 'missing', reason: /\/no\/such\/addon\.node/ });
   t.ok(without.interfaces.some(each => each.name === 'lo'));
-  t.match(without.drivers.find(each => each.name === 'af_xdp'), { usable: false });
+  t.match(without.drivers.find(each => each.name === 'af_xdp'), { usable: false, mend: /the line "native addon"/ });
+  t.equal(JSON.stringify(without).split('node-gyp rebuild').length - 1, 1, 'how to build it is said once');
 });
 
 t.test('in a namespace with a veth pair: its XDP features are seen, and nothing is altered', admin, async (t) => {

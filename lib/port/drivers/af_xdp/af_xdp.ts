@@ -6,6 +6,7 @@ import { EAFNOSUPPORT } from '../../../kernel/errno.js';
 import { withNetnsPath } from '../../../kernel/netns.js';
 import { MAX_PORT_QUEUE, QUEUE_LCORE } from '../../layout.js';
 import type { Availability, PortDriver } from '../../port.js';
+import { NO_ADDON } from '../../probe.js';
 import type { QueueView } from '../../queue_view.js';
 import { XSK_DESCRIPTORS, XSK_RING_A } from './layout.js';
 import { checkBusyPoll, checkSource, settings, type AfXdpOptions } from './options.js';
@@ -51,7 +52,7 @@ export const afXdpDriver: PortDriver<AfXdpOptions> = {
   },
   probe(): Availability {
     const addon = tryBinding();
-    if (addon instanceof PollmodeError) return { usable: false, reason: 'the native addon is not there', mend: addon.message };
+    if (addon instanceof PollmodeError) return { usable: false, reason: NO_ADDON, mend: addon.message };
     const fd = addon.socket(AF_XDP, SOCK_RAW, 0);
     if (fd >= 0) addon.close(fd);
     // Missing rights are for `open` to name: they are the process's, not the machine's.

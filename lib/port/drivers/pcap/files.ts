@@ -80,7 +80,7 @@ function guarded(fd: number, work: () => OpenFile): OpenFile {
 function share(fd: number, file: string, write: boolean, path: string, port: string): OpenFile {
   const before = users.get(file) ?? 0;
   if (write ? before !== 0 : before < 0) {
-    throw new PollmodeError('EBUSYQUEUE', `${port}: another port ${before < 0 ? 'writes' : 'reads'} ${path}: choose another file.`);
+    throw new PollmodeError('EBUSYQUEUE', `${port}: ${path} is ${before < 0 ? 'written' : 'read'} by a port already: choose another file.`);
   }
   users.set(file, write ? -1 : before + 1);
   return {

@@ -11,6 +11,7 @@ import { addAddress } from '../../../kernel/link_addresses.js';
 import { currentNetns, withNetns, withNetnsPath } from '../../../kernel/netns.js';
 import { HEADROOM } from '../../../mbuf/layout.js';
 import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
+import { NO_ADDON } from '../../probe.js';
 import type { QueueState } from '../../queue.js';
 import { QueuePort, total } from '../../queue_port.js';
 import { closeTap, openTap, TUN_DEVICE, type TapDevice } from './device.js';
@@ -61,7 +62,7 @@ export const tapDriver: PortDriver<TapOptions> = {
   },
   probe(): Availability {
     const addon = tryBinding();
-    if (addon instanceof PollmodeError) return { usable: false, reason: 'the native addon is not there', mend: addon.message };
+    if (addon instanceof PollmodeError) return { usable: false, reason: NO_ADDON, mend: addon.message };
     return existsSync(TUN_DEVICE) ? { usable: true } : { usable: false, reason: `${TUN_DEVICE} is not there`, mend: 'Load the module (modprobe tun), or give the container this device' };
   },
   plan({ mtu = 1500, mac, ip, queues = 1 }) {

@@ -7,6 +7,7 @@ import { readDevice } from '../../../kernel/pci.js';
 import { VQ_TELL } from '../../../virtqueue/layout.js';
 import { QUEUE_LCORE } from '../../layout.js';
 import type { Availability, Port, PortDriver, PortHost } from '../../port.js';
+import { NO_ADDON } from '../../probe.js';
 import type { QueueView } from '../../queue_view.js';
 import { E1000eChip } from './e1000e/chip.js';
 import { IgbChip } from './igb/chip.js';
@@ -79,7 +80,7 @@ export const vfioDriver: PortDriver<VfioOptions> = {
   },
   probe(): Availability {
     const addon = tryBinding();
-    if (addon instanceof PollmodeError) return { usable: false, reason: 'the native addon is not there', mend: addon.message };
+    if (addon instanceof PollmodeError) return { usable: false, reason: NO_ADDON, mend: addon.message };
     // Missing rights, and what binds the NIC, are for `open` to name.
     return existsSync('/dev/vfio/vfio') ? { usable: true } : { usable: false, reason: 'the kernel has no VFIO', mend: 'as root: modprobe vfio-pci (a kernel without modules needs CONFIG_VFIO_PCI=y)' };
   },
