@@ -8,6 +8,7 @@ import { attachRx, attachTx } from '../port/attach.js';
 import type { RxQueue, TxQueue } from '../port/port.js';
 import { Steering } from '../rss/steering.js';
 import type { SteeringWorker } from '../rss/steering_sides.js';
+import { Idle } from './idle.js';
 import { poll, type PollGuest, type PollOptions } from './poll.js';
 import { RestPoint } from './rest.js';
 
@@ -32,13 +33,16 @@ export class LcoreContext<Arguments = unknown> {
   /** Aborted when somebody asks the lcore to stop. A loop in `poll` ends by itself. */
   readonly signal: AbortSignal;
   readonly #stop: Int32Array;
+  /** What the loop's idling comes to, for who started the lcore. */
+  readonly #shown: Float64Array;
+  #idle: Idle | undefined;
   readonly #rest: RestPoint;
   readonly #poolName: string | undefined;
   readonly #steered: SteeredName | undefined;
   #pool: Mempool | undefined;
 
-  /** @param stop one i32: not 0 once the lcore shall stop */
-  constructor(parts: { name: string; cpu: number; arena: Arena; args: Arguments; pool: string | undefined; steered?: SteeredName | undefined; stop: Int32Array; signal: AbortSignal }) {
+  /** @param stop one i32: not 0 once the lcore shall stop. `shown`: IDLE_WORDS words */
+  constructor(parts: { name: string; cpu: number; arena: Arena; args: Arguments; pool: string | undefined; steered?: SteeredName | undefined; stop: Int32Array; shown: Float64Array; signal: AbortSignal }) {
     this.name = parts.name;
     this.cpu = parts.cpu;
     this.arena = parts.arena;
@@ -48,6 +52,7 @@ export class LcoreContext<Arguments = unknown> {
     this.#poolName = parts.pool;
     this.#steered = parts.steered;
     this.#stop = parts.stop;
+    this.#shown = parts.shown;
     this.#rest = new RestPoint(parts.arena);
   }
 
@@ -93,13 +98,17 @@ export class LcoreContext<Arguments = unknown> {
   /** Calls `body` over and over until it returns false, the lcore shall stop, or as the options say. See `poll`. */
   async poll(body: () => unknown, options: PollOptions = {}): Promise<void> {
     if (this.stopping) return;
-    await poll(body, { signal: this.signal, ...options }, this.#guest);
+    this.#idle = options.idle === undefined || options.idle instanceof Idle ? options.idle : new Idle(options.idle);
+    await poll(body, { signal: this.signal, ...options, ...(this.#idle === undefined ? {} : { idle: this.#idle }) }, this.#guest);
     this.#rest.enter(); // what comes after the loop may burst too
   }
 
   readonly #guest: PollGuest = {
     enter: () => this.#rest.enter(),
-    leave: () => this.#rest.leave(),
+    leave: () => {
+      this.#rest.leave();
+      this.#idle?.write(this.#shown);
+    },
     pass: () => {
       this.#rest.pass();
       return this.stopping;

@@ -38,6 +38,17 @@ export interface IdleStats {
   readonly gaveWay: number;
 }
 
+/** Words that `Idle.write` writes: the policy by its place here, from 1 on, then the figures of IdleStats in their order. */
+export const IDLE_WORDS = 6;
+const POLICIES: readonly IdlePolicy[] = ['busy', 'adaptive', 'interrupt'];
+
+/** What an Idle wrote, in another thread perhaps, some moments ago; undefined before it wrote anything. */
+export function readIdle(words: Float64Array): IdleStats | undefined {
+  const [code, sleeps, wakeups, spinUs, expectedGapUs, gaveWay] = words as unknown as [number, number, number, number, number, number];
+  const policy = POLICIES[code - 1];
+  return policy === undefined ? undefined : { policy, sleeps, wakeups, spinUs, expectedGapUs, gaveWay };
+}
+
 const POLLIN = 1;
 /** Weight of the newest gap in the expected one: an eighth, as TCP smooths its round trips (RFC 6298). */
 const SMOOTHING = 1 / 8;
@@ -132,7 +143,21 @@ export class Idle {
   }
 
   stats(): IdleStats {
-    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.policy === 'adaptive' && performance.now() >= this.#yieldUntil ? this.#spin * 1000 : 0, expectedGapUs: this.#expected * 1000, gaveWay: this.#gaveWay };
+    return { policy: this.policy, sleeps: this.#sleeps, wakeups: this.#wakeups, spinUs: this.#spinUs, expectedGapUs: this.#expected * 1000, gaveWay: this.#gaveWay };
+  }
+
+  /** The same into IDLE_WORDS words that others can see, and without an object: before every sleep. */
+  write(words: Float64Array): void {
+    words[0] = POLICIES.indexOf(this.policy) + 1;
+    words[1] = this.#sleeps;
+    words[2] = this.#wakeups;
+    words[3] = this.#spinUs;
+    words[4] = this.#expected * 1000;
+    words[5] = this.#gaveWay;
+  }
+
+  get #spinUs(): number {
+    return this.policy === 'adaptive' && performance.now() >= this.#yieldUntil ? this.#spin * 1000 : 0;
   }
 
   #account(now: number): void {

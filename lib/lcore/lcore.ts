@@ -6,6 +6,7 @@ import type { Mempool } from '../mbuf/mempool.js';
 import { releaseQueue, takeQueue } from '../port/attach.js';
 import type { Direction } from '../port/queue_view.js';
 import type { SteeredName } from './context.js';
+import { IDLE_WORDS, readIdle, type IdleStats } from './idle.js';
 import { NO_RECOVERY, recoverLcore, type Recovery } from './recover.js';
 import type { LcoreData, LcoreFailure, LcoreMessage } from './worker.js';
 
@@ -72,6 +73,7 @@ export class Lcore {
   readonly #arena: Arena;
   readonly #worker: Worker;
   readonly #stop = new Int32Array(new SharedArrayBuffer(4));
+  readonly #shown = new Float64Array(new SharedArrayBuffer(8 * IDLE_WORDS));
   #id = -1;
   #tid = 0;
   #last: LcoreMessage | undefined;
@@ -82,7 +84,7 @@ export class Lcore {
     this.#arena = arena;
     this.name = name ?? String(module).split('/').at(-1)!;
     this.cpu = cpu;
-    const data: LcoreData = { name: this.name, cpu, share: arena.share(), pool, module: String(module), args, steered, stop: this.#stop };
+    const data: LcoreData = { name: this.name, cpu, share: arena.share(), pool, module: String(module), args, steered, stop: this.#stop, shown: this.#shown };
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data, name: this.name });
     this.#worker.on('error', error => { this.#error = error; });
     this.ended = new Promise(resolve => { this.#worker.on('exit', code => resolve(this.#end(code))); });
@@ -103,6 +105,11 @@ export class Lcore {
   /** Its id in the arena: what owner words, ring claims and the audit call it. */
   get id(): number {
     return this.#id;
+  }
+
+  /** What its loop's idle policy did, and its thresholds, a few milliseconds ago; undefined for a loop without one (`LcoreContext.poll`). */
+  get idle(): IdleStats | undefined {
+    return readIdle(this.#shown);
   }
 
   /** Asks it to stop, and resolves as `join`. */

@@ -19,6 +19,8 @@ export interface LcoreData {
   readonly steered: SteeredName | undefined;
   /** One i32: not 0 once the lcore shall stop. */
   readonly stop: Int32Array<SharedArrayBuffer>;
+  /** Of its idling (lcore/idle.ts). */
+  readonly shown: Float64Array<SharedArrayBuffer>;
 }
 
 export type LcoreMessage =
@@ -59,7 +61,7 @@ async function run(own: Arena): Promise<unknown> {
   rest.enter();
   answer({ kind: 'running' });
   try {
-    return await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, signal: halt.signal }));
+    return await main(new LcoreContext({ name: data.name, cpu: data.cpu, arena: own, args: data.args, pool: data.pool, steered: data.steered, stop: data.stop, shown: data.shown, signal: halt.signal }));
   } finally {
     rest.leave(); // also who failed moves nothing any more
   }

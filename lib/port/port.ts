@@ -118,7 +118,7 @@ export interface Port {
   /** Rules that its NIC carries out: what lib/flow pushes down. Absent: there is none, or it has none. */
   readonly flowRules?: PortFlowRules | undefined;
 
-  /** Which queue a packet comes to: of a NIC that the port drives itself, or that Linux's driver lets be asked. Absent: there is none. */
+  /** Which queue a packet comes to: of a NIC that the port drives itself, or whose driver lets be asked (af_xdp, from queue 0 on). Absent: there is none. Only for the thread that opened it. */
   readonly rss?: PortRss | undefined;
 
   // What a port has that drives a NIC itself; absent elsewhere. Only for the thread that opened it.
@@ -147,7 +147,7 @@ export interface PortRss {
   readonly key: Uint8Array;
   /** The queue of each bucket. */
   readonly reta: readonly number[];
-  /** Changes what is given. Packets that are on their way may still be hashed, or put, as before. Throws EOPTION. */
+  /** Changes what is given. Packets that are on their way may still be hashed, or put, as before. Throws EOPTION; of Linux's interfaces what the kernel says, and EUNSUPPORTED for types, which its driver is told (ethtool -N). */
   set(change: { readonly key?: Uint8Array; readonly reta?: readonly number[]; readonly types?: number }): void;
 }
 
