@@ -5,7 +5,9 @@ import t from 'tap';
 import { Arena } from '../../../lib/arena/arena.js';
 import { PollmodeError } from '../../../lib/errors.js';
 import { chooseIovaBase, VfioDevice } from '../../../lib/kernel/vfio.js';
+import { Mempool } from '../../../lib/mbuf/mempool.js';
 import { bindToVfio, restore } from '../../../lib/pci/bind.js';
+import { NicDevice } from '../../../lib/port/drivers/vfio/pci/device.js';
 import { codeThrown } from '../../kernel/rights.js';
 import { e1000e, grouped } from '../devices.js';
 
@@ -65,6 +67,23 @@ t.test('memory for the device, and the limit on locked memory', t => {
   // Root may lock what it likes; without the capability the limit holds.
   const poor = spawnSync('setpriv', ['--bounding-set=-ipc_lock', 'prlimit', '--memlock=65536:65536', process.execPath, HOLDER, e1000e.nic], { encoding: 'utf8' });
   t.equal(poor.stdout, 'EMEMLOCK\n', poor.stderr);
+  t.end();
+});
+
+t.test('a BAR that is too small, or that cannot be mapped, and vectors that are not there', t => {
+  bindToVfio(e1000e.nic);
+  const arena = Arena.create({ size: 16 << 20 });
+  const host = { arena, pool: Mempool.create(arena, 'pool', { count: 64 }), number: 0, device: `vfio:${e1000e.nic}` };
+  const nic = new NicDevice(host, e1000e.nic);
+  t.teardown(() => { arena.close(); restore(e1000e.nic); });
+  const zones = arena.zones().length;
+  t.match(messageOf(() => nic.bar(0, 132 << 10)), /BAR 0 has 131072 bytes and 135168 are needed/);
+  t.match(messageOf(() => nic.bar(2, 4096)), /BAR 2 has 32 bytes that cannot be mapped/, 'registers by port number');
+  t.match(messageOf(() => nic.bar(5, 4096)), /BAR 5 has 0 bytes/);
+  t.match(messageOf(() => nic.vectors(6)), /has 5 MSI-X vectors and 6 are needed/);
+  t.equal(arena.zones().length, zones, 'nothing is left of them');
+  t.equal(nic.bar(0, 128 << 10).length, 128 << 10, 'the device is usable');
+  nic.close();
   t.end();
 });
 
