@@ -49,15 +49,18 @@ interface PlacedVtep {
 export class Plant {
   readonly #host: Host;
   readonly #datapath: Datapath;
+  readonly #between: () => void;
   readonly #placed = new Map<string, Placed>();
   readonly #vteps = new Map<string, PlacedVtep>();
   readonly #bridges = new Map<string, Bridge>();
   readonly #closed = new Set<Port>();
   #numbers = 1;
 
-  constructor(host: Host, datapath: Datapath) {
+  /** @param between polls what is there, while all of it is as it was: what is new takes milliseconds to be had */
+  constructor(host: Host, datapath: Datapath, between: () => void) {
     this.#host = host;
     this.#datapath = datapath;
+    this.#between = between;
   }
 
   get devices(): readonly DevicePort[] {
@@ -73,6 +76,7 @@ export class Plant {
     const goneVteps = [...this.#vteps].filter(([local, { identity }]) => vteps.get(local)?.identity !== identity);
     const { devices, added } = this.#openDevices(fresh, freshVteps, [...gone, ...goneVteps.map(([, placed]) => placed)]);
     const fdbs = this.#reserve(config, ports, vteps, added);
+    this.#between();
     for (const placed of gone) this.#takeAway(placed, devices);
     for (const [local, placed] of goneVteps) this.#takeVtepAway(local, placed, devices);
     this.#buildBridges(config, fdbs);
@@ -106,7 +110,10 @@ export class Plant {
         if (name === undefined) continue;
         const there = this.#host.ports.find(port => port.name === name && !this.#closed.has(port));
         const port = there ?? this.#add(name, gone);
-        if (there === undefined) added.push(port);
+        if (there === undefined) {
+          added.push(port);
+          this.#between();
+        }
         devices.set(name, port);
       }
       const stays = (placed: Pick<Placed, 'device'>): boolean => !gone.includes(placed);

@@ -33,7 +33,7 @@ export class Switch {
   readonly #datapath: Datapath;
   readonly #plant: Plant;
   readonly #burst: Burst;
-  #devices: readonly DevicePort[];
+  #devices: readonly DevicePort[] = [];
   #polls = 0;
   #open = true;
 
@@ -42,7 +42,7 @@ export class Switch {
     this.#host = host;
     this.#burst = new Burst(host.arena, config.lcore?.burst ?? 32);
     this.#datapath = new Datapath(host.pool, config.flows ?? FLOWS, clock);
-    this.#plant = new Plant(host, this.#datapath);
+    this.#plant = new Plant(host, this.#datapath, () => { this.poll(); });
     try {
       this.#plant.apply(config);
     } catch (cause) {
@@ -82,7 +82,8 @@ export class Switch {
 
   /**
    * Another configuration, between two polls. What both have goes on: ports with their packets, learned addresses,
-   * counters. New devices and all memory are had first; if that fails, it throws and all is as it was.
+   * counters. New devices and all memory are had first, and what is there is polled between one and the next; if that
+   * fails, it throws and all is as it was.
    */
   apply(config: SwitchConfig): Changes {
     if (!this.#open) throw new PollmodeError('ECLOSED', 'This switch is closed: make a new one.');

@@ -249,3 +249,16 @@ t.test('what a guest leaves to be done is passed on only where every way out doe
   sw.close();
   t.end();
 });
+
+t.test('while another configuration is being had, what is there is polled', t => {
+  const lab = new SwitchLab({ br: { ports: { a: {}, b: {} } } });
+  lab.exchange('b', frame({ to: BROADCAST, from: B }));
+  const there = [frame({ to: B, from: A }), frame({ to: B, from: C })];
+  lab.send('a', ...there);
+  const ports = { ...lab.devices({ br: { ports: { a: {}, b: {} } } })['br']!.ports, c: { device: 'ring:new,size=64' }, d: { device: 'virtio_user:/nowhere/back-end' } };
+  t.throws(() => lab.sw.apply({ bridges: { br: { ports } } }), { code: 'EPOOL', message: /^virtio_user:/ });
+  t.same(lab.receive('b'), there, 'after the first of two devices, before the second was refused');
+  t.equal(lab.out, 0);
+  lab.close();
+  t.end();
+});

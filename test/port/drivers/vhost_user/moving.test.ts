@@ -10,7 +10,7 @@ import { launch } from '../../../../lib/lcore/lcore.js';
 import { poll } from '../../../../lib/lcore/poll.js';
 import { open } from '../../../../lib/port/host.js';
 import { VIRTIO_F_RING_PACKED } from '../../../../lib/virtqueue/features.js';
-import { DESC_AVAIL, DESC_NEXT, DESC_WRITE } from '../../../../lib/virtqueue/layout.js';
+import { DESC_AVAIL, DESC_NEXT, DESC_WRITE, VQ_LOCK } from '../../../../lib/virtqueue/layout.js';
 import { u64, writeAddress, writeTable, writeVring } from '../../../../lib/vhost_user/messages.js';
 import { xorshift } from '../../../xorshift.js';
 import { openFiles } from '../../conformance/close.js';
@@ -137,6 +137,34 @@ for (const packed of [false, true]) {
     }
   });
 }
+
+t.test('who takes a ring or its memory away waits for the burst that is in it', async t => {
+  const it = stage();
+  const stranger = new Stranger(it.path);
+  const { arena } = it.host;
+  const lock = (it.queues.rx + VQ_LOCK) >>> 2;
+  const region = message('REM_MEM_REG', concat([u64(0n), writeTable([REGION]).subarray(8)]), [], 9);
+  for (const said of [message('GET_VRING_BASE', writeVring({ index: 1, value: 0 })), region, message('SET_MEM_TABLE', writeTable([]), []), message('SET_VRING_ENABLE', writeVring({ index: 1, value: 0 }))]) {
+    for (const each of handshake(it.files, FEATURES).slice(0, 20)) ask(it, stranger, each);
+    t.equal(it.port.link!.read().up, true);
+    const left = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(`
+      const { parentPort, workerData: { words, lock, left } } = require('node:worker_threads');
+      Atomics.store(words, lock, 42); // lcore 41, of which nobody says that it is dead
+      parentPort.postMessage('in');
+      Atomics.wait(left, 0, 0, 50);
+      Atomics.store(left, 0, 1);
+      Atomics.store(words, lock, 0);`, { eval: true, workerData: { words: arena.i32, lock, left } });
+    await once(worker, 'message');
+    ask(it, stranger, said);
+    t.equal(Atomics.load(left, 0), 1, said.name);
+    await once(worker, 'exit');
+    t.equal(it.port.control.counts.protocol_errors, 0, it.port.control.lastFault);
+  }
+  stranger.close();
+  it.port.control.service();
+  it.close();
+});
 
 t.test('kicks without end: another port of a loop that sleeps goes on, and so do its timers; afterwards it sleeps again', async t => {
   const it = stage();
