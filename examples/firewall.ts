@@ -19,7 +19,7 @@ import {
   ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, Ipv4, Ipv6, open, PollmodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, Reassembler, translateDestination,
   translateSource, Vector, type Burst, type Host,
 } from '../lib/index.js';
-import { Admission, servicesOf } from './parts/admission.js';
+import { Admission, FULL, servicesOf } from './parts/admission.js';
 import { Connections, IN, KEY_BYTES, OUT } from './parts/connections.js';
 import { FlowKeys } from './parts/flow_keys.js';
 import { Leg, refuseSameNetwork } from './parts/leg.js';
@@ -128,10 +128,11 @@ class Firewall {
     const isError = this.#keys.isError[i] === 1;
     // The same burst may hold a connection's first two packets: the second was looked up before the first made it.
     const found = value === HASH_NONE && !isError ? this.#admission.find(this.#keys.copy(i), family === 4 ? four : six, way) : value;
-    if (found === HASH_NONE || (!isError && this.#isPingBack(family, way))) {
+    if (found === HASH_NONE || (!isError && found !== FULL && this.#isPingBack(family, way))) {
       if (family === 4 && four.destination === from.address) return from.takeOwn(handle);
       return this.drops.put(handle, isError ? 'an error about no connection' : way === IN ? 'not asked for' : 'not the start of a connection');
     }
+    if (found === FULL) return this.drops.put(handle, 'too many connections');
     if ((found & 1) !== way) return this.drops.put(handle, 'from the wrong side');
     const to = way === OUT ? this.outside : this.inside;
     const mayCut = this.#joined[i] === 1 || (family === 4 && !four.dontFragment);

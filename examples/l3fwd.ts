@@ -102,7 +102,9 @@ class Router {
     if (leg === undefined) throw new PollmodeError('EOPTION', `${gateway} is in no network of ours: a gateway must be a neighbour.`);
     const network = `${addressBytes(prefix).join()}/${Number(depth)}`;
     if (this.#routed.has(network)) throw new PollmodeError('EOPTION', `"${text}": ${prefix}/${depth} has a route already: give each network one.`);
-    this.#table(address).add(prefix, Number(depth), this.#adjacency(leg, leg.neighbour(address)));
+    const hop = this.#adjacency(leg, leg.neighbour(address));
+    if (hop === 0) throw new PollmodeError('ETABLEFULL', `"${text}": ${ADJACENCIES - CONNECTED - this.legs.length} gateways are the most: lead several networks by the same ones.`);
+    this.#table(address).add(prefix, Number(depth), hop);
     this.#routed.add(network);
   }
 

@@ -9,6 +9,9 @@ import { isAddress, type Leg } from './leg.js';
 /** A service inside that hosts outside may reach: under our address and `port`, or, of IPv6, as it is. */
 export interface Published { readonly protocol: number; readonly port: number; readonly address: Uint8Array; readonly insidePort: number }
 
+/** A packet that might have begun a connection, had there been room for another; no value in the table. */
+export const FULL = HASH_NONE - 1;
+
 /** Who may begin a connection: hosts inside, and hosts outside with what is published. IPv4's get an address and port outside. */
 export class Admission {
   readonly #connections: Connections;
@@ -23,7 +26,7 @@ export class Admission {
     this.#published = services;
   }
 
-  /** The connection of a packet with this key, which the view stands at: one that is known, or a new one where the packet may begin it. Returns its value in the table. */
+  /** The connection of a packet with this key, which the view stands at: one that is known, or a new one where the packet may begin it. Returns its value in the table, or FULL. */
   find(key: Uint8Array, ip: Ipv4 | Ipv6, way: number): number {
     const ends = endsOf(key);
     if (ip.payloadLength < (ends.protocol === PROTOCOL_TCP ? 20 : 8)) return HASH_NONE;
@@ -36,9 +39,10 @@ export class Admission {
     const index = this.#connections.next;
     const { four } = this.#outside;
     const isOurs = four !== undefined && isAddress(ends.destination, 0, four.bytes);
-    if (index < 0 || isOurs || !this.#inside.holdsBytes(ends.source) || this.#inside.holdsBytes(ends.destination)) return HASH_NONE;
+    if (isOurs || !this.#inside.holdsBytes(ends.source) || this.#inside.holdsBytes(ends.destination)) return HASH_NONE;
     if (ends.source.length === 16) return this.#outside.isOwn6(ends.destination, 0) ? HASH_NONE : this.#add(index, ends, reversed(ends), OUT);
     if (four === undefined) return HASH_NONE;
+    if (index < 0) return FULL;
     const port = this.#connections.portOf(index);
     const isPing = ends.protocol === PROTOCOL_ICMP; // whose identifier is both ports
     return this.#add(index, ends, reversed({ ...ends, source: four.bytes, sourcePort: port, destinationPort: isPing ? port : ends.destinationPort }), OUT);
@@ -47,7 +51,7 @@ export class Admission {
   #beginIn(ends: Ends): number {
     const index = this.#connections.next;
     const service = this.#published.find(({ protocol, port, address }) => protocol === ends.protocol && port === ends.destinationPort && address.length === ends.source.length);
-    if (index < 0 || service === undefined) return HASH_NONE;
+    if (service === undefined) return HASH_NONE;
     const at = service.address.length === 4 ? this.#outside.four?.bytes : service.address;
     if (at === undefined || !isAddress(ends.destination, 0, at)) return HASH_NONE;
     return this.#add(index, reversed({ ...ends, destination: service.address, destinationPort: service.insidePort }), ends, IN);
@@ -58,6 +62,7 @@ export class Admission {
    * that are one service, or of a host that begins from its service's own port.
    */
   #add(index: number, out: Ends, back: Ends, way: number): number {
+    if (index < 0) return FULL;
     const list = this.#connections;
     const key = keyOf(out);
     if (list.find(key) !== HASH_NONE) return HASH_NONE;

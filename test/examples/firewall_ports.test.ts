@@ -26,8 +26,8 @@ function packet(side: 0 | 1, source: string, destination: string, ...rest: (buil
 const udp = (sourcePort: number, destinationPort: number): build.Layer => build.udp({ sourcePort, destinationPort });
 const ping = (type: number, identifier: number): build.Layer => build.icmp({ type, rest: identifier * 65536 + 1 });
 
-/** What goes in on each side, and the IPv4 packets that have come out on each: those inside go in first, 32 at a time. */
-function through(t: Pick<Test, 'testdir' | 'equal'>, words: readonly string[], frames: readonly [readonly Uint8Array[], readonly Uint8Array[]]): [Seen[], Seen[]] {
+/** What goes in on each side, and the IPv4 packets that have come out on each, and what it said: those inside go in first, 32 at a time. */
+function through(t: Pick<Test, 'testdir' | 'equal'>, words: readonly string[], frames: readonly [readonly Uint8Array[], readonly Uint8Array[]]): [Seen[], Seen[], said: string] {
   const dir = t.testdir({});
   const files = [0, 1].map(side => ({ to: join(dir, `in${side}.pcap`), from: join(dir, `out${side}.pcap`) }));
   files.forEach(({ to }, side) => {
@@ -36,9 +36,9 @@ function through(t: Pick<Test, 'testdir' | 'equal'>, words: readonly string[], f
     writer.close();
   });
   const device = (side: number): string => `pcap:${escapeValue(files[side]!.to)},tx=${escapeValue(files[side]!.from)}`;
-  const { status, stderr } = ended('firewall', device(0), ADDRESSES[0].join(), device(1), ADDRESSES[1].join(), ...words, '--seconds', '0.3', '--quiet');
+  const { status, stdout, stderr } = ended('firewall', device(0), ADDRESSES[0].join(), device(1), ADDRESSES[1].join(), ...words, '--seconds', '0.3', '--quiet');
   t.equal(status, 0, stderr);
-  return files.map(({ from }) => {
+  const [inside, outside] = files.map(({ from }) => {
     const reader = open([`pcap:${escapeValue(from)}`]);
     const got = receiveBy(reader, reader.ports[0]!).filter(bytes => bytes[12] === 8 && bytes[13] === 0);
     reader.close();
@@ -46,6 +46,7 @@ function through(t: Pick<Test, 'testdir' | 'equal'>, words: readonly string[], f
       source: bytes.subarray(26, 30).join('.'), destination: bytes.subarray(30, 34).join('.'), ports: [bytes[34]! * 256 + bytes[35]!, bytes[36]! * 256 + bytes[37]!] as const, type: bytes[34]!, protocol: bytes[23]!,
     }));
   }) as [Seen[], Seen[]];
+  return [inside, outside, stdout];
 }
 
 t.test('a port that something is published under is no other connection\'s', async t => {
@@ -76,4 +77,13 @@ t.test('who was pinged does not ping back under the same identifier', async t =>
   const pings = (list: readonly Seen[]): unknown[] => list.filter(({ protocol }) => protocol === PROTOCOL_ICMP).map(({ source, destination, type }) => [source, destination, type]);
   t.same(pings(inside), [['192.0.2.1', '10.0.0.6', 0]], 'the reply alone');
   t.same(pings(outside), [['192.0.2.10', '192.0.2.1', 8], ['192.0.2.10', '192.0.2.1', 0]], 'a ping to our own address is answered here');
+});
+
+t.test('one connection more than there may be is counted as that', async t => {
+  const [, outside, said] = through(t, ['--connections', '1', '--publish', 'udp:7=10.0.0.5:80'], [
+    [hello(0, 6), packet(0, '10.0.0.6', '192.0.2.1', udp(5000, 53)), packet(0, '10.0.0.6', '192.0.2.1', udp(5001, 53)), packet(0, '10.0.0.6', '192.0.2.1', udp(5000, 53))],
+    [hello(1, 1), packet(1, '192.0.2.1', '192.0.2.10', udp(4000, 7)), packet(1, '192.0.2.1', '192.0.2.10', udp(4000, 9))],
+  ]);
+  t.same(outside.map(({ ports }) => ports), [[10_000, 53], [10_000, 53]]);
+  t.match(said, /too many connections 2, for us 1/);
 });
