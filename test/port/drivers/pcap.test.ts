@@ -179,10 +179,10 @@ t.test('refusals at open are typed, and leave nothing', async (t) => {
     [[`pcap:,tx=${folder.file('x')},loop=2`], 'EOPTION', /loop without/],
     [[`pcap:${good},snaplen=2`], 'EOPTION', /snaplen without/],
     [[`pcap:${good},loop=-1`], 'EDEVICE', /loop/],
-    [[`pcap:${good},tx=${good}`], 'EBUSYQUEUE', /reads/],
-    [[`pcap:${good}`, `pcap:,tx=${good}`], 'EBUSYQUEUE', /reads/],
-    [[`pcap:,tx=${folder.file('y')}`, `pcap:,tx=${folder.file('y')}`], 'EBUSYQUEUE', /writes/],
-    [[`pcap:,tx=${folder.file('y')}`, `pcap:${folder.file('y')}`], 'EBUSYQUEUE', /writes/],
+    [[`pcap:${good},tx=${good}`], 'EBUSYQUEUE', /is read by a port already/],
+    [[`pcap:${good}`, `pcap:,tx=${good}`], 'EBUSYQUEUE', /is read by a port already/],
+    [[`pcap:,tx=${folder.file('y')}`, `pcap:,tx=${folder.file('y')}`], 'EBUSYQUEUE', /is written by a port already/],
+    [[`pcap:,tx=${folder.file('y')}`, `pcap:${folder.file('y')}`], 'EBUSYQUEUE', /is written by a port already/],
   ];
   const host = openFor(t, []);
   const zones = host.arena.zones().length;
