@@ -46,7 +46,7 @@ While it runs, in another terminal:
   pollmode switch show            bridges, ports, VLANs, tunnels and counters, what was lost and where, guests that are
                                   not there ("down"); --watch again every second, with rates
   pollmode switch ports           all counters of each port, its device's own among them
-  pollmode switch reload          the changed CONFIG, applied: what stays loses no packet and no learned address
+  pollmode switch reload          the changed CONFIG, applied: nothing is lost where no device comes or goes
   kill -HUP                       likewise; --follow does so whenever the file is written
 
 A changed CONFIG that cannot be had (no such device, no room in the pool) is refused whole, and the switch goes on as it
