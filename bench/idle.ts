@@ -178,7 +178,9 @@ function verdicts(cells: readonly Cell[]): string[] {
   });
 }
 
-const middle = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+function middle(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
+}
 
 /** By the medians, or the rounds cannot tell them apart: each has rounds on both sides of the other's median. */
 function noMore(ours: readonly number[], theirs: readonly number[]): boolean {
