@@ -45,7 +45,7 @@ export function socketMeasurement(name: string, { first, second, measured, count
 }
 
 /** How far apart the two CPUs are before and afterwards: what shares memory can be compared where that is the same. */
-async function withDistance({ machine, cpus }: Bench, work: () => Promise<Figures>): Promise<Figures> {
+export async function withDistance({ machine, cpus }: Bench, work: () => Promise<Figures>): Promise<Figures> {
   const apart = async (): Promise<number> => (await ours(machine, 'round-trip', cpus, { seconds: 0 })).nanoseconds!;
   const before = await apart();
   const found = await work();

@@ -5,6 +5,7 @@ import type { Bench, Measurement } from './bench.js';
 import { finishOurs, startOurs } from './ours.js';
 import { Ovs, ovsLacks } from './ovs.js';
 import type { Program } from './program.js';
+import { withDistance } from './socket_measurements.js';
 
 /** Addresses that either switch must be able to learn. */
 const MACS = 8192;
@@ -14,7 +15,7 @@ export const switchMeasurements: readonly Measurement[] = [1, 10_000].flatMap(fl
 function overOvs(flows: number): Measurement {
   return {
     name: `OVS-DPDK ${flows} flows`, lacks: ({ machine }) => ovsLacks(machine),
-    async run(bench) {
+    run: bench => withDistance(bench, async () => {
       const ovs = await Ovs.start(bench.machine, { cpus: bench.cpus });
       try {
         await ovs.vsctl('set', 'bridge', ovs.bridge, `other_config:mac-table-size=${MACS}`);
@@ -24,14 +25,14 @@ function overOvs(flows: number): Measurement {
       } finally {
         await ovs.stop();
       }
-    },
+    }),
   };
 }
 
 function overOurs(flows: number): Measurement {
   return {
     name: `switch ${flows} flows`, lacks: () => undefined,
-    async run(bench) {
+    run: bench => withDistance(bench, async () => {
       const [a, b] = ['a', 'b'].map(name => join(bench.machine.folder, `switch-${name}.sock`)) as [string, string];
       for (const path of [a, b]) rmSync(path, { force: true });
       const program = startOurs(bench.machine, 'switch', bench.cpus, { seconds: bench.seconds, more: ['--a', a, '--b', b] });
@@ -42,7 +43,7 @@ function overOurs(flows: number): Measurement {
         program.kill();
         await program.exited;
       }
-    },
+    }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** The measurements over vhost-user sockets: two programs on two CPUs, ours or DPDK's at either end. */
 import type { Measurement } from './bench.js';
 import { finishOurs, startOurs } from './ours.js';
-import { figures, onCpu, oursEnd, socketMeasurement, socketPath, testpmdEnd, type Starter } from './socket_measurements.js';
+import { figures, onCpu, oursEnd, socketMeasurement, socketPath, testpmdEnd, withDistance, type Starter } from './socket_measurements.js';
 
 const RING = 1024;
 /** testpmd's 256 MiB have no room over the arena then. */
@@ -26,7 +26,7 @@ export const vhostMeasurements: readonly Measurement[] = [
 function both(name: string, words: string): Measurement {
   return {
     name, lacks: () => undefined,
-    async run(bench) {
+    run: bench => withDistance(bench, async () => {
       const path = socketPath(bench);
       const receiver = startOurs(bench.machine, 'virtqueue-receive', onCpu(bench, bench.cpus.measured), { seconds: bench.seconds, more: ['--interface', `vhost:${path}`] });
       await receiver.expect(/waiting/);
@@ -34,6 +34,6 @@ function both(name: string, words: string): Measurement {
       const [received, sent] = await Promise.all([finishOurs(receiver, bench.seconds + 10), finishOurs(sender, bench.seconds + 10)]);
       const { cycles: senderCycles, idle: senderIdle } = figures(sent);
       return { ...figures(received), senderCycles: senderCycles!, senderIdle: senderIdle! };
-    },
+    }),
   };
 }
