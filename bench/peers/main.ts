@@ -26,7 +26,7 @@ const HELP = `Races DPDK's programs and pollmode's in turn on one CPU and prints
   --json        the whole result as JSON on standard output
   --help        this text
 
-A full run takes about a minute and a half a round. It needs root, DPDK (apt-get install dpdk dpdk-dev) and two CPUs; rows that
+A full run takes some two and a half minutes a round. It needs root, DPDK (apt-get install dpdk dpdk-dev) and two CPUs; rows that
 lack something say so, and the rest goes on. Huge pages, namespaces and files are given back at the end.
 `;
 

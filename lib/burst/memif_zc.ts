@@ -2,12 +2,9 @@
 import {
   MEMIF_DESC_OFFSET, MEMIF_DESC_SHIFT, MEMIF_NEXT, MEMIF_OURS, MEMIF_POSTED, MEMIF_RING, MEMIF_SIDE, MEMIF_THEIRS, POOL_REGION, RING_DESCS,
 } from '../port/drivers/memif/layout.js';
-import { DEVICE_BAD_INDEX, VQ_LONGEST, VQ_POOL, VQ_SIZE } from '../virtqueue/layout.js';
+import { DEVICE_BAD_INDEX, VQ_POOL, VQ_SIZE } from '../virtqueue/layout.js';
 import { queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
-
-/** An Ethernet header. */
-const SHORTEST = 14;
 
 export interface MemifZcRing {
   /** Descriptors that the server is done with and that were not looked at; none, and counted, when its index jumps. */
@@ -61,9 +58,4 @@ export function memifZcRing(views: ArenaViews): MemifZcRing {
     setField(queue, MEMIF_POSTED, posted & 0xffff);
     Atomics.store(u16, field(queue, MEMIF_OURS) >>> 1, posted);
   }
-}
-
-/** Is it as long as an Ethernet frame is that this queue takes? */
-export function isFrame(u32: Uint32Array, queue: number, length: number): boolean {
-  return length >= SHORTEST && length <= u32[(queue + VQ_LONGEST) >>> 2];
 }

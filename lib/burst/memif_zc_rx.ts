@@ -2,11 +2,11 @@
 import { HEADROOM, MBUF_DATA_LEN, MBUF_HASH, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN } from '../mbuf/layout.js';
 import { MEMIF_DESC_NEXT, MEMIF_NEXT, MEMIF_POSTED, MEMIF_WORTH } from '../port/drivers/memif/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL, QUEUE_ROOM, QUEUE_TEMPLATE } from '../port/layout.js';
-import { CHUNK, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, VECTOR, VQ_SCRATCH, VQ_SIZE } from '../virtqueue/layout.js';
+import { CHUNK, DEVICE_BAD_CHAIN, DEVICE_BAD_FRAME, VECTOR, VQ_LONGEST, VQ_SCRATCH, VQ_SIZE } from '../virtqueue/layout.js';
 import type { BurstFunctions } from './functions.js';
-import { isFrame, memifZcRing } from './memif_zc.js';
+import { memifZcRing } from './memif_zc.js';
 import type { MempoolFunctions } from './mempool.js';
-import { program, queueMbufs } from './queue_mbufs.js';
+import { isFrame, program, queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 
@@ -60,7 +60,7 @@ export function memifZcRxFunctions(views: ArenaViews, { enter, leave }: Virtqueu
       u16[(headerOf(queue, first) + MBUF_NB_SEGS) >>> 1] = pieces.length;
       u32[(headerOf(queue, first) + MBUF_PKT_LEN) >>> 2] = total;
     }
-    const bad = wrong >= 0 ? DEVICE_BAD_FRAME : pieces.at(-1)!.more ? DEVICE_BAD_CHAIN : isFrame(u32, queue, total) ? 0 : DEVICE_BAD_FRAME;
+    const bad = wrong >= 0 ? DEVICE_BAD_FRAME : pieces.at(-1)!.more ? DEVICE_BAD_CHAIN : isFrame(total, field(queue, VQ_LONGEST)) ? 0 : DEVICE_BAD_FRAME;
     if (bad === 0) {
       count64(u32, queue + QUEUE_BYTES, total);
       return first;

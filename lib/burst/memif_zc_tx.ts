@@ -2,11 +2,11 @@
 import { MBUF_BUF_LEN, MBUF_DATA_LEN, MBUF_DATA_OFF, MBUF_NB_SEGS, MBUF_NEXT, MBUF_PKT_LEN } from '../mbuf/layout.js';
 import { MEMIF_DESC_NEXT, MEMIF_NEXT, MEMIF_POSTED, MEMIF_RING, RING_FLAGS } from '../port/drivers/memif/layout.js';
 import { QUEUE_BYTES, QUEUE_NOMBUF, QUEUE_OWNER, QUEUE_PACKETS, QUEUE_POOL } from '../port/layout.js';
-import { CHUNK, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL, VECTOR, VQ_SCRATCH, VQ_SIZE } from '../virtqueue/layout.js';
+import { CHUNK, DEVICE_BAD_FRAME, DEVICE_FOREIGN, DEVICE_RING_FULL, VECTOR, VQ_LONGEST, VQ_SCRATCH, VQ_SIZE } from '../virtqueue/layout.js';
 import type { BurstFunctions } from './functions.js';
-import { isFrame, memifZcRing } from './memif_zc.js';
+import { memifZcRing } from './memif_zc.js';
 import type { MempoolFunctions } from './mempool.js';
-import { program, queueMbufs } from './queue_mbufs.js';
+import { isFrame, program, queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 
@@ -66,7 +66,7 @@ export function memifZcTxFunctions(views: ArenaViews, { enter, leave, tellSplit 
       length += u16[(header + MBUF_DATA_LEN) >>> 1];
       segments.push(handle);
     }
-    return length === whole && isFrame(u32, queue, length) ? segments : [];
+    return length === whole && isFrame(length, field(queue, VQ_LONGEST)) ? segments : [];
   }
 
   /** Its mbuf is noted at the last one's place: so long is all of it out. Returns the next place. */

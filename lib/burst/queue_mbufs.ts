@@ -65,6 +65,14 @@ export function takeSome(u32: Uint32Array, pools: MempoolFunctions, queue: numbe
   return 0;
 }
 
+/** An Ethernet header. */
+const SHORTEST = 14;
+
+/** Is it as long as an Ethernet frame is, and no longer than the queue takes? */
+export function isFrame(length: number, longest: number): boolean {
+  return length >= SHORTEST && length <= longest;
+}
+
 /** The owner word of what lcore's program holds. */
 export function program(lcore: number): number {
   return (OWNER_APP << OWNER_SHIFT) | lcore;

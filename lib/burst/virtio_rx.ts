@@ -9,14 +9,11 @@ import {
 } from '../virtqueue/layout.js';
 import type { BurstFunctions } from './functions.js';
 import type { MempoolFunctions } from './mempool.js';
-import { program, queueMbufs } from './queue_mbufs.js';
+import { isFrame, program, queueMbufs } from './queue_mbufs.js';
 import { count64, type ArenaViews } from './views.js';
 import type { VirtqueueFunctions } from './virtqueue.js';
 import type { DriverRingFunctions } from './virtqueue_driver.js';
 import type { OffloadFunctions } from './virtqueue_offload.js';
-
-/** An Ethernet header. */
-const SHORTEST = 14;
 
 export function virtioRxFunctions(views: ArenaViews, { enter, leave }: VirtqueueFunctions, rings: DriverRingFunctions, offloads: OffloadFunctions, pools: MempoolFunctions): Pick<BurstFunctions, 'virtioRx' | 'virtioFill'> {
   const { u16, u32 } = views;
@@ -172,8 +169,4 @@ export function virtioRxFunctions(views: ArenaViews, { enter, leave }: Virtqueue
   function pairAt(queue: number, i: number): number {
     return field(queue, VQ_SCRATCH) + SEGMENTS + i * 8;
   }
-}
-
-function isFrame(length: number, longest: number): boolean {
-  return length >= SHORTEST && length <= longest;
 }
